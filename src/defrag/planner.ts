@@ -1,0 +1,64 @@
+/**
+ * The optimum that a compaction is measured against.
+ *
+ * For a cache of `n` slabs of capacity `c` with occupancies `aᵢ`, `A = Σ aᵢ`: the objects need `⌈A / c⌉` slabs, so at most
+ * `k* = n − ⌈A / c⌉` can be freed. To free `k` slabs all of their objects must move, so the fewest moves are the sum of the
+ * `k` smallest occupancies; the rest has room for them, since `k ≤ k*`. So emptiest-first is optimal.
+ *
+ * @module
+ */
+import type { Slab } from "../slab/slab_cache.ts";
+
+/** What can be won, at best. */
+export interface CompactionPlan {
+  /** Slabs there are. */
+  readonly slabs: number;
+  /** Objects in them. */
+  readonly objects: number;
+  /** The most slabs that can be freed: k*. */
+  readonly freeableSlabs: number;
+  /** The fewest moves that free so many. */
+  readonly fewestMoves: number;
+}
+
+/**
+ * The optimum for one cache's slabs.
+ *
+ * @param slabs The slabs, in any order.
+ * @param capacity Objects a slab has room for.
+ *
+ * @example Two half-empty slabs are one too many
+ * ```ts
+ * import { planCompaction } from "@pollard/pollard/defrag";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const plan = planCompaction([{ pfn: 0, inUse: 5 }, { pfn: 1, inUse: 9 }], 16);
+ * assertEquals(plan, { slabs: 2, objects: 14, freeableSlabs: 1, fewestMoves: 5 });
+ * ```
+ */
+export function planCompaction(
+  slabs: readonly Slab[],
+  capacity: number,
+): CompactionPlan {
+  const objects = slabs.reduce((sum, slab) => sum + slab.inUse, 0);
+  const freeableSlabs = slabs.length - Math.ceil(objects / capacity);
+  return {
+    slabs: slabs.length,
+    objects,
+    freeableSlabs,
+    fewestMoves: fewestMoves(slabs, freeableSlabs),
+  };
+}
+
+/** The fewest moves that free `count` of the slabs: the sum of the smallest occupancies. */
+export function fewestMoves(slabs: readonly Slab[], count: number): number {
+  return emptiestFirst(slabs).slice(0, count).reduce(
+    (sum, slab) => sum + slab.inUse,
+    0,
+  );
+}
+
+/** The slabs, the emptiest first; equal ones in the order of their addresses. */
+export function emptiestFirst(slabs: readonly Slab[]): Slab[] {
+  return slabs.toSorted((a, b) => a.inUse - b.inUse || a.pfn - b.pfn);
+}

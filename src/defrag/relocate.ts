@@ -1,0 +1,169 @@
+/**
+ * Relocation: moving one node of a live range tree to another slab.
+ *
+ * The claim of this project in one file: the tree's lock is inside the tree, so whoever holds a ref of any node can find it
+ * by walking up, take it, and replace the node by a copy. The steps, and the race that each check closes:
+ *
+ * 1. Inside a read section nothing that is reachable is freed, so parent words can be followed without a lock. A node
+ *    whose parent word is its own ref is dead (*gone*); 0 says that nobody has linked it yet (*busy*).
+ * 2. Walk up to the header. A dead node on the way means that a writer is replacing this path right now: *busy*.
+ * 3. A tree of lock mode `"external"` or `"none"` gives the mover nothing to take: *pinned*.
+ * 4. Try the lock. A contended tree is skipped and visited again later: *busy*.
+ * 5. Under the lock check again from the node up, since all that was seen in 2 may have changed before 4: each parent's slot
+ *    holds the child, and the header's root is the topmost. From here on nothing of the tree changes but by us.
+ * 6. Allocate from a slab that is not isolated, copy, point the children at the copy. Readers do not follow parent words.
+ * 7. One atomic store makes the parent's slot (or the root) name the copy: readers go through the old node or the copy,
+ *    which hold the same. Then the old node is marked dead, and the lock released.
+ * 8. The old node is freed after a grace period: readers may still be inside it.
+ *
+ * Never is a grace period waited for under the lock, and the lock is held for one node.
+ *
+ * @module
+ */
+import type { Arena } from "../memory/arena.ts";
+import {
+  flagsOf,
+  headerParent,
+  isHeaderParent,
+  isLiveHeader,
+  lockIndexOf,
+  lockModeOf,
+  rootOf,
+  setRoot,
+} from "../range_tree/header.ts";
+import {
+  adoptChildren,
+  copyNode,
+  type Doubles,
+  heightOf,
+  parentOf,
+  setParent,
+  setSlot,
+  slotOfChild,
+} from "../range_tree/node.ts";
+import { MAX_HEIGHT } from "../range_tree/path.ts";
+import { retireNode } from "../range_tree/subtree.ts";
+import { TreeMemory } from "../range_tree/tree_memory.ts";
+import type { MoveOutcome, Mover, SlabCache } from "../slab/slab_cache.ts";
+import type { Words } from "../sync/atomics.ts";
+import { spinTryLock, spinUnlock } from "../sync/spin_lock.ts";
+import { HoldTimes } from "./hold_times.ts";
+
+/**
+ * Moves the nodes of one cache's trees.
+ *
+ * Thread contract: an object belongs to one thread; the trees may be read and written by others at the same time.
+ */
+export class NodeMover implements Mover {
+  /** How long the moves held a tree's lock. */
+  readonly holdTimes: HoldTimes = new HoldTimes();
+  readonly #arena: Arena;
+  readonly #words: Words;
+  readonly #doubles: Doubles;
+  readonly #nodes: SlabCache;
+  readonly #lockClass: number;
+
+  /** Moves objects of `nodes`, which holds range-tree nodes. */
+  constructor(arena: Arena, nodes: SlabCache) {
+    this.#arena = arena;
+    this.#words = arena.words;
+    this.#doubles = arena.doubles;
+    this.#nodes = nodes;
+    this.#lockClass = TreeMemory.of(arena).lockClass;
+  }
+
+  /** Moves one node. Called with no lock held. */
+  relocate(node: number): MoveOutcome {
+    const rcu = this.#arena.rcu;
+    rcu.readLock();
+    const outcome = this.#relocate(node);
+    rcu.readUnlock();
+    return outcome;
+  }
+
+  /** Whether nothing can be locked to move the node. Stale as soon as it is read. */
+  isPinned(node: number): boolean {
+    const rcu = this.#arena.rcu;
+    rcu.readLock();
+    const header = this.#headerOf(node);
+    const pinned = header !== 0 && !this.#canLock(header);
+    rcu.readUnlock();
+    return pinned;
+  }
+
+  #relocate(node: number): MoveOutcome {
+    if (parentOf(this.#words, node) === node) return "gone";
+    const header = this.#headerOf(node);
+    if (header === 0) return "busy";
+    if (!this.#canLock(header)) return "pinned";
+    const lock = lockIndexOf(header);
+    if (!spinTryLock(this.#words, lock, this.#arena.thread)) return "busy";
+    this.#arena.lockdep.acquired(this.#lockClass, lock, "NodeMover.relocate");
+    this.holdTimes.start();
+    const moved = this.#isLinked(node, header) && this.#replace(node, header);
+    this.holdTimes.stop();
+    spinUnlock(this.#words, lock, this.#arena.thread);
+    this.#arena.lockdep.release(lock);
+    return moved ? "moved" : "busy";
+  }
+
+  /** The header that the way up ends at; 0 if the way is broken: a writer is at work, or nobody has linked the node. */
+  #headerOf(node: number): number {
+    let child = node;
+    for (let steps = 0; steps <= MAX_HEIGHT; steps++) {
+      const parent = parentOf(this.#words, child);
+      if (isHeaderParent(parent)) {
+        const header = parent - 1;
+        return this.#isInPage(header) && isLiveHeader(this.#words, header)
+          ? header
+          : 0;
+      }
+      if (parent === 0 || parent === child || !this.#isInPage(parent)) return 0;
+      child = parent;
+    }
+    return 0;
+  }
+
+  /** Whether a ref can be followed at all: what a debug arena poisoned can't. */
+  #isInPage(ref: number): boolean {
+    const pfn = this.#arena.pfnOf(ref);
+    return pfn >= 0 && pfn < this.#arena.pages.count;
+  }
+
+  #canLock(header: number): boolean {
+    return lockModeOf(flagsOf(this.#words, header)) === "internal";
+  }
+
+  /** Whether the node hangs in this tree. Under its lock. */
+  #isLinked(node: number, header: number): boolean {
+    let child = node;
+    for (let steps = 0; steps <= MAX_HEIGHT; steps++) {
+      const parent = parentOf(this.#words, child);
+      if (parent === headerParent(header)) {
+        return rootOf(this.#words, header) === child;
+      }
+      if (parent === 0 || isHeaderParent(parent) || !this.#isInPage(parent)) {
+        return false;
+      }
+      // A dead node is its own parent, and holds itself in no slot.
+      if (slotOfChild(this.#words, parent, child) < 0) return false;
+      child = parent;
+    }
+    return false;
+  }
+
+  /** Puts a copy in the node's place; says whether there was room for it. Under the tree's lock. */
+  #replace(node: number, header: number): boolean {
+    const words = this.#words;
+    const copy = this.#nodes.tryAllocate();
+    if (copy === 0) return false;
+    const parent = parentOf(words, node);
+    copyNode(words, this.#doubles, node, copy);
+    setParent(words, copy, parent);
+    if (heightOf(words, copy) > 0) adoptChildren(words, copy);
+    if (isHeaderParent(parent)) setRoot(words, header, copy);
+    else setSlot(words, parent, slotOfChild(words, parent, node), copy);
+    retireNode(words, this.#nodes, node);
+    return true;
+  }
+}

@@ -1,0 +1,457 @@
+/**
+ * The arena: one shared buffer that holds everything, and what one thread needs to work with it.
+ *
+ * All state is in the buffer and position-independent: a *ref* is an offset in granules of 64 bytes, 0 is null. The
+ * buffer begins with a header (magic, version, geometry and the geometry's checksum), immutable once the arena is
+ * created, so it is read plainly. Every section behind it belongs to one module, which says what protects it:
+ *
+ * | section | owner | protected by |
+ * |---|---|---|
+ * | header | here | immutable once created |
+ * | epoch, thread slots | `sync/rcu.ts` | atomic |
+ * | lock order | `sync/lockdep.ts` | its lock, atomic edges |
+ * | allocator, pageblocks, frames | `page_allocator.ts` | its lock; an allocated block's words: its owner |
+ * | roots | `roots.ts` | its lock |
+ * | caches | `slab/` | each cache's lock |
+ * | pages | whoever allocated them | |
+ *
+ * An `Arena` object belongs to one thread: creating or attaching joins the thread (claims a slot), `leave` gives the slot
+ * back. The buffer is handed to other threads by `postMessage`.
+ *
+ * @module
+ */
+import type { Words } from "../sync/atomics.ts";
+import { Lockdep, LOCKDEP_WORDS } from "../sync/lockdep.ts";
+import { Rcu, THREAD_SLOT_WORDS } from "../sync/rcu.ts";
+import { checksum } from "./checksum.ts";
+import {
+  FRAME_WORDS,
+  PAGE_ALLOCATOR_WORDS,
+  PAGE_BYTES,
+  PageAllocator,
+  pageblockWords,
+} from "./page_allocator.ts";
+import { Roots, ROOTS_WORDS } from "./roots.ts";
+
+const VERSION = 1;
+const MAGIC = 0x41_4c_4f_50; // "POLA"
+const SAVE_MAGIC = 0x53_4c_4f_50; // "POLS"
+/** Refs are u32 offsets in granules of 64 bytes. */
+const GRANULE_BYTES = 64;
+const GRANULE_WORDS = GRANULE_BYTES / 4;
+const GRANULES_PER_PAGE = PAGE_BYTES / GRANULE_BYTES;
+const PAGE_WORDS = PAGE_BYTES / 4;
+/** A word index must fit 31 bits, so that shared views index it as a small integer: 8 GiB. */
+const MAX_BYTES = 2 ** 33;
+/** What the slab layer may use for its caches: 16 records of 128 words. */
+const CACHES_WORDS = 16 * 128;
+
+// The header.
+const H_MAGIC = 0;
+const H_VERSION = 1;
+const H_PAGES_TOTAL = 2;
+const H_THREADS = 3;
+const H_FLAGS = 4;
+const H_CHECKSUM = 5;
+const HEADER_WORDS = 16;
+const FLAG_LOCKDEP = 1;
+const FLAG_DEBUG = 2;
+
+// The header of a saved arena: magic, version, metadata pages, used pages, checksum of all that follows.
+const SAVE_HEADER_WORDS = 16;
+
+/** How an arena is created. */
+export interface ArenaOptions {
+  /** The fixed capacity in bytes, a multiple of 4096. Pages that are never touched cost nothing. */
+  byteLength: number;
+  /**
+   * How many threads can be joined at once.
+   *
+   * @default {32}
+   */
+  maxThreads?: number;
+  /**
+   * Whether locking mistakes are looked for.
+   *
+   * @default {true}
+   */
+  lockdep?: boolean;
+  /**
+   * Whether freed objects are poisoned, kept in quarantine and checked, and every object's history is kept.
+   *
+   * @default {false}
+   */
+  debug?: boolean;
+}
+
+/** Where the sections lie, in words; derived from the geometry alone. */
+interface Sections {
+  epoch: number;
+  slots: number;
+  lockdep: number;
+  allocator: number;
+  roots: number;
+  caches: number;
+  blocks: number;
+  frames: number;
+  /** The first page, in pages. */
+  firstPage: number;
+  /** How many pages can be allocated. */
+  pages: number;
+}
+
+function sectionsOf(pagesTotal: number, maxThreads: number): Sections {
+  let at = HEADER_WORDS;
+  const take = (words: number) => {
+    const start = at;
+    at = Math.ceil((at + words) / GRANULE_WORDS) * GRANULE_WORDS;
+    return start;
+  };
+  const epoch = take(1);
+  const slots = take(maxThreads * THREAD_SLOT_WORDS);
+  const lockdep = take(LOCKDEP_WORDS);
+  const allocator = take(PAGE_ALLOCATOR_WORDS);
+  const roots = take(ROOTS_WORDS);
+  const caches = take(CACHES_WORDS);
+  const blocks = take(pageblockWords(pagesTotal));
+  const frames = take(pagesTotal * FRAME_WORDS);
+  const firstPage = Math.ceil(at / PAGE_WORDS);
+  const pages = pagesTotal - firstPage;
+  return {
+    epoch,
+    slots,
+    lockdep,
+    allocator,
+    roots,
+    caches,
+    blocks,
+    frames,
+    firstPage,
+    pages,
+  };
+}
+
+/**
+ * One shared buffer with everything in it, as seen by one thread.
+ *
+ * Thread contract: an object belongs to one thread; all of them work on the same buffer with equal rights.
+ *
+ * - The capacity is fixed; memory that was never used is never touched.
+ * - A buffer or file that is not a whole, undamaged arena of this version is refused.
+ *
+ * @example Create, attach from elsewhere, leave
+ * ```ts
+ * import { Arena } from "@pollard/pollard/memory";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const arena = Arena.create({ byteLength: 2 ** 20 });
+ * const other = Arena.attach(arena.buffer); // usually in a worker
+ * assertEquals([arena.thread, other.thread], [1, 2]);
+ * other.leave();
+ * ```
+ */
+export class Arena {
+  /** The shared buffer, to be posted to workers. */
+  readonly buffer: SharedArrayBuffer;
+  /** This thread's id in the arena, from 1. */
+  readonly thread: number;
+  /** Every shared word. */
+  readonly words: Words;
+  /** The same memory as `f64`, for fields that are immutable once published. */
+  readonly doubles: Float64Array<SharedArrayBuffer>;
+  /** This thread's lockdep. */
+  readonly lockdep: Lockdep;
+  /** This thread's access to read sections and grace periods. */
+  readonly rcu: Rcu;
+  /** The buddy allocator of the arena's pages. */
+  readonly pages: PageAllocator;
+  /** The named roots. */
+  readonly roots: Roots;
+  /** Whether freed objects are poisoned and checked. */
+  readonly debug: boolean;
+  /** The first word of what the slab layer may use for its caches. */
+  readonly cachesIndex: number;
+  readonly #sections: Sections;
+  readonly #maxThreads: number;
+  #reclaimer: ((head: number) => void) | undefined;
+
+  private constructor(buffer: SharedArrayBuffer, format: boolean) {
+    this.buffer = buffer;
+    this.words = new Int32Array(buffer);
+    this.doubles = new Float64Array(buffer);
+    const words = this.words;
+    const maxThreads = this.#maxThreads = words[H_THREADS];
+    const sections = this.#sections = sectionsOf(
+      words[H_PAGES_TOTAL],
+      maxThreads,
+    );
+    const thread = this.thread = Rcu.join(words, sections.slots, maxThreads);
+    if (thread === 0) {
+      throw new Error(
+        `Cannot join the arena: all ${maxThreads} thread slots are taken`,
+      );
+    }
+    const flags = words[H_FLAGS];
+    this.debug = (flags & FLAG_DEBUG) !== 0;
+    const lockdep = this.lockdep = new Lockdep(
+      words,
+      sections.lockdep,
+      thread,
+      (flags & FLAG_LOCKDEP) !== 0,
+    );
+    this.rcu = new Rcu(words, {
+      epochIndex: sections.epoch,
+      slotsIndex: sections.slots,
+      maxThreads,
+      thread,
+      lockdep,
+      reclaim: (head) => this.#reclaim(head),
+    });
+    this.pages = new PageAllocator(words, {
+      base: sections.allocator,
+      frames: sections.frames,
+      blocks: sections.blocks,
+      count: sections.pages,
+      thread,
+      lockdep,
+    });
+    this.roots = new Roots(words, sections.roots, thread);
+    this.cachesIndex = sections.caches;
+    if (format) this.pages.format();
+  }
+
+  /**
+   * Creates an arena and joins this thread.
+   *
+   * @throws {RangeError} If the capacity is not a multiple of 4096 bytes, too small for one page, or over 8 GiB.
+   */
+  static create(options: ArenaOptions): Arena {
+    const { byteLength, maxThreads = 32, lockdep = true, debug = false } =
+      options;
+    if (!Number.isInteger(maxThreads) || maxThreads < 1 || maxThreads > 1024) {
+      throw new RangeError(
+        `Cannot create an arena: maxThreads ${maxThreads} is outside [1, 1024]`,
+      );
+    }
+    if (
+      !Number.isInteger(byteLength) || byteLength % PAGE_BYTES !== 0 ||
+      byteLength > MAX_BYTES
+    ) {
+      throw new RangeError(
+        `Cannot create an arena: byteLength ${byteLength} is not a multiple of ${PAGE_BYTES} up to ${MAX_BYTES}`,
+      );
+    }
+    const total = byteLength / PAGE_BYTES;
+    const { firstPage, pages } = sectionsOf(total, maxThreads);
+    if (pages < 1) {
+      throw new RangeError(
+        `Cannot create an arena: byteLength ${byteLength} leaves no page, at least ${
+          (firstPage + 1) * PAGE_BYTES
+        } are needed`,
+      );
+    }
+    const buffer = new SharedArrayBuffer(byteLength);
+    const words = new Int32Array(buffer);
+    words[H_MAGIC] = MAGIC;
+    words[H_VERSION] = VERSION;
+    words[H_PAGES_TOTAL] = total;
+    words[H_THREADS] = maxThreads;
+    words[H_FLAGS] = (lockdep ? FLAG_LOCKDEP : 0) | (debug ? FLAG_DEBUG : 0);
+    words[H_CHECKSUM] = checksum(words.subarray(0, H_CHECKSUM)) | 0;
+    return new Arena(buffer, true);
+  }
+
+  /**
+   * Joins this thread to an arena that another thread created.
+   *
+   * @throws {TypeError} If the buffer is no arena of this version, truncated or damaged: says what was expected and found.
+   * @throws {Error} If all thread slots are taken.
+   */
+  static attach(buffer: SharedArrayBuffer): Arena {
+    checkGeometry(buffer);
+    return new Arena(buffer, false);
+  }
+
+  /**
+   * Writes the arena to bytes: its metadata and the pages in use.
+   *
+   * @throws {Error} If another thread is joined, which could write meanwhile.
+   * @throws {LockdepError} Inside a read section, or while a lock is held.
+   */
+  save(): Uint8Array {
+    const others = this.#joined().filter((thread) => thread !== this.thread);
+    if (others.length > 0) {
+      throw new Error(
+        `Cannot save the arena: threads ${others.join(", ")} are joined too`,
+      );
+    }
+    this.rcu.barrier();
+    const used = this.#usedPages(this.words);
+    const metaWords = this.#sections.firstPage * PAGE_WORDS;
+    const image = new Int32Array(
+      SAVE_HEADER_WORDS + metaWords + used.length * PAGE_WORDS,
+    );
+    image.set(this.words.subarray(0, metaWords), SAVE_HEADER_WORDS);
+    // Whoever loads it joins anew.
+    image.fill(
+      0,
+      SAVE_HEADER_WORDS + this.#sections.slots,
+      SAVE_HEADER_WORDS + this.#sections.slots +
+        this.#maxThreads * THREAD_SLOT_WORDS,
+    );
+    let at = SAVE_HEADER_WORDS + metaWords;
+    for (const page of used) {
+      const start = (this.#sections.firstPage + page) * PAGE_WORDS;
+      image.set(this.words.subarray(start, start + PAGE_WORDS), at);
+      at += PAGE_WORDS;
+    }
+    const body = checksum(image.subarray(SAVE_HEADER_WORDS)) | 0;
+    image.set([
+      SAVE_MAGIC,
+      VERSION,
+      this.#sections.firstPage,
+      used.length,
+      body,
+    ]);
+    return new Uint8Array(image.buffer);
+  }
+
+  /**
+   * Makes an arena of what {@linkcode Arena.save} wrote, and joins this thread.
+   *
+   * @throws {TypeError} If the bytes are no saved arena of this version, truncated or damaged: says what was expected and
+   * found.
+   */
+  static load(bytes: Uint8Array): Arena {
+    const fail = (what: string): never => {
+      throw new TypeError(`Cannot load an arena: ${what}`);
+    };
+    if (bytes.length < SAVE_HEADER_WORDS * 4 || bytes.length % 4 !== 0) {
+      fail(`${bytes.length} bytes are no saved arena`);
+    }
+    const image = new Int32Array(bytes.slice().buffer);
+    const [magic, version, metaPages, usedPages, sum] = image;
+    if (magic !== SAVE_MAGIC) {
+      fail(`expected magic ${hex(SAVE_MAGIC)}, found ${hex(magic)}`);
+    }
+    if (version !== VERSION) {
+      fail(`expected version ${VERSION}, found ${version}`);
+    }
+    const expected = (metaPages + usedPages) * PAGE_BYTES +
+      SAVE_HEADER_WORDS * 4;
+    if (bytes.length !== expected) {
+      fail(`expected ${expected} bytes, found ${bytes.length}`);
+    }
+    const body = image.subarray(SAVE_HEADER_WORDS);
+    const found = checksum(body);
+    if (found !== sum >>> 0) {
+      fail(`expected checksum ${hex(sum)}, found ${hex(found)}`);
+    }
+
+    const buffer = new SharedArrayBuffer(body[H_PAGES_TOTAL] * PAGE_BYTES);
+    const words = new Int32Array(buffer);
+    words.set(body.subarray(0, metaPages * PAGE_WORDS));
+    const arena = Arena.attach(buffer);
+    let at = metaPages * PAGE_WORDS;
+    for (const page of arena.#usedPages(words)) {
+      words.set(
+        body.subarray(at, at + PAGE_WORDS),
+        (metaPages + page) * PAGE_WORDS,
+      );
+      at += PAGE_WORDS;
+    }
+    return arena;
+  }
+
+  /** Gives this thread's slot back, after freeing what it deferred. The object must not be used afterwards. */
+  leave(): void {
+    this.rcu.leave();
+  }
+
+  /** The ref of a page's first byte. */
+  pageRef(pfn: number): number {
+    return (this.#sections.firstPage + pfn) * GRANULES_PER_PAGE;
+  }
+
+  /** The page frame number of the page that holds a ref; negative or too large where the ref is in no page. */
+  pfnOf(ref: number): number {
+    return (ref >>> 6) - this.#sections.firstPage;
+  }
+
+  /** The first word of a page's frame record. */
+  frameOf(pfn: number): number {
+    return this.#sections.frames + pfn * FRAME_WORDS;
+  }
+
+  /**
+   * Says how deferred refs are freed. The slab layer does, once an arena object.
+   *
+   * @param reclaimer Frees a chain of refs.
+   */
+  setReclaimer(reclaimer: (head: number) => void): void {
+    this.#reclaimer = reclaimer;
+  }
+
+  #reclaim(head: number): void {
+    if (head === 0) return;
+    if (this.#reclaimer === undefined) {
+      throw new Error(
+        "Cannot free deferred objects: this thread has opened no slab caches",
+      );
+    }
+    this.#reclaimer(head);
+  }
+
+  #joined(): number[] {
+    const threads = [];
+    for (let thread = 1; thread <= this.#maxThreads; thread++) {
+      if (Rcu.isJoined(this.words, this.#sections.slots, thread)) {
+        threads.push(thread);
+      }
+    }
+    return threads;
+  }
+
+  #usedPages(words: Words): number[] {
+    return PageAllocator.usedPages(
+      words,
+      this.#sections.frames,
+      this.#sections.pages,
+    );
+  }
+}
+
+function checkGeometry(buffer: SharedArrayBuffer): void {
+  const fail = (what: string): never => {
+    throw new TypeError(`Cannot attach to the buffer: ${what}`);
+  };
+  if (!(buffer instanceof SharedArrayBuffer)) {
+    fail("it is no SharedArrayBuffer");
+  }
+  if (buffer.byteLength < HEADER_WORDS * 4) {
+    fail(`${buffer.byteLength} bytes hold no arena`);
+  }
+  const words = new Int32Array(buffer, 0, HEADER_WORDS);
+  if (words[H_MAGIC] !== MAGIC) {
+    fail(`expected magic ${hex(MAGIC)}, found ${hex(words[H_MAGIC])}`);
+  }
+  if (words[H_VERSION] !== VERSION) {
+    fail(`expected version ${VERSION}, found ${words[H_VERSION]}`);
+  }
+  const found = checksum(words.subarray(0, H_CHECKSUM));
+  if (found !== words[H_CHECKSUM] >>> 0) {
+    fail(
+      `expected a geometry of checksum ${hex(words[H_CHECKSUM])}, found ${
+        hex(found)
+      }`,
+    );
+  }
+  const expected = words[H_PAGES_TOTAL] * PAGE_BYTES;
+  if (buffer.byteLength !== expected) {
+    fail(`expected ${expected} bytes, found ${buffer.byteLength}`);
+  }
+}
+
+function hex(word: number): string {
+  return `0x${(word >>> 0).toString(16)}`;
+}

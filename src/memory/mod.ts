@@ -1,0 +1,15 @@
+/**
+ * The arena in shared memory and the buddy allocator of its pages.
+ *
+ * @module
+ */
+export { Arena, type ArenaOptions } from "./arena.ts";
+export {
+  MAX_ORDER,
+  type Mobility,
+  OutOfMemoryError,
+  PAGE_BYTES,
+  PageAllocator,
+  type PageAllocatorOptions,
+} from "./page_allocator.ts";
+export { MAX_ROOTS, Roots } from "./roots.ts";

@@ -1,0 +1,135 @@
+/**
+ * Named roots: how a thread that attaches to an arena finds the structures in it.
+ *
+ * A table of records in shared memory, protected by its own lock, which is held only inside this file.
+ *
+ * @module
+ */
+import { spinLock, spinUnlock } from "../sync/spin_lock.ts";
+import type { Words } from "../sync/atomics.ts";
+
+/** How many roots an arena can name. */
+export const MAX_ROOTS = 64;
+const NAME_BYTES = 56;
+// A record: the ref, the bytes of the name, the name. A ref of 0 is a free record.
+const REF = 0;
+const LENGTH = 1;
+const NAME = 2;
+const RECORD_WORDS = 16;
+// The lock has a cache line of its own before the records.
+const RECORDS = 16;
+
+/** What the table takes, in words. */
+export const ROOTS_WORDS: number = RECORDS + MAX_ROOTS * RECORD_WORDS;
+
+/**
+ * The table of an arena's named roots.
+ *
+ * Thread contract: an object belongs to one thread; the table is shared.
+ */
+export class Roots {
+  readonly #words: Words;
+  readonly #base: number;
+  readonly #thread: number;
+
+  /** Binds the table at word `base` to one thread. */
+  constructor(words: Words, base: number, thread: number) {
+    this.#words = words;
+    this.#base = base;
+    this.#thread = thread;
+  }
+
+  /** The ref that the name stands for; 0 if it is not taken. */
+  get(name: string): number {
+    return this.#locked(() => {
+      const record = this.#find(name);
+      return record === 0 ? 0 : this.#words[record + REF] >>> 0;
+    });
+  }
+
+  /**
+   * Gives a ref a name.
+   *
+   * @throws {RangeError} If the name is empty, longer than 56 bytes, or the table is full.
+   * @throws {Error} If the name is taken.
+   */
+  add(name: string, ref: number): void {
+    const bytes = new TextEncoder().encode(name);
+    if (bytes.length === 0 || bytes.length > NAME_BYTES) {
+      throw new RangeError(
+        `Cannot name a root: "${name}" takes ${bytes.length} bytes, not 1 to ${NAME_BYTES}`,
+      );
+    }
+    this.#locked(() => {
+      if (this.#find(name) !== 0) {
+        throw new Error(`Cannot name a root: "${name}" is taken`);
+      }
+      const record = this.#find("");
+      if (record === 0) {
+        throw new RangeError(
+          `Cannot name a root: all ${MAX_ROOTS} roots are taken`,
+        );
+      }
+      this.#words.fill(0, record, record + RECORD_WORDS);
+      for (let i = 0; i < bytes.length; i++) {
+        this.#words[record + NAME + (i >> 2)] |= bytes[i] << (8 * (i & 3));
+      }
+      this.#words[record + LENGTH] = bytes.length;
+      this.#words[record + REF] = ref | 0;
+    });
+  }
+
+  /** Forgets the name of a ref, if it has one. */
+  remove(ref: number): void {
+    this.#locked(() => {
+      for (const record of this.#records()) {
+        if (this.#words[record + REF] === (ref | 0)) {
+          this.#words.fill(0, record, record + RECORD_WORDS);
+        }
+      }
+    });
+  }
+
+  /** All names, in the order of the table. */
+  names(): string[] {
+    return this.#locked(() => {
+      const names = [];
+      for (const record of this.#records()) {
+        const name = this.#name(record);
+        if (name !== "") names.push(name);
+      }
+      return names;
+    });
+  }
+
+  /** The record of that name, 0 if there is none. The empty name finds a free record. */
+  #find(name: string): number {
+    for (const record of this.#records()) {
+      if (this.#name(record) === name) return record;
+    }
+    return 0;
+  }
+
+  *#records(): Generator<number> {
+    for (let i = 0; i < MAX_ROOTS; i++) {
+      yield this.#base + RECORDS + i * RECORD_WORDS;
+    }
+  }
+
+  #name(record: number): string {
+    const bytes = new Uint8Array(this.#words[record + LENGTH]);
+    for (let i = 0; i < bytes.length; i++) {
+      bytes[i] = this.#words[record + NAME + (i >> 2)] >>> (8 * (i & 3));
+    }
+    return new TextDecoder().decode(bytes);
+  }
+
+  #locked<T>(section: () => T): T {
+    spinLock(this.#words, this.#base, this.#thread);
+    try {
+      return section();
+    } finally {
+      spinUnlock(this.#words, this.#base, this.#thread);
+    }
+  }
+}

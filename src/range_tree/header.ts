@@ -1,0 +1,131 @@
+/**
+ * The header of a range tree: 128 bytes, two cache lines, one for readers and one for writers.
+ *
+ * | words | field | protected by |
+ * |---|---|---|
+ * | 0 | root: a node's ref, 0 = empty tree | atomic; written under the lock |
+ * | 1 | flags: live, RCU, lock mode | atomic; the lock mode never changes |
+ * | 16 | the lock | itself |
+ * | 17 | generation: goes up with every change of the tree | atomic; written under the lock |
+ * | 18 | how many entries are stored | atomic; written under the lock |
+ * | 31 | link of the queue of deferred frees | the queue, once the tree is destroyed |
+ *
+ * The lock is always there, also in a tree whose writers are guarded by something else: the mode says who guards writers,
+ * and what the mover may therefore not do. Readers only ever touch the first line, so a writer that takes the lock does
+ * not take the root from their caches.
+ *
+ * @module
+ */
+import { add, load, store, type Words } from "../sync/atomics.ts";
+
+const ROOT = 0;
+const FLAGS = 1;
+const LOCK = 16;
+const GENERATION = 17;
+const COUNT = 18;
+
+/** Bytes of a header. */
+export const HEADER_BYTES = 128;
+/** The word of a header that the queue of deferred frees may use. */
+export const HEADER_LINK = 31;
+
+const LIVE = 0x52_54_00_00; // a mark that no freed or foreign object carries
+const LIVE_MASK = 0x7fff_0000;
+const RCU = 1;
+const LOCK_MODES = ["internal", "external", "none"] as const;
+const LOCK_MODE_SHIFT = 1;
+
+/**
+ * Who guards the writers of a tree.
+ *
+ * - `"internal"`: the tree's own lock, taken by every operation. Its nodes can be moved.
+ * - `"external"`: a lock of the user's. Nothing can take it for the mover, so the nodes are pinned.
+ * - `"none"`: nothing. The nodes are pinned.
+ */
+export type LockMode = typeof LOCK_MODES[number];
+
+/** Makes an object a header of an empty tree. Before anybody else sees it. */
+export function initHeader(
+  words: Words,
+  header: number,
+  rcu: boolean,
+  lock: LockMode,
+): void {
+  const base = header * 16;
+  words.fill(0, base, base + HEADER_BYTES / 4);
+  const flags = LIVE | (rcu ? RCU : 0) |
+    (LOCK_MODES.indexOf(lock) << LOCK_MODE_SHIFT);
+  store(words, base + FLAGS, flags);
+}
+
+/** Whether the object is the header of a tree that was not destroyed. */
+export function isLiveHeader(words: Words, header: number): boolean {
+  return (load(words, header * 16 + FLAGS) & LIVE_MASK) === LIVE;
+}
+
+/** Marks the tree as destroyed. Under the lock. */
+export function killHeader(words: Words, header: number): void {
+  store(words, header * 16 + FLAGS, 0);
+}
+
+/** The flags word: 0 once the tree is destroyed. */
+export function flagsOf(words: Words, header: number): number {
+  return load(words, header * 16 + FLAGS);
+}
+
+/** Whether readers need no lock. */
+export function isRcu(flags: number): boolean {
+  return (flags & RCU) !== 0;
+}
+
+/** Who guards the writers. */
+export function lockModeOf(flags: number): LockMode {
+  return LOCK_MODES[(flags >> LOCK_MODE_SHIFT) & 3];
+}
+
+/** Switches lock-free readers on or off. Under the lock. */
+export function setRcuFlag(words: Words, header: number, on: boolean): void {
+  const flags = load(words, header * 16 + FLAGS);
+  store(words, header * 16 + FLAGS, on ? flags | RCU : flags & ~RCU);
+}
+
+/** The root node's ref, 0 where the tree is empty. */
+export function rootOf(words: Words, header: number): number {
+  return load(words, header * 16 + ROOT);
+}
+
+/** Publishes a root. Under the lock. */
+export function setRoot(words: Words, header: number, root: number): void {
+  store(words, header * 16 + ROOT, root);
+}
+
+/** What the parent word of the root holds. */
+export function headerParent(header: number): number {
+  return header + 1;
+}
+
+/** Whether a parent word names a header. */
+export function isHeaderParent(parent: number): boolean {
+  return (parent & 1) !== 0;
+}
+
+/** The word of the lock. */
+export function lockIndexOf(header: number): number {
+  return header * 16 + LOCK;
+}
+
+/** A number that goes up with every change of the tree. */
+export function generationOf(words: Words, header: number): number {
+  return load(words, header * 16 + GENERATION);
+}
+
+/** How many entries are stored. */
+export function entryCountOf(words: Words, header: number): number {
+  return load(words, header * 16 + COUNT) >>> 0;
+}
+
+/** Notes a change of the tree by which the number of its entries changed by `delta`. Under the lock. */
+export function noteChange(words: Words, header: number, delta: number): void {
+  add(words, header * 16 + GENERATION, 1);
+  if (delta !== 0) add(words, header * 16 + COUNT, delta);
+}

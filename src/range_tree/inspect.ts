@@ -1,0 +1,188 @@
+/**
+ * Looking at a whole tree: checking its invariants, printing it, counting its nodes. Under the tree's lock.
+ *
+ * @module
+ */
+import type { SlabCache } from "../slab/slab_cache.ts";
+import type { Words } from "../sync/atomics.ts";
+import { entryCountOf, headerParent, rootOf } from "./header.ts";
+import {
+  countOf,
+  type Doubles,
+  heightOf,
+  MAX_INDEX,
+  MAX_SLOTS,
+  MIN_SLOTS,
+  parentOf,
+  pivotOf,
+  slotOf,
+} from "./node.ts";
+
+/** A tree's numbers, as seen at one moment. */
+export interface RangeTreeStats {
+  /** Levels of nodes; 0 for an empty tree. */
+  readonly height: number;
+  /** Stored ranges. */
+  readonly entries: number;
+  /** Nodes in all. */
+  readonly nodes: number;
+  /** Nodes that hold entries. */
+  readonly leaves: number;
+  /** Slots in use, of those that the nodes have. */
+  readonly fill: number;
+}
+
+/** A tree breaks one of its invariants. */
+export class TreeInvariantError extends Error {
+  /** The name of this class of errors. */
+  override name = "TreeInvariantError";
+}
+
+/** Calls `visit` for every node, parents first. */
+function forEachNode(
+  words: Words,
+  doubles: Doubles,
+  root: number,
+  visit: (
+    node: number,
+    parent: number,
+    height: number,
+    min: number,
+    max: number,
+  ) => void,
+  rootParent: number,
+): void {
+  const descend = (
+    node: number,
+    parent: number,
+    height: number,
+    min: number,
+    max: number,
+  ) => {
+    visit(node, parent, height, min, max);
+    if (height === 0) return;
+    let first = min;
+    for (let slot = 0; slot < countOf(words, node); slot++) {
+      const last = pivotOf(doubles, node, slot, max);
+      descend(slotOf(words, node, slot), node, height - 1, first, last);
+      first = last + 1;
+    }
+  };
+  if (root !== 0) {
+    descend(root, rootParent, heightOf(words, root), 0, MAX_INDEX);
+  }
+}
+
+/**
+ * Checks every invariant of a tree.
+ *
+ * @throws {TreeInvariantError} Naming the node and the rule.
+ */
+export function validateTree(
+  words: Words,
+  doubles: Doubles,
+  header: number,
+  nodes: SlabCache,
+): void {
+  const root = rootOf(words, header);
+  let entries = 0;
+  forEachNode(words, doubles, root, (node, parent, height, min, max) => {
+    const fail = (rule: string): never => {
+      throw new TreeInvariantError(
+        `Node ${node} [${min}, ${max}] of height ${height}: ${rule}`,
+      );
+    };
+    const count = countOf(words, node);
+    if (!nodes.isAllocated(node)) {
+      fail(`it is no allocated object of "${nodes.name}"`);
+    }
+    if (heightOf(words, node) !== height) {
+      fail(`its height says ${heightOf(words, node)}`);
+    }
+    if (parentOf(words, node) !== parent) {
+      fail(`its parent word is ${parentOf(words, node)}, not ${parent}`);
+    }
+    if (count < 1 || count > MAX_SLOTS) fail(`it uses ${count} slots`);
+    if (node !== root && count < MIN_SLOTS) {
+      fail(`it uses ${count} slots, under a third`);
+    }
+    if (node === root && height > 0 && count < 2) {
+      fail("a root above leaves has one child");
+    }
+    let first = min;
+    for (let slot = 0; slot < count; slot++) {
+      const last = pivotOf(doubles, node, slot, max);
+      const held = slotOf(words, node, slot);
+      if (last < first) fail(`pivot ${slot} is ${last}, below ${first}`);
+      if (height > 0 && held === 0) fail(`slot ${slot} has no child`);
+      if (height === 0 && held !== 0) entries++;
+      if (
+        height === 0 && held === 0 && slot > 0 &&
+        slotOf(words, node, slot - 1) === 0
+      ) {
+        fail(`slots ${slot - 1} and ${slot} are both empty`);
+      }
+      first = last + 1;
+    }
+    if (first !== max + 1) fail(`its last pivot is ${first - 1}`);
+    if (node === root && height === 0 && entries === 0) {
+      fail("a root leaf holds nothing");
+    }
+  }, headerParent(header));
+  const counted = entryCountOf(words, header);
+  if (entries !== counted) {
+    throw new TreeInvariantError(
+      `Tree ${header}: it holds ${entries} entries, ${counted} are counted`,
+    );
+  }
+}
+
+/** The tree as text, one line a node and an entry. */
+export function dumpTree(
+  words: Words,
+  doubles: Doubles,
+  header: number,
+): string {
+  const root = rootOf(words, header);
+  const lines = [`tree ${header}: ${entryCountOf(words, header)} entries`];
+  const top = root === 0 ? 0 : heightOf(words, root);
+  forEachNode(words, doubles, root, (node, _parent, height, min, max) => {
+    const indent = "  ".repeat(top - height + 1);
+    const count = countOf(words, node);
+    lines.push(
+      `${indent}${
+        height === 0 ? "leaf" : "node"
+      } ${node} [${min}, ${max}] ${count} slots`,
+    );
+    let first = min;
+    for (let slot = 0; height === 0 && slot < count; slot++) {
+      const last = pivotOf(doubles, node, slot, max);
+      const value = slotOf(words, node, slot) >>> 0;
+      if (value !== 0) lines.push(`${indent}  ${first}-${last}: ${value}`);
+      first = last + 1;
+    }
+  }, 0);
+  return lines.join("\n");
+}
+
+/** The tree's numbers. */
+export function treeStats(
+  words: Words,
+  doubles: Doubles,
+  header: number,
+): RangeTreeStats {
+  const root = rootOf(words, header);
+  let nodes = 0, leaves = 0, used = 0;
+  forEachNode(words, doubles, root, (node, _parent, height) => {
+    nodes++;
+    used += countOf(words, node);
+    if (height === 0) leaves++;
+  }, 0);
+  return {
+    height: root === 0 ? 0 : heightOf(words, root) + 1,
+    entries: entryCountOf(words, header),
+    nodes,
+    leaves,
+    fill: nodes === 0 ? 0 : used / (nodes * MAX_SLOTS),
+  };
+}

@@ -1,0 +1,10 @@
+/**
+ * Range trees: maps from ranges of indices to entries, in shared memory.
+ *
+ * @module
+ */
+export { RangeTree, type RangeTreeOptions } from "./range_tree.ts";
+export type { Entry } from "./walk.ts";
+export type { LockMode } from "./header.ts";
+export { type RangeTreeStats, TreeInvariantError } from "./inspect.ts";
+export { MAX_INDEX } from "./node.ts";

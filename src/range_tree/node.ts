@@ -1,0 +1,232 @@
+/**
+ * A node of a range tree: 256 bytes, and every loop that is hot over them.
+ *
+ * A node covers a run of indices. It has `count` slots; slot *i* covers the indices after pivot *i − 1* up to and
+ * including pivot *i*. In a leaf (height 0) a slot is a `u32` entry, 0 = empty; above, it is the ref of a child one lower.
+ *
+ * | words | field | who may write it |
+ * |---|---|---|
+ * | 0 | parent: a node's ref, the tree header's ref + 1, the node's own ref (dead), 0 (not linked yet) | atomic; under the tree's lock |
+ * | 1 | meta: height, count | immutable once published |
+ * | 2–41 | 20 pivots, `f64` | immutable once published |
+ * | 42–62 | 21 slots | atomic; under the tree's lock |
+ * | 63 | link of the queue of deferred frees | the queue, once the node is dead |
+ *
+ * A node is built privately and published by one atomic store of the slot (or root) that leads to it; a reader that found
+ * it by an atomic load of that word may read pivots and meta plainly. The holder of the tree's lock may read parent words
+ * plainly: only holders of that lock write them.
+ *
+ * Pivots of unused slots are `Infinity` and the last used slot's pivot is the node's own last index, so a scan needs no
+ * count: it ends at the first pivot that is not below the index, at the latest at 20. A linear scan of at most 20 beats
+ * binary search.
+ *
+ * Node refs are multiples of 4 (256-byte objects), header refs of 2 (128-byte objects), so "header's ref + 1" is odd and
+ * can't be mistaken for either.
+ *
+ * @module
+ */
+import { load, store, type Words } from "../sync/atomics.ts";
+
+/** The same memory as `f64`. */
+export type Doubles = Float64Array<SharedArrayBuffer>;
+
+// Refs count 64-byte granules: 16 words, 8 doubles.
+const PARENT = 0;
+const META = 1;
+const PIVOTS = 1; // in doubles
+const SLOTS = 42;
+const LINK = 63;
+const NODE_WORDS = 64;
+const SLOT_COUNT = 21;
+const PIVOT_COUNT = 20;
+
+/** Bytes of a node. */
+export const NODE_BYTES = 256;
+/** The most slots that a node has. */
+export const MAX_SLOTS = 21;
+/** The fewest slots of a node that is not the root: a third. */
+export const MIN_SLOTS = 7;
+/** The word of a node that the queue of deferred frees may use. */
+export const NODE_LINK = 63;
+/** The largest index. */
+export const MAX_INDEX: number = Number.MAX_SAFE_INTEGER;
+
+if (
+  SLOTS + SLOT_COUNT !== LINK || LINK + 1 !== NODE_WORDS ||
+  NODE_WORDS * 4 !== NODE_BYTES
+) {
+  throw new Error("The layout of a node does not add up");
+}
+
+/** The parent word. */
+export function parentOf(words: Words, node: number): number {
+  return load(words, node * 16 + PARENT);
+}
+
+/** Sets the parent word: under the tree's lock. */
+export function setParent(words: Words, node: number, parent: number): void {
+  store(words, node * 16 + PARENT, parent);
+}
+
+/** Whether the node was replaced. */
+export function isDead(words: Words, node: number): boolean {
+  return load(words, node * 16 + PARENT) === node;
+}
+
+/** How far above the leaves the node is. */
+export function heightOf(words: Words, node: number): number {
+  return words[node * 16 + META] & 0xff;
+}
+
+/** How many slots the node uses. */
+export function countOf(words: Words, node: number): number {
+  return words[node * 16 + META] >>> 8;
+}
+
+/** The last index that a slot covers. */
+export function pivotOf(
+  doubles: Doubles,
+  node: number,
+  slot: number,
+  max: number,
+): number {
+  if (slot === PIVOT_COUNT) return max;
+  const pivot = doubles[node * 8 + PIVOTS + slot];
+  return pivot < max ? pivot : max;
+}
+
+/** What a slot holds. */
+export function slotOf(words: Words, node: number, slot: number): number {
+  return load(words, node * 16 + SLOTS + slot);
+}
+
+/** Changes what a slot holds; visible to readers at once. Under the tree's lock. */
+export function setSlot(
+  words: Words,
+  node: number,
+  slot: number,
+  value: number,
+): void {
+  store(words, node * 16 + SLOTS + slot, value);
+}
+
+/** The slot that covers an index. */
+export function slotFor(doubles: Doubles, node: number, index: number): number {
+  const pivots = node * 8 + PIVOTS;
+  let slot = 0;
+  while (slot < PIVOT_COUNT && doubles[pivots + slot] < index) slot++;
+  return slot;
+}
+
+/** The entry at an index, in the subtree of a node. */
+export function lookup(
+  words: Words,
+  doubles: Doubles,
+  root: number,
+  index: number,
+): number {
+  let node = root;
+  for (let height = words[node * 16 + META] & 0xff;; height--) {
+    const pivots = node * 8 + PIVOTS;
+    let slot = 0;
+    while (slot < PIVOT_COUNT && doubles[pivots + slot] < index) slot++;
+    // Pairs with the publishing store of the writer.
+    node = load(words, node * 16 + SLOTS + slot);
+    if (height === 0) return node >>> 0;
+  }
+}
+
+/** The slot of a node that holds a child; -1 if none does. Under the tree's lock. */
+export function slotOfChild(words: Words, node: number, child: number): number {
+  const slots = node * 16 + SLOTS;
+  const count = words[node * 16 + META] >>> 8;
+  for (let slot = 0; slot < count; slot++) {
+    // Plain: only the holder of the lock changes slots.
+    if (words[slots + slot] === child) return slot;
+  }
+  return -1;
+}
+
+/**
+ * Fills a private node from a pool of slots and their last indices. Its parent word is left alone.
+ *
+ * @param from The first of `count` items of the pool.
+ */
+export function fillNode(
+  words: Words,
+  doubles: Doubles,
+  node: number,
+  height: number,
+  pivots: Float64Array,
+  slots: Int32Array,
+  from: number,
+  count: number,
+): void {
+  const base = node * 16;
+  const pivotBase = node * 8 + PIVOTS;
+  words[base + META] = height | (count << 8);
+  const used = count < PIVOT_COUNT ? count : PIVOT_COUNT;
+  for (let i = 0; i < used; i++) doubles[pivotBase + i] = pivots[from + i];
+  for (let i = used; i < PIVOT_COUNT; i++) doubles[pivotBase + i] = Infinity;
+  for (let i = 0; i < count; i++) words[base + SLOTS + i] = slots[from + i];
+}
+
+/**
+ * Copies slots `from` … `to − 1` of a node into a pool, from its place `at` on.
+ *
+ * @param max The node's last index. Under the tree's lock.
+ */
+export function readSlots(
+  words: Words,
+  doubles: Doubles,
+  node: number,
+  from: number,
+  to: number,
+  max: number,
+  pivots: Float64Array,
+  slots: Int32Array,
+  at: number,
+): void {
+  const base = node * 16 + SLOTS;
+  const pivotBase = node * 8 + PIVOTS;
+  for (let slot = from; slot < to; slot++, at++) {
+    pivots[at] = slot < PIVOT_COUNT ? doubles[pivotBase + slot] : max;
+    // Plain: only the holder of the lock changes slots.
+    slots[at] = words[base + slot];
+  }
+}
+
+/** Copies a live node into a private one, all but its parent and link. Under the tree's lock. */
+export function copyNode(
+  words: Words,
+  doubles: Doubles,
+  from: number,
+  to: number,
+): void {
+  words[to * 16 + META] = words[from * 16 + META];
+  const source = from * 8, target = to * 8;
+  // A double at a time carries two slots; slots are read plainly, since only the holder of the lock changes them.
+  for (let i = PIVOTS; i < PIVOTS + PIVOT_COUNT; i++) {
+    doubles[target + i] = doubles[source + i];
+  }
+  const sourceSlots = from * 16 + SLOTS, targetSlots = to * 16 + SLOTS;
+  for (let i = 0; i < SLOT_COUNT; i++) {
+    words[targetSlots + i] = words[sourceSlots + i];
+  }
+}
+
+/** Points all children of a node at it. Under the tree's lock. */
+export function adoptChildren(words: Words, node: number): void {
+  const count = words[node * 16 + META] >>> 8;
+  const slots = node * 16 + SLOTS;
+  // The lines of all children are fetched at once by plain reads (only holders of the lock write parent words), because
+  // the atomic stores behind them wait for each other.
+  let fetched = 0;
+  for (let i = 0; i < count; i++) {
+    fetched |= words[words[slots + i] * 16 + PARENT];
+  }
+  if (fetched === -1) return; // never: no parent word has all bits set; keeps the reads alive
+  for (let i = 0; i < count; i++) {
+    store(words, words[slots + i] * 16 + PARENT, node);
+  }
+}

@@ -1,0 +1,654 @@
+/**
+ * The range tree: a map from ranges of indices to `u32` entries, in shared memory, that many threads read while one
+ * writes and while its nodes are being moved.
+ *
+ * Readers and writers. In RCU mode a reader enters a read section and takes no lock; without it a reader takes the tree's
+ * lock. A writer takes the lock. Both find a whole tree at every moment, because every change becomes visible by one
+ * atomic store (see `writer.ts`). Freed nodes are deferred in either mode, so switching the mode never endangers a reader
+ * that is inside.
+ *
+ * The lock is always in the tree, also where somebody else guards the writers: the mode `"internal"` says that the
+ * operations take it, and so a mover that takes it may relocate the tree's nodes.
+ *
+ * @module
+ */
+import type { Arena } from "../memory/arena.ts";
+import type { SlabCache } from "../slab/slab_cache.ts";
+import { spinLock, spinTryLock, spinUnlock } from "../sync/spin_lock.ts";
+import type { Words } from "../sync/atomics.ts";
+import { EntryIterator } from "./entries.ts";
+import {
+  entryCountOf,
+  flagsOf,
+  generationOf,
+  headerParent,
+  initHeader,
+  isLiveHeader,
+  isRcu,
+  killHeader,
+  lockIndexOf,
+  type LockMode,
+  lockModeOf,
+  noteChange,
+  rootOf,
+  setRcuFlag,
+  setRoot,
+} from "./header.ts";
+import {
+  dumpTree,
+  type RangeTreeStats,
+  treeStats,
+  validateTree,
+} from "./inspect.ts";
+import {
+  type Doubles,
+  heightOf,
+  lookup,
+  MAX_INDEX,
+  setParent,
+} from "./node.ts";
+import { copySubtree, retireSubtree, SubtreeBuilder } from "./subtree.ts";
+import { TreeMemory } from "./tree_memory.ts";
+import { type Entry, Walk } from "./walk.ts";
+import { Writer } from "./writer.ts";
+
+/** How a tree is created. */
+export interface RangeTreeOptions {
+  /** A name under which other threads find it; a tree without one is found by its ref. */
+  name?: string;
+  /**
+   * Whether readers need no lock.
+   *
+   * @default {false}
+   */
+  rcu?: boolean;
+  /**
+   * Who guards the writers.
+   *
+   * @default {"internal"}
+   */
+  lock?: LockMode;
+}
+
+/** The largest entry. */
+const MAX_VALUE = 0xffff_ffff;
+
+/**
+ * A map from ranges of indices (safe integers, both ends included) to `u32` entries; 0 is empty.
+ *
+ * Thread contract: an object belongs to one thread; the tree is shared, by name or by ref. One writer at a time, which the
+ * lock sees to; in RCU mode any number of readers beside it, without a lock.
+ *
+ * - A reader sees all of a store or none of it.
+ * - A store that can't get memory throws and changes nothing.
+ * - Ranges are kept as they were stored: neighbours with equal entries stay apart.
+ *
+ * Analogous to the Linux maple tree's `mtree_*`; differs: indices end at 2^53 − 1, entries are numbers, and the nodes can
+ * be moved.
+ *
+ * @example Store, look up, iterate
+ * ```ts
+ * import { Arena, RangeTree } from "@pollard/pollard";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const arena = Arena.create({ byteLength: 2 ** 20 });
+ * const tree = RangeTree.create(arena, { name: "vm", rcu: true });
+ * tree.storeRange(0x1000, 0x1fff, 7);
+ * tree.eraseRange(0x1800, 0x18ff);
+ * assertEquals(tree.load(0x1000), 7);
+ * assertEquals(tree.load(0x1800), 0);
+ * assertEquals([...tree.entries(0, 0xffff)], [
+ *   { first: 0x1000, last: 0x17ff, value: 7 },
+ *   { first: 0x1900, last: 0x1fff, value: 7 },
+ * ]);
+ * ```
+ */
+export class RangeTree implements Iterable<Entry> {
+  /** The ref of the tree's header: with it another thread of the arena can attach. */
+  readonly ref: number;
+  /** Who guards the writers. */
+  readonly lockMode: LockMode;
+  readonly #arena: Arena;
+  readonly #words: Words;
+  readonly #doubles: Doubles;
+  readonly #nodes: SlabCache;
+  readonly #writer: Writer;
+  readonly #walk: Walk;
+  readonly #lockIndex: number;
+  readonly #lockClass: number;
+  readonly #internal: boolean;
+
+  private constructor(arena: Arena, header: number) {
+    const memory = TreeMemory.of(arena);
+    this.ref = header;
+    this.lockMode = lockModeOf(flagsOf(arena.words, header));
+    this.#internal = this.lockMode === "internal";
+    this.#arena = arena;
+    this.#words = arena.words;
+    this.#doubles = arena.doubles;
+    this.#nodes = memory.nodes(this.lockMode);
+    this.#writer = Writer.of(arena);
+    this.#walk = new Walk(arena.words, arena.doubles);
+    this.#lockIndex = lockIndexOf(header);
+    this.#lockClass = memory.lockClass;
+  }
+
+  /**
+   * Creates an empty tree.
+   *
+   * @throws {OutOfMemoryError} If there is no room for its header.
+   * @throws {Error} If the name is taken; then no tree was created.
+   */
+  static create(arena: Arena, options: RangeTreeOptions = {}): RangeTree {
+    const { name, rcu = false, lock = "internal" } = options;
+    const headers = TreeMemory.of(arena).headers;
+    const header = headers.allocate();
+    initHeader(arena.words, header, rcu, lock);
+    if (name !== undefined) {
+      try {
+        arena.roots.add(name, header);
+      } catch (error) {
+        killHeader(arena.words, header);
+        headers.free(header);
+        throw error;
+      }
+    }
+    return new RangeTree(arena, header);
+  }
+
+  /**
+   * Opens a tree that exists, by its name or by its ref.
+   *
+   * @throws {Error} If there is no such tree.
+   */
+  static attach(arena: Arena, root: string | number): RangeTree {
+    const header = typeof root === "string" ? arena.roots.get(root) : root;
+    const { headers } = TreeMemory.of(arena);
+    if (
+      header === 0 || !headers.isAllocated(header) ||
+      !isLiveHeader(arena.words, header)
+    ) {
+      throw new Error(
+        `Cannot attach to a range tree: there is none at ${
+          JSON.stringify(root)
+        }`,
+      );
+    }
+    return new RangeTree(arena, header);
+  }
+
+  /** How many ranges are stored. Stale as soon as it is read, unless the caller keeps writers out. */
+  get count(): number {
+    return entryCountOf(this.#words, this.ref);
+  }
+
+  /** How many levels of nodes there are; 0 for an empty tree. */
+  get height(): number {
+    const flags = this.#enter("RangeTree.height");
+    const root = rootOf(this.#words, this.ref);
+    const height = root === 0 ? 0 : heightOf(this.#words, root) + 1;
+    this.#exit(flags);
+    return height;
+  }
+
+  /** Whether readers need no lock. */
+  get rcu(): boolean {
+    return isRcu(this.#flags("RangeTree.rcu"));
+  }
+
+  /**
+   * The entry at an index, 0 where nothing is stored.
+   *
+   * @throws {RangeError} If the index is no safe integer from 0 on.
+   */
+  load(index: number): number {
+    checkIndex(index);
+    const flags = this.#enter("RangeTree.load");
+    const root = rootOf(this.#words, this.ref);
+    const value = root === 0
+      ? 0
+      : lookup(this.#words, this.#doubles, root, index);
+    this.#exit(flags);
+    return value;
+  }
+
+  /** Stores an entry at one index. As {@linkcode RangeTree.storeRange}. */
+  store(index: number, value: number): void {
+    this.storeRange(index, index, value);
+  }
+
+  /**
+   * Stores an entry over `first` … `last`, whatever is there; the entry 0 empties the range. Readers see all of it or
+   * none.
+   *
+   * @throws {RangeError} If the range or the entry is out of bounds.
+   * @throws {OutOfMemoryError} If there is no room; the tree is as it was.
+   */
+  storeRange(first: number, last: number, value: number): void {
+    checkRange(first, last);
+    checkValue(value);
+    this.#lockWriter("RangeTree.storeRange");
+    try {
+      this.#writer.storeRange(this.ref, this.#nodes, first, last, value);
+    } finally {
+      this.#unlockWriter();
+    }
+  }
+
+  /** Stores an entry at one index if it is empty. As {@linkcode RangeTree.insertRange}. */
+  insert(index: number, value: number): boolean {
+    return this.insertRange(index, index, value);
+  }
+
+  /**
+   * Stores an entry over `first` … `last` if all of it is empty; says whether it did.
+   *
+   * @throws {RangeError} If the range or the entry is out of bounds, or the entry is 0.
+   * @throws {OutOfMemoryError} If there is no room; the tree is as it was.
+   */
+  insertRange(first: number, last: number, value: number): boolean {
+    checkRange(first, last);
+    checkValue(value);
+    if (value === 0) {
+      throw new RangeError("Cannot insert: the entry 0 means empty");
+    }
+    this.#lockWriter("RangeTree.insertRange");
+    try {
+      if (this.#walk.find(this.ref, first, last)) return false;
+      this.#writer.storeRange(this.ref, this.#nodes, first, last, value);
+      return true;
+    } finally {
+      this.#unlockWriter();
+    }
+  }
+
+  /**
+   * Removes the whole range that contains an index; returns its entry, 0 if nothing is stored there.
+   *
+   * @throws {RangeError} If the index is no safe integer from 0 on.
+   * @throws {OutOfMemoryError} If there is no room; the tree is as it was.
+   */
+  erase(index: number): number {
+    checkIndex(index);
+    this.#lockWriter("RangeTree.erase");
+    try {
+      const walk = this.#walk;
+      walk.to(this.ref, index);
+      const { first, last, value } = walk;
+      if (value !== 0) {
+        this.#writer.storeRange(this.ref, this.#nodes, first, last, 0);
+      }
+      return value;
+    } finally {
+      this.#unlockWriter();
+    }
+  }
+
+  /** Empties `first` … `last`; ranges that stick out are cut. As {@linkcode RangeTree.storeRange} with the entry 0. */
+  eraseRange(first: number, last: number): void {
+    this.storeRange(first, last, 0);
+  }
+
+  /**
+   * The first entry that contains or follows an index and begins at or before `max`.
+   *
+   * @throws {RangeError} If a bound is no safe integer from 0 on.
+   */
+  find(index: number, max: number = MAX_INDEX): Entry | undefined {
+    checkIndex(index);
+    checkIndex(max);
+    return this.#seek(() =>
+      index <= max && this.#walk.find(this.ref, index, max)
+    );
+  }
+
+  /**
+   * The first entry that begins after an index and at or before `max`: what follows the entry that contains the index.
+   *
+   * @throws {RangeError} If a bound is no safe integer from 0 on.
+   */
+  next(index: number, max: number = MAX_INDEX): Entry | undefined {
+    checkIndex(index);
+    checkIndex(max);
+    return this.#seek(() => {
+      this.#walk.to(this.ref, index);
+      return this.#walk.next(this.ref, max);
+    });
+  }
+
+  /**
+   * The first entry that ends after an index and begins at or before `max`: where a search goes on that has dealt with all
+   * up to the index. Analogous to Linux `mt_find_after`.
+   *
+   * @throws {RangeError} If a bound is no safe integer from 0 on.
+   */
+  findAfter(index: number, max: number = MAX_INDEX): Entry | undefined {
+    checkIndex(index);
+    return index === MAX_INDEX ? undefined : this.find(index + 1, max);
+  }
+
+  /**
+   * The last entry that ends before an index and at or after `min`: what precedes the entry that contains the index.
+   *
+   * @throws {RangeError} If a bound is no safe integer from 0 on.
+   */
+  prev(index: number, min = 0): Entry | undefined {
+    checkIndex(index);
+    checkIndex(min);
+    return this.#seek(() => {
+      this.#walk.to(this.ref, index);
+      return this.#walk.prev(this.ref, min);
+    });
+  }
+
+  /**
+   * Every entry that overlaps `from` … `to`, whole, in order. The tree may change meanwhile: each entry was in it at the
+   * moment when it was given out.
+   *
+   * @throws {RangeError} If a bound is no safe integer from 0 on.
+   */
+  entries(from = 0, to: number = MAX_INDEX): IterableIterator<Entry> {
+    checkIndex(from);
+    checkIndex(to);
+    return new EntryIterator(
+      {
+        generation: () => generationOf(this.#words, this.ref),
+        reading: (read) => {
+          const flags = this.#enter("RangeTree.entries");
+          try {
+            read(this.#walk, this.ref);
+          } finally {
+            this.#exit(flags);
+          }
+        },
+      },
+      from,
+      to,
+    );
+  }
+
+  /** Every entry, in order. As {@linkcode RangeTree.entries}. */
+  [Symbol.iterator](): IterableIterator<Entry> {
+    return this.entries();
+  }
+
+  /**
+   * Fills an empty tree with entries that come in order and do not overlap, each node as full as can be.
+   *
+   * @throws {Error} If the tree is not empty.
+   * @throws {RangeError} If an entry is out of bounds, out of order, or empty; the tree stays empty.
+   * @throws {OutOfMemoryError} If there is no room; the tree stays empty.
+   */
+  bulkLoad(entries: Iterable<Entry>): void {
+    this.#lockWriter("RangeTree.bulkLoad");
+    try {
+      if (rootOf(this.#words, this.ref) !== 0) {
+        throw new Error(
+          `Cannot bulk-load: the tree holds ${this.count} entries`,
+        );
+      }
+      const builder = new SubtreeBuilder(
+        this.#words,
+        this.#doubles,
+        this.#nodes,
+      );
+      try {
+        const count = pushAll(builder, entries);
+        if (count > 0) this.#publishRoot(builder.finish(), count);
+      } catch (error) {
+        builder.abandon();
+        throw error;
+      }
+    } finally {
+      this.#unlockWriter();
+    }
+  }
+
+  /**
+   * A copy of the tree in the same arena, node by node, of the same modes.
+   *
+   * @throws {OutOfMemoryError} If there is no room; nothing of the copy is left.
+   * @throws {Error} If the name is taken; nothing of the copy is left.
+   */
+  clone(options: { name?: string } = {}): RangeTree {
+    const copy = RangeTree.create(this.#arena, {
+      ...options,
+      rcu: this.rcu,
+      lock: this.lockMode,
+    });
+    this.#lockWriter("RangeTree.clone");
+    try {
+      const root = rootOf(this.#words, this.ref);
+      if (root !== 0) {
+        copy.#publishRoot(
+          copySubtree(this.#words, this.#doubles, this.#nodes, root),
+          this.count,
+        );
+      }
+    } catch (error) {
+      copy.destroy();
+      throw error;
+    } finally {
+      this.#unlockWriter();
+    }
+    return copy;
+  }
+
+  /** Removes every entry. Needs no memory. */
+  clear(): void {
+    this.#lockWriter("RangeTree.clear");
+    try {
+      this.#clear();
+    } finally {
+      this.#unlockWriter();
+    }
+  }
+
+  /** Removes every entry and the tree itself; every later use of it is an error. */
+  destroy(): void {
+    this.#lockWriter("RangeTree.destroy");
+    try {
+      this.#clear();
+      killHeader(this.#words, this.ref);
+      this.#arena.roots.remove(this.ref);
+    } finally {
+      this.#unlockWriter();
+    }
+    TreeMemory.of(this.#arena).headers.defer(this.ref);
+  }
+
+  /** Switches lock-free readers on or off. Takes the lock. */
+  setRcu(on: boolean): void {
+    this.#lockWriter("RangeTree.setRcu");
+    setRcuFlag(this.#words, this.ref, on);
+    this.#unlockWriter();
+  }
+
+  /**
+   * Takes the tree's lock until the end of the caller's block: for a {@linkcode Cursor}. The other methods that write take
+   * the lock themselves and are errors inside.
+   *
+   * @throws {LockdepError} If this thread holds the lock of a tree already.
+   */
+  lock(): Disposable {
+    this.#lock("RangeTree.lock");
+    return { [Symbol.dispose]: () => this.#unlock() };
+  }
+
+  /** Takes the tree's lock if it is free, as {@linkcode RangeTree.lock}; nothing otherwise. */
+  tryLock(): Disposable | undefined {
+    if (!spinTryLock(this.#words, this.#lockIndex, this.#arena.thread)) {
+      return undefined;
+    }
+    this.#arena.lockdep.acquired(
+      this.#lockClass,
+      this.#lockIndex,
+      "RangeTree.tryLock",
+    );
+    return { [Symbol.dispose]: () => this.#unlock() };
+  }
+
+  /** The tree's numbers. Takes the lock. */
+  stats(): RangeTreeStats {
+    return this.#inspect(
+      "stats",
+      () => treeStats(this.#words, this.#doubles, this.ref),
+    );
+  }
+
+  /**
+   * Checks every invariant of the tree. Takes the lock.
+   *
+   * @throws {TreeInvariantError} Naming the node and the rule that is broken.
+   */
+  validate(): void {
+    this.#inspect("validate", () => {
+      validateTree(this.#words, this.#doubles, this.ref, this.#nodes);
+    });
+  }
+
+  /** The tree as text, one line a node and an entry. Takes the lock. */
+  dump(): string {
+    return this.#inspect(
+      "dump",
+      () => dumpTree(this.#words, this.#doubles, this.ref),
+    );
+  }
+
+  #clear(): void {
+    const root = rootOf(this.#words, this.ref);
+    if (root === 0) return;
+    setRoot(this.#words, this.ref, 0);
+    noteChange(
+      this.#words,
+      this.ref,
+      -retireSubtree(this.#words, this.#nodes, root),
+    );
+  }
+
+  /** Makes a private subtree the content of the tree, which was empty. */
+  #publishRoot(root: number, count: number): void {
+    setParent(this.#words, root, headerParent(this.ref));
+    setRoot(this.#words, this.ref, root);
+    noteChange(this.#words, this.ref, count);
+  }
+
+  #seek(find: () => boolean): Entry | undefined {
+    const flags = this.#enter("RangeTree.find");
+    try {
+      return find() ? this.#walk.entry() : undefined;
+    } finally {
+      this.#exit(flags);
+    }
+  }
+
+  #inspect<T>(name: string, look: () => T): T {
+    this.#lockWriter(`RangeTree.${name}`);
+    try {
+      return look();
+    } finally {
+      this.#unlockWriter();
+    }
+  }
+
+  #flags(site: string): number {
+    const flags = flagsOf(this.#words, this.ref);
+    return flags !== 0 ? flags : this.#destroyed(site);
+  }
+
+  /** Begins reading; what it returns ends it. */
+  #enter(site: string): number {
+    const flags = this.#flags(site);
+    if (isRcu(flags)) this.#arena.rcu.readLock();
+    else if (this.#internal) this.#lock(site);
+    return flags;
+  }
+
+  #exit(flags: number): void {
+    if (isRcu(flags)) this.#arena.rcu.readUnlock();
+    else if (this.#internal) this.#unlock();
+  }
+
+  #lockWriter(site: string): void {
+    if (this.#internal) this.#lock(site);
+    if (flagsOf(this.#words, this.ref) !== 0) return;
+    if (this.#internal) this.#unlock();
+    this.#destroyed(site);
+  }
+
+  #unlockWriter(): void {
+    if (this.#internal) this.#unlock();
+    this.#arena.rcu.poll();
+  }
+
+  #lock(site: string): void {
+    this.#arena.lockdep.acquire(this.#lockClass, this.#lockIndex, site);
+    spinLock(this.#words, this.#lockIndex, this.#arena.thread);
+  }
+
+  #unlock(): void {
+    spinUnlock(this.#words, this.#lockIndex, this.#arena.thread);
+    this.#arena.lockdep.release(this.#lockIndex);
+  }
+
+  #destroyed(site: string): never {
+    throw new Error(`Cannot use the tree in ${site}: it was destroyed`);
+  }
+}
+
+/** Pushes entries, and the gaps between them, as slots; returns how many entries there were. */
+function pushAll(builder: SubtreeBuilder, entries: Iterable<Entry>): number {
+  let next = 0, count = 0;
+  for (const { first, last, value } of entries) {
+    checkRange(first, last);
+    checkValue(value);
+    if (value === 0) {
+      throw new RangeError(`Cannot bulk-load: entry ${count} is empty`);
+    }
+    if (first < next) {
+      throw new RangeError(
+        `Cannot bulk-load: entry ${count} begins at ${first}, the one before it ends at ${
+          next - 1
+        }`,
+      );
+    }
+    if (first > next) builder.push(first - 1, 0);
+    builder.push(last, value);
+    next = last + 1;
+    count++;
+  }
+  if (count > 0 && next <= MAX_INDEX) builder.push(MAX_INDEX, 0);
+  return count;
+}
+
+function checkIndex(index: number): void {
+  if (!(Number.isSafeInteger(index) && index >= 0)) badIndex(index);
+}
+
+function checkRange(first: number, last: number): void {
+  checkIndex(first);
+  checkIndex(last);
+  if (first > last) badRange(first, last);
+}
+
+function checkValue(value: number): void {
+  if (value >>> 0 !== value) badValue(value);
+}
+
+function badIndex(index: number): never {
+  throw new RangeError(
+    `Cannot use index ${index}: it is no integer in [0, ${MAX_INDEX}]`,
+  );
+}
+
+function badRange(first: number, last: number): never {
+  throw new RangeError(
+    `Cannot use range [${first}, ${last}]: it ends before it begins`,
+  );
+}
+
+function badValue(value: number): never {
+  throw new RangeError(
+    `Cannot store ${value}: an entry is an integer in [0, ${MAX_VALUE}]`,
+  );
+}

@@ -1,0 +1,60 @@
+/**
+ * Where the trees of an arena get their memory: one slab cache of nodes that can be moved, one of nodes that are pinned
+ * (so that these do not hold up slabs that could be emptied), one of headers; and what one thread's writers share.
+ *
+ * @module
+ */
+import type { Arena } from "../memory/arena.ts";
+import type { SlabCache } from "../slab/slab_cache.ts";
+import { Slabs } from "../slab/slabs.ts";
+import { HEADER_BYTES, HEADER_LINK, type LockMode } from "./header.ts";
+import { NODE_BYTES, NODE_LINK } from "./node.ts";
+
+const memoryOf = new WeakMap<Arena, TreeMemory>();
+
+/** The caches that the trees of one arena live in, as seen by one thread. */
+export class TreeMemory {
+  /** Nodes of trees whose lock the mover can take. */
+  readonly movableNodes: SlabCache;
+  /** Nodes of trees that have nothing to lock. */
+  readonly pinnedNodes: SlabCache;
+  /** Tree headers. */
+  readonly headers: SlabCache;
+  /** The class of all tree locks. */
+  readonly lockClass: number;
+
+  private constructor(arena: Arena) {
+    const slabs = Slabs.of(arena);
+    const node = { objectBytes: NODE_BYTES, link: NODE_LINK };
+    this.movableNodes = slabs.cache({
+      ...node,
+      name: "range_node",
+      mobility: "movable",
+    });
+    this.pinnedNodes = slabs.cache({
+      ...node,
+      name: "range_node_pinned",
+      mobility: "unmovable",
+    });
+    this.headers = slabs.cache({
+      name: "range_tree",
+      objectBytes: HEADER_BYTES,
+      link: HEADER_LINK,
+    });
+    this.lockClass = arena.lockdep.lockClass("range tree");
+  }
+
+  /** The memory of an arena's trees. */
+  static of(arena: Arena): TreeMemory {
+    let memory = memoryOf.get(arena);
+    if (memory === undefined) {
+      memoryOf.set(arena, memory = new TreeMemory(arena));
+    }
+    return memory;
+  }
+
+  /** The cache of the nodes of a tree of that lock mode. */
+  nodes(mode: LockMode): SlabCache {
+    return mode === "internal" ? this.movableNodes : this.pinnedNodes;
+  }
+}

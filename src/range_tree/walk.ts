@@ -1,0 +1,157 @@
+/**
+ * Where a reader stands: one slot of one leaf, and what it covers.
+ *
+ * A walk only ever goes down, from the root, with one atomic load a node. It is taken inside a read section or under the
+ * tree's lock, and its leaf must not be followed outside of it; the indices and the value are the reader's own copy.
+ *
+ * @module
+ */
+import type { Words } from "../sync/atomics.ts";
+import { rootOf } from "./header.ts";
+import {
+  countOf,
+  type Doubles,
+  heightOf,
+  MAX_INDEX,
+  pivotOf,
+  slotFor,
+  slotOf,
+} from "./node.ts";
+
+/** One stored range. */
+export interface Entry {
+  /** Its first index. */
+  readonly first: number;
+  /** Its last index, inclusive. */
+  readonly last: number;
+  /** What is stored there, 1 to 2^32 − 1. */
+  readonly value: number;
+}
+
+/** A position in a tree: the range, stored or empty, that covers an index. */
+export class Walk {
+  /** The first index of the range. */
+  first = 0;
+  /** The last index of the range. */
+  last: number = MAX_INDEX;
+  /** What is stored there, 0 = empty. */
+  value = 0;
+  #leaf = 0;
+  #slot = 0;
+  #count = 0;
+  #min = 0;
+  #max: number = MAX_INDEX;
+  readonly #words: Words;
+  readonly #doubles: Doubles;
+
+  /** A walk over the trees of one arena. */
+  constructor(words: Words, doubles: Doubles) {
+    this.#words = words;
+    this.#doubles = doubles;
+  }
+
+  /** Walks to the range that covers an index. */
+  to(header: number, index: number): void {
+    const words = this.#words, doubles = this.#doubles;
+    let min = 0, max = MAX_INDEX;
+    // Pairs with the publishing store of the writer, as does every `slotOf` below.
+    let node = rootOf(words, header);
+    if (node === 0) {
+      this.#leaf = 0;
+      this.#count = 0;
+    } else {
+      let slot = slotFor(doubles, node, index);
+      for (let height = heightOf(words, node); height > 0; height--) {
+        if (slot > 0) min = pivotOf(doubles, node, slot - 1, max) + 1;
+        max = pivotOf(doubles, node, slot, max);
+        node = slotOf(words, node, slot);
+        slot = slotFor(doubles, node, index);
+      }
+      this.#leaf = node;
+      this.#slot = slot;
+      this.#count = countOf(words, node);
+    }
+    this.#min = min;
+    this.#max = max;
+    this.#read();
+  }
+
+  /** Walks to the first stored range that ends at or after an index and begins at or before `max`; says if there is one. */
+  find(header: number, index: number, max: number): boolean {
+    this.to(header, index);
+    while (this.value === 0) {
+      if (!this.#forward(header, max)) return false;
+    }
+    return true;
+  }
+
+  /** Walks to the last stored range that begins at or before an index and ends at or after `min`; says if there is one. */
+  findReverse(header: number, index: number, min: number): boolean {
+    this.to(header, index);
+    while (this.value === 0) {
+      if (!this.#backward(header, min)) return false;
+    }
+    return true;
+  }
+
+  /** Goes on to the next stored range that begins at or before `max`; says if there is one. */
+  next(header: number, max: number): boolean {
+    do {
+      if (!this.#forward(header, max)) return false;
+    } while (this.value === 0);
+    return true;
+  }
+
+  /** Goes back to the last stored range before this one that ends at or after `min`; says if there is one. */
+  prev(header: number, min: number): boolean {
+    do {
+      if (!this.#backward(header, min)) return false;
+    } while (this.value === 0);
+    return true;
+  }
+
+  /** Whether there is a further range, stored or empty, in the same leaf, and goes there. */
+  stepInLeaf(): boolean {
+    if (this.#slot + 1 >= this.#count) return false;
+    this.#slot++;
+    this.first = this.last + 1;
+    this.last = pivotOf(this.#doubles, this.#leaf, this.#slot, this.#max);
+    this.value = slotOf(this.#words, this.#leaf, this.#slot) >>> 0;
+    return true;
+  }
+
+  /** The range as an entry. */
+  entry(): Entry {
+    return { first: this.first, last: this.last, value: this.value };
+  }
+
+  #forward(header: number, max: number): boolean {
+    if (this.last >= max) return false;
+    if (!this.stepInLeaf()) this.to(header, this.last + 1);
+    return true;
+  }
+
+  #backward(header: number, min: number): boolean {
+    if (this.first <= min) return false;
+    if (this.#slot > 0 && this.#leaf !== 0) {
+      this.#slot--;
+      this.#read();
+    } else this.to(header, this.first - 1);
+    return true;
+  }
+
+  #read(): void {
+    const leaf = this.#leaf, slot = this.#slot;
+    if (leaf === 0) {
+      this.first = 0;
+      this.last = MAX_INDEX;
+      this.value = 0;
+      return;
+    }
+    this.first = slot === 0
+      ? this.#min
+      : pivotOf(this.#doubles, leaf, slot - 1, this.#max) + 1;
+    this.last = pivotOf(this.#doubles, leaf, slot, this.#max);
+    this.value = slotOf(this.#words, leaf, slot) >>> 0;
+  }
+}

@@ -1,0 +1,145 @@
+/**
+ * What debug mode knows of every object: a page beside each slab keeps each object's state and its last events, so the
+ * history survives the thread that wrote it. Freed objects are filled with poison, stay in a quarantine of the freeing
+ * thread for a while, and are checked when they leave it and when they are allocated again.
+ *
+ * Everything here runs under the cache's lock, but for {@linkcode ObjectTracker.deferred}, whose caller is the only one
+ * that may still free the object.
+ *
+ * @module
+ */
+import type { Arena } from "../memory/arena.ts";
+
+/** Kernel's POISON_FREE, in every byte. */
+const POISON = 0x6b6b6b6b;
+/** How many freed objects of a cache a thread keeps from being reused. */
+const QUARANTINE = 64;
+const PAGE_WORDS = 1024;
+
+// An object's record: its state, how many events there were, then the last seven as pairs (event and thread, number).
+const RECORD_WORDS = 16;
+const STATE = 0;
+const EVENTS = 1;
+const FIRST_EVENT = 2;
+const KEPT_EVENTS = 7;
+
+const ALLOCATED = 1;
+const DEFERRED = 2;
+const FREED = 3;
+const EVENT_NAMES = ["never used", "allocated", "deferred", "freed"];
+
+/** Keeps the history of a cache's objects. */
+export class ObjectTracker {
+  readonly #arena: Arena;
+  readonly #name: string;
+  readonly #objectWords: number;
+  readonly #quarantine: number[] = [];
+
+  /** Tracks the objects of the cache of that name. */
+  constructor(arena: Arena, name: string, objectWords: number) {
+    this.#arena = arena;
+    this.#name = name;
+    this.#objectWords = objectWords;
+  }
+
+  /** Prepares the page that tracks a new slab. */
+  open(page: number): void {
+    const start = this.#record(page, 0);
+    this.#arena.words.fill(0, start, start + PAGE_WORDS);
+  }
+
+  /** Notes an allocation; the object must still be poisoned. It is handed out zeroed. */
+  allocated(ref: number, page: number, index: number): void {
+    if (this.#arena.words[this.#record(page, index) + STATE] === FREED) {
+      this.#checkPoison(ref, page, index);
+    }
+    this.#fill(ref, 0);
+    this.#note(page, index, ALLOCATED);
+  }
+
+  /** Notes a deferred free. */
+  deferred(ref: number, page: number, index: number): void {
+    this.#assertLive(ref, page, index, ALLOCATED);
+    this.#note(page, index, DEFERRED);
+  }
+
+  /** Notes a free and puts the object in quarantine; returns the object that leaves it, or 0. */
+  freed(ref: number, page: number, index: number): number {
+    this.#assertLive(ref, page, index, DEFERRED);
+    this.#note(page, index, FREED);
+    this.#fill(ref, POISON);
+    this.#quarantine.push(ref);
+    return this.#quarantine.length > QUARANTINE ? this.#quarantine.shift()! : 0;
+  }
+
+  /** Empties the quarantine. */
+  drain(): number[] {
+    return this.#quarantine.splice(0);
+  }
+
+  /** An object's last events as text, oldest first. */
+  history(page: number, index: number): string {
+    const words = this.#arena.words;
+    const record = this.#record(page, index);
+    const events = words[record + EVENTS];
+    const lines = [];
+    for (
+      let event = Math.max(0, events - KEPT_EVENTS);
+      event < events;
+      event++
+    ) {
+      const at = record + FIRST_EVENT + 2 * (event % KEPT_EVENTS);
+      lines.push(
+        `  event ${words[at + 1]}: ${EVENT_NAMES[words[at] & 0xff]} by thread ${
+          words[at] >>> 8
+        }`,
+      );
+    }
+    return `\nhistory of the object:\n${lines.join("\n")}`;
+  }
+
+  #assertLive(ref: number, page: number, index: number, latest: number): void {
+    const state = this.#arena.words[this.#record(page, index) + STATE];
+    if (state === ALLOCATED || state === latest) return;
+    throw new Error(
+      `Cannot free object ${ref} of "${this.#name}": it is ${
+        EVENT_NAMES[state]
+      } already` +
+        this.history(page, index),
+    );
+  }
+
+  #checkPoison(ref: number, page: number, index: number): void {
+    const words = this.#arena.words;
+    const start = ref * 16;
+    for (let i = 0; i < this.#objectWords; i++) {
+      if (words[start + i] !== POISON) {
+        throw new Error(
+          `Object ${ref} of "${this.#name}" was used after it was freed: word ${i} is ` +
+            `0x${(words[start + i] >>> 0).toString(16)}, not 0x${
+              POISON.toString(16)
+            }` +
+            this.history(page, index),
+        );
+      }
+    }
+  }
+
+  #fill(ref: number, word: number): void {
+    this.#arena.words.fill(word, ref * 16, ref * 16 + this.#objectWords);
+  }
+
+  #note(page: number, index: number, event: number): void {
+    const words = this.#arena.words;
+    const record = this.#record(page, index);
+    const events = words[record + EVENTS]++;
+    const at = record + FIRST_EVENT + 2 * (events % KEPT_EVENTS);
+    words[record + STATE] = event;
+    words[at] = event | (this.#arena.thread << 8);
+    words[at + 1] = events;
+  }
+
+  #record(page: number, index: number): number {
+    return this.#arena.pageRef(page) * 16 + index * RECORD_WORDS;
+  }
+}

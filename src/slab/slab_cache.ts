@@ -1,0 +1,731 @@
+/**
+ * A slab cache: objects of one size, packed into pages.
+ *
+ * A slab is one page. Which of its objects are allocated is a bitmap in the page's frame record, so objects need no
+ * free-list word and a slab's occupancy is a popcount. Slabs hang on one list per occupancy, and a word of bits says which
+ * lists are not empty, so the fullest partial slab is found by counting leading zeros. Filling the fullest first is what
+ * lets the emptier ones run dry.
+ *
+ * Protection: the cache's record and the frame records of its slabs are touched only under the cache's lock, but for the
+ * frame's owner word, which is written before the first object of the slab is handed out and again only when the last is
+ * gone. So plain accesses suffice; the lock orders them. The cache's lock is taken under tree locks, and the page
+ * allocator's is taken under it.
+ *
+ * Type stability: an object's memory stays an object of this cache until a grace period after its slab became empty, so
+ * a walker inside a read section that holds a stale ref still finds an object of that kind, checks it, and gives up. A new
+ * slab's page is zeroed, so an object's words are 0 or what its last life left there.
+ *
+ * Identity, checked by {@linkcode SlabCache.validate}: for every slab popcount(bitmap) = in use = its list's number;
+ * Σ in use = objects.
+ *
+ * Analogous to Linux SLUB; differs: bitmaps instead of free lists, exact fullest-first, no per-CPU slabs.
+ *
+ * @module
+ */
+import type { Words } from "../sync/atomics.ts";
+import { spinLock, spinUnlock } from "../sync/spin_lock.ts";
+import type { Arena } from "../memory/arena.ts";
+import {
+  type Mobility,
+  OutOfMemoryError,
+  PAGE_BYTES,
+} from "../memory/page_allocator.ts";
+import { ObjectTracker } from "./object_tracker.ts";
+
+const GRANULE_BYTES = 64;
+const GRANULE_WORDS = 16;
+const PAGE_WORDS = PAGE_BYTES / 4;
+const MAX_CAPACITY = PAGE_BYTES / GRANULE_BYTES;
+/** Empty slabs that stay, so that an allocation at the edge does not cost a page each time. */
+const EMPTY_KEPT = 4;
+
+/** What one cache's record takes, in words. */
+export const CACHE_WORDS = 128;
+const NAME_BYTES = 24;
+// The cache's record.
+const LOCK = 0;
+const OBJECT_BYTES = 1;
+const LINK = 2;
+const UNMOVABLE = 3;
+const SLABS = 4;
+const OBJECTS = 5;
+const ISOLATED_HEAD = 6;
+const ISOLATED = 7;
+const NAME = 8;
+const PARTIAL = 14; // two words: which of the lists 0 … 63 are not empty
+const HEADS = 16; // a list a number of objects in use, 0 … capacity
+
+// A slab's frame record, behind the page allocator's word.
+const NEXT = 1;
+const PREV = 2;
+const OWNER = 3;
+const BITMAP = 4; // two words
+const IN_USE = 6;
+const TRACKING = 7; // debug mode: its tracking page + 1
+// The owner word: the cache's number from 1, and what is going on with the slab.
+const ID_MASK = 0xff;
+const IS_ISOLATED = 0x100;
+const IS_DYING = 0x200;
+
+/** What became of an object that was to be moved. */
+export type MoveOutcome =
+  /** It lives elsewhere now; its old place is free after a grace period. */
+  | "moved"
+  /** Its owner has nothing to lock, so it can't be moved. */
+  | "pinned"
+  /** Somebody is working on it: try later. */
+  | "busy"
+  /** It is no longer in use. */
+  | "gone";
+
+/** What the owner of a cache's objects provides to make them movable. */
+export interface Mover {
+  /** Moves one object out of its slab. Called with no lock held. */
+  relocate(ref: number): MoveOutcome;
+}
+
+/** How a cache is created. */
+export interface SlabCacheOptions {
+  /** Its name, up to 24 bytes. */
+  name: string;
+  /** Bytes of an object, a multiple of 64. */
+  objectBytes: number;
+  /** Which word of an object the queue of deferred frees may use. */
+  link: number;
+  /**
+   * Whether its pages come from blocks that can be emptied.
+   *
+   * @default {"unmovable"}
+   */
+  mobility?: Mobility;
+}
+
+/** One slab, as seen at one moment. */
+export interface Slab {
+  /** Its page frame number. */
+  readonly pfn: number;
+  /** How many of its objects are in use. */
+  readonly inUse: number;
+}
+
+/** A cache's numbers, as seen at one moment. */
+export interface SlabCacheStats {
+  /** The cache's name. */
+  readonly name: string;
+  /** Bytes of an object. */
+  readonly objectBytes: number;
+  /** Objects a slab has room for. */
+  readonly capacity: number;
+  /** Slabs in all. */
+  readonly slabs: number;
+  /** Slabs that take no new objects. */
+  readonly isolated: number;
+  /** Objects in use, those that wait to be freed included. */
+  readonly objects: number;
+  /** How many slabs have 0, 1, … capacity objects in use; isolated ones are left out. */
+  readonly slabsByOccupancy: readonly number[];
+}
+
+/**
+ * A cache of objects of one size.
+ *
+ * Thread contract: an object belongs to one thread; the cache is shared and guarded by one lock.
+ *
+ * - A failed allocation changes nothing.
+ * - Freeing what is not allocated throws and changes nothing.
+ * - An isolated slab takes no new objects.
+ */
+export class SlabCache {
+  /** The cache's name. */
+  readonly name: string;
+  /** Bytes of an object. */
+  readonly objectBytes: number;
+  /** Objects a slab has room for. */
+  readonly capacity: number;
+  /** How objects are moved; without one they are not. */
+  mover: Mover | undefined;
+  readonly #arena: Arena;
+  readonly #words: Words;
+  readonly #base: number;
+  readonly #id: number;
+  readonly #thread: number;
+  readonly #lockClass: number;
+  readonly #granules: number;
+  readonly #link: number;
+  readonly #mobility: Mobility;
+  readonly #tracker: ObjectTracker | undefined;
+
+  private constructor(arena: Arena, base: number, id: number) {
+    const words = this.#words = arena.words;
+    this.#arena = arena;
+    this.#base = base;
+    this.#id = id;
+    this.#thread = arena.thread;
+    this.#lockClass = arena.lockdep.lockClass("slab cache");
+    this.name = nameAt(words, base);
+    this.objectBytes = words[base + OBJECT_BYTES];
+    this.capacity = Math.floor(PAGE_BYTES / this.objectBytes);
+    this.#granules = this.objectBytes / GRANULE_BYTES;
+    this.#link = words[base + LINK];
+    this.#mobility = words[base + UNMOVABLE] === 0 ? "movable" : "unmovable";
+    if (arena.debug) {
+      this.#tracker = new ObjectTracker(arena, this.name, this.objectBytes / 4);
+    }
+  }
+
+  /** Whether a cache stands in this record. Under the table's lock. */
+  static existsAt(words: Words, base: number): boolean {
+    return words[base + OBJECT_BYTES] !== 0;
+  }
+
+  /** The name of the cache in this record. Under the table's lock. */
+  static nameAt(words: Words, base: number): string {
+    return nameAt(words, base);
+  }
+
+  /** Creates a cache in an empty record. Under the table's lock. */
+  static createAt(
+    arena: Arena,
+    base: number,
+    id: number,
+    options: SlabCacheOptions,
+  ): SlabCache {
+    const { name, objectBytes, link, mobility = "unmovable" } = options;
+    const bytes = new TextEncoder().encode(name);
+    if (bytes.length === 0 || bytes.length > NAME_BYTES) {
+      throw new RangeError(
+        `Cannot create a slab cache: name "${name}" takes ${bytes.length} bytes, not 1 to ${NAME_BYTES}`,
+      );
+    }
+    if (
+      !Number.isInteger(objectBytes) || objectBytes < GRANULE_BYTES ||
+      objectBytes > PAGE_BYTES || objectBytes % GRANULE_BYTES !== 0
+    ) {
+      throw new RangeError(
+        `Cannot create slab cache "${name}": object size ${objectBytes} is not a multiple of ${GRANULE_BYTES} up to ${PAGE_BYTES}`,
+      );
+    }
+    if (!Number.isInteger(link) || link < 0 || link * 4 >= objectBytes) {
+      throw new RangeError(
+        `Cannot create slab cache "${name}": link word ${link} is outside the object`,
+      );
+    }
+    const words = arena.words;
+    words.fill(0, base, base + CACHE_WORDS);
+    words.fill(-1, base + HEADS, base + HEADS + MAX_CAPACITY + 1);
+    words[base + ISOLATED_HEAD] = -1;
+    words[base + OBJECT_BYTES] = objectBytes;
+    words[base + LINK] = link;
+    words[base + UNMOVABLE] = mobility === "movable" ? 0 : 1;
+    for (let i = 0; i < bytes.length; i++) {
+      words[base + NAME + (i >> 2)] |= bytes[i] << (8 * (i & 3));
+    }
+    return new SlabCache(arena, base, id);
+  }
+
+  /** Opens the cache in a record. Under the table's lock. */
+  static openAt(arena: Arena, base: number, id: number): SlabCache {
+    return new SlabCache(arena, base, id);
+  }
+
+  /**
+   * Allocates an object from the fullest slab that has room and returns its ref.
+   *
+   * @throws {OutOfMemoryError} If no slab has room and no page is free; nothing was changed.
+   */
+  allocate(): number {
+    const ref = this.tryAllocate();
+    return ref !== 0 ? ref : this.#exhausted();
+  }
+
+  /** As {@linkcode SlabCache.allocate}, but returns 0 where there is no room. */
+  tryAllocate(): number {
+    this.#lock("SlabCache.allocate");
+    try {
+      const pfn = this.#fullestPartial();
+      return pfn >= 0 ? this.#take(pfn) : 0;
+    } finally {
+      this.#unlock();
+    }
+  }
+
+  /**
+   * Frees an object at once: only what no other thread can see.
+   *
+   * @throws {Error} If the ref is no allocated object of this cache; nothing was changed.
+   */
+  free(ref: number): void {
+    this.#lock("SlabCache.free");
+    try {
+      this.#free(ref);
+    } finally {
+      this.#unlock();
+    }
+  }
+
+  /**
+   * Frees an object after a grace period. Never waits; whoever defers calls `rcu.poll()` once its locks are released.
+   *
+   * @throws {Error} In debug mode, if it was deferred before.
+   */
+  defer(ref: number): void {
+    this.#tracker?.deferred(ref, this.#trackingPage(ref), this.#indexIn(ref));
+    this.#arena.rcu.defer(ref, ref * GRANULE_WORDS + this.#link);
+  }
+
+  /** Frees the objects of a chain that are this cache's, up to the first that is not; returns that one, or 0. */
+  reclaim(head: number): number {
+    const owner = this.#words[this.#frameOf(head) + OWNER] & ID_MASK;
+    this.#lock("SlabCache.reclaim");
+    try {
+      let ref = head;
+      while (ref !== 0) {
+        const word = this.#words[this.#frameOf(ref) + OWNER];
+        if ((word & ID_MASK) !== owner || (word & IS_DYING) !== 0) break;
+        const next = this.#words[ref * GRANULE_WORDS + this.#link] >>> 0;
+        this.#free(ref);
+        ref = next;
+      }
+      return ref;
+    } finally {
+      this.#unlock();
+    }
+  }
+
+  /**
+   * Takes a slab off the lists, so that it gets no new objects. An isolated slab that becomes empty is given back.
+   *
+   * @returns Whether it was a slab of this cache that was not isolated.
+   */
+  isolate(pfn: number): boolean {
+    this.#lock("SlabCache.isolate");
+    try {
+      const frame = this.#arena.frameOf(pfn);
+      if (this.#words[frame + OWNER] !== this.#id) return false;
+      this.#unlink(frame, HEADS + this.#words[frame + IN_USE]);
+      this.#words[frame + OWNER] |= IS_ISOLATED;
+      this.#words[this.#base + ISOLATED]++;
+      if (this.#words[frame + IN_USE] === 0) this.#release(pfn, frame);
+      else this.#push(pfn, frame, ISOLATED_HEAD);
+      return true;
+    } finally {
+      this.#unlock();
+    }
+  }
+
+  /** Puts an isolated slab back. Returns whether it was isolated. */
+  unisolate(pfn: number): boolean {
+    this.#lock("SlabCache.unisolate");
+    try {
+      const frame = this.#arena.frameOf(pfn);
+      if (this.#words[frame + OWNER] !== (this.#id | IS_ISOLATED)) return false;
+      this.#unlink(frame, ISOLATED_HEAD);
+      this.#words[frame + OWNER] = this.#id;
+      this.#words[this.#base + ISOLATED]--;
+      this.#push(pfn, frame, HEADS + this.#words[frame + IN_USE]);
+      return true;
+    } finally {
+      this.#unlock();
+    }
+  }
+
+  /** Gives all empty slabs back, and empties this thread's quarantine first. Returns how many slabs. */
+  shrink(): number {
+    this.#lock("SlabCache.shrink");
+    try {
+      for (const ref of this.#tracker?.drain() ?? []) this.#finishFree(ref);
+      let given = 0;
+      for (let pfn = this.#head(HEADS); pfn >= 0; pfn = this.#head(HEADS)) {
+        const frame = this.#arena.frameOf(pfn);
+        this.#unlink(frame, HEADS);
+        this.#release(pfn, frame);
+        given++;
+      }
+      return given;
+    } finally {
+      this.#unlock();
+    }
+  }
+
+  /** The slabs that are not isolated, and how full each is. */
+  slabs(): Slab[] {
+    this.#lock("SlabCache.slabs");
+    try {
+      const slabs: Slab[] = [];
+      for (let inUse = 0; inUse <= this.capacity; inUse++) {
+        for (const pfn of this.#list(HEADS + inUse)) slabs.push({ pfn, inUse });
+      }
+      return slabs;
+    } finally {
+      this.#unlock();
+    }
+  }
+
+  /** The refs of a slab's objects in use; none if the page is no slab of this cache. Stale as soon as it is read. */
+  objectsOf(pfn: number): number[] {
+    this.#lock("SlabCache.objectsOf");
+    try {
+      const frame = this.#arena.frameOf(pfn);
+      const owner = this.#words[frame + OWNER];
+      const refs: number[] = [];
+      if ((owner & ID_MASK) !== this.#id || (owner & IS_DYING) !== 0) {
+        return refs;
+      }
+      const first = this.#arena.pageRef(pfn);
+      for (let i = 0; i < this.capacity; i++) {
+        if ((this.#words[frame + BITMAP + (i >> 5)] >>> (i & 31) & 1) !== 0) {
+          refs.push(first + i * this.#granules);
+        }
+      }
+      return refs;
+    } finally {
+      this.#unlock();
+    }
+  }
+
+  /** Whether the ref is an allocated object of this cache. Stale as soon as it is read. */
+  isAllocated(ref: number): boolean {
+    const pfn = this.#arena.pfnOf(ref);
+    return pfn >= 0 && pfn < this.#arena.pages.count &&
+      this.objectsOf(pfn).includes(ref);
+  }
+
+  /** The cache's numbers. */
+  stats(): SlabCacheStats {
+    this.#lock("SlabCache.stats");
+    try {
+      const slabsByOccupancy = [];
+      for (let inUse = 0; inUse <= this.capacity; inUse++) {
+        let slabs = 0;
+        for (const _ of this.#list(HEADS + inUse)) slabs++;
+        slabsByOccupancy.push(slabs);
+      }
+      return {
+        name: this.name,
+        objectBytes: this.objectBytes,
+        capacity: this.capacity,
+        slabs: this.#words[this.#base + SLABS],
+        isolated: this.#words[this.#base + ISOLATED],
+        objects: this.#words[this.#base + OBJECTS],
+        slabsByOccupancy,
+      };
+    } finally {
+      this.#unlock();
+    }
+  }
+
+  /**
+   * Checks the identity that stands at the top of this file.
+   *
+   * @throws {Error} Naming the slab and the rule that is broken.
+   */
+  validate(): void {
+    this.#lock("SlabCache.validate");
+    try {
+      let objects = 0, slabs = 0, isolated = 0;
+      for (let inUse = 0; inUse <= this.capacity; inUse++) {
+        for (const pfn of this.#list(HEADS + inUse)) {
+          objects += this.#validateSlab(pfn, this.#id, inUse);
+          slabs++;
+        }
+        if (inUse < this.capacity) this.#validateBit(inUse);
+      }
+      for (const pfn of this.#list(ISOLATED_HEAD)) {
+        objects += this.#validateSlab(pfn, this.#id | IS_ISOLATED);
+        isolated++;
+      }
+      const counted = this.#words[this.#base + OBJECTS];
+      if (objects !== counted) {
+        this.#broken(
+          `${objects} objects are in its slabs, ${counted} are counted`,
+        );
+      }
+      const all = this.#words[this.#base + SLABS];
+      if (
+        slabs + isolated !== all ||
+        isolated !== this.#words[this.#base + ISOLATED]
+      ) {
+        this.#broken(
+          `${slabs} + ${isolated} slabs are listed, ${all} are counted`,
+        );
+      }
+    } finally {
+      this.#unlock();
+    }
+  }
+
+  #validateSlab(pfn: number, owner: number, listed?: number): number {
+    const frame = this.#arena.frameOf(pfn);
+    const inUse = this.#words[frame + IN_USE];
+    const bits = popcount(this.#words[frame + BITMAP]) +
+      popcount(this.#words[frame + BITMAP + 1]);
+    if (bits !== inUse) {
+      this.#broken(`page ${pfn} has ${bits} bits set, ${inUse} are counted`);
+    }
+    if (listed !== undefined && listed !== inUse) {
+      this.#broken(
+        `page ${pfn} with ${inUse} objects is on the list of ${listed}`,
+      );
+    }
+    if (this.#words[frame + OWNER] !== owner) {
+      this.#broken(
+        `page ${pfn} has owner word ${
+          this.#words[frame + OWNER]
+        }, not ${owner}`,
+      );
+    }
+    return inUse;
+  }
+
+  #validateBit(inUse: number): void {
+    const bit =
+      (this.#words[this.#base + PARTIAL + (inUse >> 5)] >>> (inUse & 31)) & 1;
+    if ((bit !== 0) !== (this.#head(HEADS + inUse) >= 0)) {
+      this.#broken(`the bit of the list of ${inUse} is ${bit}`);
+    }
+  }
+
+  #broken(rule: string): never {
+    throw new Error(`Slab cache "${this.name}": ${rule}`);
+  }
+
+  #exhausted(): never {
+    throw new OutOfMemoryError(
+      `Cannot allocate an object of "${this.name}": no slab has room and ${this.#arena.pages.freePages} pages are free`,
+    );
+  }
+
+  /** The fullest slab with room, or a new one; -1 if there is no page for it. */
+  #fullestPartial(): number {
+    const high = this.#words[this.#base + PARTIAL + 1];
+    if (high !== 0) return this.#head(HEADS + 63 - Math.clz32(high));
+    const low = this.#words[this.#base + PARTIAL];
+    if (low !== 0) return this.#head(HEADS + 31 - Math.clz32(low));
+    return this.#newSlab();
+  }
+
+  #newSlab(): number {
+    const pfn = this.#arena.pages.tryAllocate(0, this.#mobility);
+    if (pfn < 0) return -1;
+    const frame = this.#arena.frameOf(pfn);
+    if (this.#tracker !== undefined) {
+      const page = this.#arena.pages.tryAllocate(0, "unmovable");
+      if (page < 0) {
+        this.#arena.pages.free(pfn);
+        return -1;
+      }
+      this.#tracker.open(page);
+      this.#words[frame + TRACKING] = page + 1;
+    }
+    const start = this.#arena.pageRef(pfn) * GRANULE_WORDS;
+    this.#words.fill(0, start, start + PAGE_WORDS);
+    this.#words[frame + OWNER] = this.#id;
+    this.#words[this.#base + SLABS]++;
+    this.#push(pfn, frame, HEADS);
+    return pfn;
+  }
+
+  /** Takes the first free object of a slab that has one. */
+  #take(pfn: number): number {
+    const words = this.#words;
+    const frame = this.#arena.frameOf(pfn);
+    let at = BITMAP;
+    // A slab on a partial list has a free bit below its capacity, so the lowest one is in range.
+    let free = ~words[frame + BITMAP];
+    if (free === 0) free = ~words[frame + ++at];
+    const bit = 31 - Math.clz32(free & -free);
+    words[frame + at] |= 1 << bit;
+    const inUse = words[frame + IN_USE]++;
+    words[this.#base + OBJECTS]++;
+    this.#unlink(frame, HEADS + inUse);
+    this.#push(pfn, frame, HEADS + inUse + 1);
+    const index = (at - BITMAP) * 32 + bit;
+    const ref = this.#arena.pageRef(pfn) + index * this.#granules;
+    this.#tracker?.allocated(ref, words[frame + TRACKING] - 1, index);
+    return ref;
+  }
+
+  #free(ref: number): void {
+    const frame = this.#checked(ref);
+    if (this.#tracker === undefined) return this.#finishFree(ref);
+    const leaving = this.#tracker.freed(
+      ref,
+      this.#words[frame + TRACKING] - 1,
+      this.#indexIn(ref),
+    );
+    if (leaving !== 0) this.#finishFree(leaving);
+  }
+
+  /** The object's memory is free from here on. */
+  #finishFree(ref: number): void {
+    const words = this.#words;
+    const pfn = this.#arena.pfnOf(ref);
+    const frame = this.#arena.frameOf(pfn);
+    const index = this.#indexIn(ref);
+    words[frame + BITMAP + (index >> 5)] &= ~(1 << (index & 31));
+    const inUse = --words[frame + IN_USE];
+    words[this.#base + OBJECTS]--;
+    if ((words[frame + OWNER] & IS_ISOLATED) !== 0) {
+      if (inUse > 0) return;
+      this.#unlink(frame, ISOLATED_HEAD);
+      this.#release(pfn, frame);
+      return;
+    }
+    this.#unlink(frame, HEADS + inUse + 1);
+    if (inUse === 0 && this.#emptyKept()) this.#release(pfn, frame);
+    else this.#push(pfn, frame, HEADS + inUse);
+  }
+
+  /** Whether as many empty slabs as are worth keeping are there already. */
+  #emptyKept(): boolean {
+    let pfn = this.#head(HEADS);
+    for (let i = 0; i < EMPTY_KEPT; i++) {
+      if (pfn < 0) return false;
+      pfn = this.#words[this.#arena.frameOf(pfn) + NEXT];
+    }
+    return true;
+  }
+
+  /** Gives an empty slab that is on no list back, after a grace period: stale refs into it may still be followed. */
+  #release(pfn: number, frame: number): void {
+    if ((this.#words[frame + OWNER] & IS_ISOLATED) !== 0) {
+      this.#words[this.#base + ISOLATED]--;
+    }
+    this.#words[frame + OWNER] |= IS_DYING;
+    this.#words[this.#base + SLABS]--;
+    this.#arena.rcu.defer(this.#arena.pageRef(pfn), frame + NEXT);
+  }
+
+  /** The frame of an allocated object of this cache; throws where it is none. */
+  #checked(ref: number): number {
+    const pfn = this.#arena.pfnOf(ref);
+    if (pfn < 0 || pfn >= this.#arena.pages.count) {
+      this.#badFree(ref, "it is in no page");
+    }
+    const frame = this.#arena.frameOf(pfn);
+    const offset = ref - this.#arena.pageRef(pfn);
+    if (
+      (this.#words[frame + OWNER] & ID_MASK) !== this.#id ||
+      offset % this.#granules !== 0
+    ) {
+      this.#badFree(ref, "it is no object of this cache");
+    }
+    const index = this.#indexIn(ref);
+    if (
+      (this.#words[frame + BITMAP + (index >> 5)] >>> (index & 31) & 1) === 0
+    ) {
+      const tracking = this.#words[frame + TRACKING] - 1;
+      this.#badFree(
+        ref,
+        "it is free already",
+        this.#tracker?.history(tracking, index),
+      );
+    }
+    return frame;
+  }
+
+  #badFree(ref: number, why: string, history = ""): never {
+    throw new Error(
+      `Cannot free object ${ref} of "${this.name}": ${why}${history}`,
+    );
+  }
+
+  #indexIn(ref: number): number {
+    return ((ref & 63) / this.#granules) | 0;
+  }
+
+  #trackingPage(ref: number): number {
+    return this.#words[this.#frameOf(ref) + TRACKING] - 1;
+  }
+
+  #frameOf(ref: number): number {
+    return this.#arena.frameOf(this.#arena.pfnOf(ref));
+  }
+
+  #head(list: number): number {
+    return this.#words[this.#base + list];
+  }
+
+  *#list(list: number): Generator<number> {
+    for (let pfn = this.#head(list); pfn >= 0;) {
+      yield pfn;
+      pfn = this.#words[this.#arena.frameOf(pfn) + NEXT];
+    }
+  }
+
+  /** Puts a slab at the head of a list. */
+  #push(pfn: number, frame: number, list: number): void {
+    const words = this.#words;
+    const next = words[this.#base + list];
+    words[frame + NEXT] = next;
+    words[frame + PREV] = -1;
+    if (next >= 0) words[this.#arena.frameOf(next) + PREV] = pfn;
+    words[this.#base + list] = pfn;
+    const inUse = list - HEADS;
+    if (inUse >= 0 && inUse < this.capacity) {
+      words[this.#base + PARTIAL + (inUse >> 5)] |= 1 << (inUse & 31);
+    }
+  }
+
+  /** Takes a slab off the list that it is on. */
+  #unlink(frame: number, list: number): void {
+    const words = this.#words;
+    const next = words[frame + NEXT];
+    const prev = words[frame + PREV];
+    if (next >= 0) words[this.#arena.frameOf(next) + PREV] = prev;
+    if (prev >= 0) {
+      words[this.#arena.frameOf(prev) + NEXT] = next;
+      return;
+    }
+    words[this.#base + list] = next;
+    const inUse = list - HEADS;
+    if (next < 0 && inUse >= 0 && inUse < this.capacity) {
+      words[this.#base + PARTIAL + (inUse >> 5)] &= ~(1 << (inUse & 31));
+    }
+  }
+
+  #lock(site: string): void {
+    this.#arena.lockdep.acquire(this.#lockClass, this.#base + LOCK, site);
+    spinLock(this.#words, this.#base + LOCK, this.#thread);
+  }
+
+  #unlock(): void {
+    spinUnlock(this.#words, this.#base + LOCK, this.#thread);
+    this.#arena.lockdep.release(this.#base + LOCK);
+  }
+}
+
+/** The number of the cache that owns the page of a deferred ref, and whether the ref stands for the whole page. */
+export function deferredOwner(
+  words: Words,
+  frame: number,
+): { id: number; isPage: boolean } {
+  const word = words[frame + OWNER];
+  return { id: word & ID_MASK, isPage: (word & IS_DYING) !== 0 };
+}
+
+/** The next ref of the chain behind a deferred page, and its tracking page (-1 if it has none). */
+export function deferredPage(
+  words: Words,
+  frame: number,
+): { next: number; tracking: number } {
+  return {
+    next: words[frame + NEXT] >>> 0,
+    tracking: words[frame + TRACKING] - 1,
+  };
+}
+
+function nameAt(words: Words, base: number): string {
+  const bytes: number[] = [];
+  for (let i = 0; i < NAME_BYTES; i++) {
+    const byte = (words[base + NAME + (i >> 2)] >>> (8 * (i & 3))) & 0xff;
+    if (byte !== 0) bytes.push(byte);
+  }
+  return new TextDecoder().decode(new Uint8Array(bytes));
+}
+
+function popcount(word: number): number {
+  word -= (word >>> 1) & 0x55555555;
+  word = (word & 0x33333333) + ((word >>> 2) & 0x33333333);
+  return Math.imul((word + (word >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
+}

@@ -1,0 +1,143 @@
+/**
+ * The slab caches of an arena, and how deferred refs are freed: each belongs to the cache of its page, or stands for a
+ * whole page that its cache has given up.
+ *
+ * The table of caches is protected by its own lock; records are only ever added.
+ *
+ * @module
+ */
+import { spinLock, spinUnlock } from "../sync/spin_lock.ts";
+import type { Arena } from "../memory/arena.ts";
+import {
+  CACHE_WORDS,
+  deferredOwner,
+  deferredPage,
+  SlabCache,
+  type SlabCacheOptions,
+} from "./slab_cache.ts";
+
+/** The first record of the table holds its lock. */
+const MAX_CACHES = 15;
+
+const slabsOf = new WeakMap<Arena, Slabs>();
+
+/**
+ * All slab caches of an arena, as seen by one thread.
+ *
+ * Thread contract: an object belongs to one thread; the table is shared.
+ *
+ * @example Allocate and free an object
+ * ```ts
+ * import { Arena } from "@pollard/pollard/memory";
+ * import { Slabs } from "@pollard/pollard/slab";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const arena = Arena.create({ byteLength: 2 ** 20 });
+ * const cache = Slabs.of(arena).cache({ name: "points", objectBytes: 64, link: 15 });
+ * const ref = cache.allocate();
+ * assertEquals(cache.stats().objects, 1);
+ * cache.free(ref);
+ * assertEquals(cache.stats().objects, 0);
+ * ```
+ */
+export class Slabs {
+  readonly #arena: Arena;
+  readonly #caches: (SlabCache | undefined)[] = [];
+
+  private constructor(arena: Arena) {
+    this.#arena = arena;
+    arena.setReclaimer((head) => this.#reclaim(head));
+  }
+
+  /** The slab caches of an arena. */
+  static of(arena: Arena): Slabs {
+    let slabs = slabsOf.get(arena);
+    if (slabs === undefined) slabsOf.set(arena, slabs = new Slabs(arena));
+    return slabs;
+  }
+
+  /**
+   * The cache of that name, created if there is none.
+   *
+   * @throws {RangeError} If the options make no cache, the table is full, or the cache there has another object size.
+   */
+  cache(options: SlabCacheOptions): SlabCache {
+    const { words } = this.#arena;
+    return this.#locked(() => {
+      for (let id = 1; id <= MAX_CACHES; id++) {
+        const base = this.#base(id);
+        if (!SlabCache.existsAt(words, base)) {
+          return this.#caches[id] = SlabCache.createAt(
+            this.#arena,
+            base,
+            id,
+            options,
+          );
+        }
+        if (SlabCache.nameAt(words, base) !== options.name) continue;
+        const cache = this.#open(id);
+        if (cache.objectBytes === options.objectBytes) return cache;
+        throw new RangeError(
+          `Cannot open slab cache "${options.name}": its objects take ${cache.objectBytes} bytes, not ${options.objectBytes}`,
+        );
+      }
+      throw new RangeError(
+        `Cannot create slab cache "${options.name}": all ${MAX_CACHES} caches are taken`,
+      );
+    });
+  }
+
+  /** All caches, in the order of their creation. */
+  all(): SlabCache[] {
+    return this.#locked(() => {
+      const caches = [];
+      for (let id = 1; id <= MAX_CACHES; id++) {
+        if (SlabCache.existsAt(this.#arena.words, this.#base(id))) {
+          caches.push(this.#open(id));
+        }
+      }
+      return caches;
+    });
+  }
+
+  #reclaim(head: number): void {
+    const arena = this.#arena;
+    for (let ref = head; ref !== 0;) {
+      const pfn = arena.pfnOf(ref);
+      const frame = arena.frameOf(pfn);
+      const { id, isPage } = deferredOwner(arena.words, frame);
+      if (isPage) {
+        const { next, tracking } = deferredPage(arena.words, frame);
+        if (tracking >= 0) arena.pages.free(tracking);
+        arena.pages.free(pfn);
+        ref = next;
+      } else {
+        ref = (this.#caches[id] ?? this.#locked(() => this.#open(id))).reclaim(
+          ref,
+        );
+      }
+    }
+  }
+
+  #open(id: number): SlabCache {
+    return this.#caches[id] ??= SlabCache.openAt(
+      this.#arena,
+      this.#base(id),
+      id,
+    );
+  }
+
+  #base(id: number): number {
+    return this.#arena.cachesIndex + id * CACHE_WORDS;
+  }
+
+  #locked<T>(section: () => T): T {
+    const lock = this.#arena.cachesIndex;
+    spinLock(this.#arena.words, lock, this.#arena.thread);
+    try {
+      return section();
+    } finally {
+      spinUnlock(this.#arena.words, lock, this.#arena.thread);
+    }
+  }
+}

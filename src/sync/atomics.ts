@@ -1,0 +1,61 @@
+/**
+ * The one seam through which every shared atomic access goes.
+ *
+ * ECMAScript gives sequential consistency for `Atomics.*` on integer views and almost nothing for plain accesses that
+ * race. So a word that one thread may write while another reads it is touched only through the functions of this file,
+ * and everything else is written before an atomic store that publishes it and read after an atomic load that found it.
+ * No fence is missing anywhere, because every atomic access is sequentially consistent and there are no weaker ones.
+ *
+ * The functions are plain and small on purpose: V8 inlines them, and a model checker can replace the whole file with a
+ * traced twin through an import map.
+ *
+ * @module
+ */
+
+/** The view through which all shared words are accessed. */
+export type Words = Int32Array<SharedArrayBuffer>;
+
+/** Reads a shared word. */
+export function load(words: Words, index: number): number {
+  return Atomics.load(words, index);
+}
+
+/** Writes a shared word. */
+export function store(words: Words, index: number, value: number): void {
+  Atomics.store(words, index, value);
+}
+
+/** Writes a shared word and returns what it held. */
+export function exchange(words: Words, index: number, value: number): number {
+  return Atomics.exchange(words, index, value);
+}
+
+/** Writes `replacement` where the word holds `expected`; returns what it held. */
+export function compareExchange(
+  words: Words,
+  index: number,
+  expected: number,
+  replacement: number,
+): number {
+  return Atomics.compareExchange(words, index, expected, replacement);
+}
+
+/** Adds to a shared word (modulo 2^32) and returns what it held before. */
+export function add(words: Words, index: number, value: number): number {
+  return Atomics.add(words, index, value);
+}
+
+/** Sleeps while the word holds `value`, until notified or until `timeoutMillis` have passed. */
+export function wait(
+  words: Words,
+  index: number,
+  value: number,
+  timeoutMillis?: number,
+): "ok" | "not-equal" | "timed-out" {
+  return Atomics.wait(words, index, value, timeoutMillis);
+}
+
+/** Wakes up to `count` threads that sleep on the word; returns how many woke. */
+export function notify(words: Words, index: number, count?: number): number {
+  return Atomics.notify(words, index, count);
+}

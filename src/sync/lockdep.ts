@@ -1,0 +1,322 @@
+/**
+ * Lockdep: finds locking mistakes the first time that they could matter, not the one time that they do.
+ *
+ * Each thread keeps the stack of the locks that it holds (its own memory, no other thread reads it). Whenever a lock of
+ * one class is taken under a lock of another, the edge "held before taken" is added to a matrix of classes in shared
+ * memory, so an order that thread 1 established and thread 2 inverts is found although neither deadlocked. Edges are
+ * only ever added (compare-exchange), so a thread's private copy of a row is at worst missing newer edges, and a missing
+ * edge leads to the slow path, which reads the shared row. A class is registered once under the table's own lock; its
+ * name is written before the count that publishes it.
+ *
+ * A splat is a {@linkcode LockdepError} whose message carries what the kernel's carries: what was attempted, what is
+ * held, where each was taken. It is thrown before the mistake is made.
+ *
+ * @module
+ */
+import { compareExchange, load, store, type Words } from "./atomics.ts";
+import { spinLock, spinUnlock } from "./spin_lock.ts";
+
+/** Classes are bits of one word. */
+const MAX_CLASSES = 31;
+/** A deeper stack than this is a runaway. */
+const MAX_HELD = 16;
+const NAME_BYTES = 24;
+
+// The shared table: its lock, the number of classes, then one record a class: 6 words of name, 1 word of edges.
+const LOCK = 0;
+const COUNT = 1;
+const RECORDS = 2;
+const RECORD_WORDS = 7;
+const EDGES = 6;
+
+/** What the shared table takes, in words. */
+export const LOCKDEP_WORDS: number = RECORDS + MAX_CLASSES * RECORD_WORDS;
+
+/** A locking mistake, found before it was made. */
+export class LockdepError extends Error {
+  /** The name of this class of errors. */
+  override name = "LockdepError";
+}
+
+/**
+ * One thread's view of the lock order of an arena.
+ *
+ * Thread contract: an object belongs to one thread; the order that it learns is shared by all threads of the arena.
+ */
+export class Lockdep {
+  /** Whether anything is checked at all. */
+  readonly enabled: boolean;
+  readonly #words: Words;
+  readonly #base: number;
+  readonly #thread: number;
+  readonly #edges = new Int32Array(MAX_CLASSES);
+  readonly #classes = new Int32Array(MAX_HELD);
+  readonly #keys = new Float64Array(MAX_HELD);
+  readonly #stamps = new Float64Array(MAX_HELD);
+  readonly #sites: string[] = new Array(MAX_HELD).fill("");
+  #depth = 0;
+  #acquisitions = 0;
+
+  /** Binds the table at word `base` to the thread whose id is `thread`. */
+  constructor(words: Words, base: number, thread: number, enabled: boolean) {
+    this.#words = words;
+    this.#base = base;
+    this.#thread = thread;
+    this.enabled = enabled;
+  }
+
+  /** How many locks this thread holds. 0 when lockdep is off. */
+  get held(): number {
+    return this.#depth;
+  }
+
+  /**
+   * The number of the class called `name`, registered if it is new. Every lock of one class obeys one order.
+   *
+   * @throws {RangeError} If the name takes more than 24 bytes or the table is full.
+   */
+  lockClass(name: string): number {
+    const bytes = new TextEncoder().encode(name);
+    if (bytes.length === 0 || bytes.length > NAME_BYTES) {
+      throw new RangeError(
+        `Cannot register a lock class: name "${name}" takes ${bytes.length} bytes, not 1 to ${NAME_BYTES}`,
+      );
+    }
+    const words = this.#words;
+    spinLock(words, this.#base + LOCK, this.#thread);
+    try {
+      const count = load(words, this.#base + COUNT);
+      for (let id = 0; id < count; id++) {
+        if (this.#className(id) === name) return id;
+      }
+      if (count === MAX_CLASSES) {
+        throw new RangeError(
+          `Cannot register lock class "${name}": all ${MAX_CLASSES} classes are taken`,
+        );
+      }
+      const record = this.#record(count);
+      for (let i = 0; i < bytes.length; i++) {
+        words[record + (i >> 2)] |= bytes[i] << (8 * (i & 3));
+      }
+      // Publishes the name; pairs with the load in `#className`'s callers.
+      store(words, this.#base + COUNT, count + 1);
+      return count;
+    } finally {
+      spinUnlock(words, this.#base + LOCK, this.#thread);
+    }
+  }
+
+  /**
+   * To be called before waiting for a lock: checks the order and notes the lock as held.
+   *
+   * @param lockClass The lock's class.
+   * @param key What tells this lock from others of its class: its word.
+   * @param site Where it is taken, for the report.
+   * @throws {LockdepError} If this thread holds the lock or one of its class, or if another order was seen before.
+   */
+  acquire(lockClass: number, key: number, site: string): void {
+    if (!this.enabled) return;
+    if (this.#depth > 0) this.#checkOrder(lockClass, key, site);
+    this.#push(lockClass, key, site);
+  }
+
+  /** To be called after a lock was taken without waiting, which can't deadlock: notes it as held. */
+  acquired(lockClass: number, key: number, site: string): void {
+    if (this.enabled) this.#push(lockClass, key, site);
+  }
+
+  /** To be called before a lock is released. */
+  release(key: number): void {
+    if (!this.enabled) return;
+    let at = this.#depth - 1;
+    while (at >= 0 && this.#keys[at] !== key) at--;
+    // Unlocking what one does not hold is reported by the lock itself.
+    if (at < 0) return;
+    this.#depth--;
+    for (; at < this.#depth; at++) {
+      this.#classes[at] = this.#classes[at + 1];
+      this.#keys[at] = this.#keys[at + 1];
+      this.#stamps[at] = this.#stamps[at + 1];
+      this.#sites[at] = this.#sites[at + 1];
+    }
+  }
+
+  /** A number that names the present hold of the lock: 0 if it is not held, and different each time it is taken. */
+  stampOf(key: number): number {
+    for (let at = this.#depth - 1; at >= 0; at--) {
+      if (this.#keys[at] === key) return this.#stamps[at];
+    }
+    return 0;
+  }
+
+  /**
+   * Asserts that a reader is safe: it holds the lock or is inside a read section.
+   *
+   * @throws {LockdepError} "suspicious rcu_dereference_check() usage".
+   */
+  assertReading(key: number, readDepth: number, site: string): void {
+    if (this.enabled && readDepth === 0 && this.stampOf(key) === 0) {
+      this.#suspicious("rcu_dereference_check", key, readDepth, site);
+    }
+  }
+
+  /**
+   * Asserts that a writer is alone: it holds the lock.
+   *
+   * @throws {LockdepError} "suspicious rcu_dereference_protected() usage".
+   */
+  assertHeld(key: number, readDepth: number, site: string): void {
+    if (this.enabled && this.stampOf(key) === 0) {
+      this.#suspicious("rcu_dereference_protected", key, readDepth, site);
+    }
+  }
+
+  /**
+   * Asserts that waiting for a grace period can end: no lock is held. (A read section is checked by RCU itself.)
+   *
+   * @throws {LockdepError} If a lock is held.
+   */
+  assertMayWait(site: string): void {
+    if (this.enabled && this.#depth > 0) {
+      throw this.splat(
+        `illegal wait for a grace period while holding a lock\n${site} would wait for readers that may need it`,
+        0,
+      );
+    }
+  }
+
+  /** An error that says `what` went wrong and what this thread holds. */
+  splat(what: string, readDepth: number): LockdepError {
+    const held = this.#depth === 0
+      ? `no locks held by thread ${this.#thread}`
+      : `${this.#depth} lock${
+        this.#depth === 1 ? "" : "s"
+      } held by thread ${this.#thread}:`;
+    const lines = [
+      `WARNING: ${what}`,
+      "",
+      "other info that might help us debug this:",
+      held,
+    ];
+    for (let at = this.#depth - 1; at >= 0; at--) {
+      lines.push(` #${at}: ${this.#describe(at)}`);
+    }
+    if (readDepth > 0) {
+      lines.push(` inside ${readDepth} nested read section(s)`);
+    }
+    return new LockdepError(lines.join("\n"));
+  }
+
+  #suspicious(
+    wording: string,
+    key: number,
+    readDepth: number,
+    site: string,
+  ): never {
+    throw this.splat(
+      `suspicious RCU usage\n${site}: suspicious ${wording}() usage! Needs the lock at word ${key}` +
+        (wording === "rcu_dereference_check" ? " or a read section" : ""),
+      readDepth,
+    );
+  }
+
+  #push(lockClass: number, key: number, site: string): void {
+    const at = this.#depth;
+    if (at === MAX_HELD) {
+      throw this.splat(`more than ${MAX_HELD} locks held\nat ${site}`, 0);
+    }
+    this.#classes[at] = lockClass;
+    this.#keys[at] = key;
+    this.#stamps[at] = ++this.#acquisitions;
+    this.#sites[at] = site;
+    this.#depth = at + 1;
+  }
+
+  #checkOrder(lockClass: number, key: number, site: string): void {
+    for (let at = 0; at < this.#depth; at++) {
+      const held = this.#classes[at];
+      if (held === lockClass) this.#recursive(lockClass, key, site);
+      if ((this.#edges[held] & (1 << lockClass)) === 0) {
+        this.#learn(at, lockClass, key, site);
+      }
+    }
+  }
+
+  /** Adds the edge from a held lock's class, after a look whether the opposite way exists already. */
+  #learn(at: number, lockClass: number, key: number, site: string): void {
+    const held = this.#classes[at];
+    const path = this.#path(lockClass, held);
+    if (path !== undefined) {
+      throw this.splat(
+        `possible circular locking dependency detected\n` +
+          `thread ${this.#thread} is trying to acquire lock:\n` +
+          `  ${this.#className(lockClass)} (word ${key}), at ${site}\n` +
+          `but is already holding lock:\n  ${this.#describe(at)}\n` +
+          `which already depends on the new lock: ${
+            path.map((id) => this.#className(id)).join(" -> ")
+          }`,
+        0,
+      );
+    }
+    const index = this.#record(held) + EDGES;
+    let seen = load(this.#words, index);
+    for (;;) {
+      const was = compareExchange(
+        this.#words,
+        index,
+        seen,
+        seen | (1 << lockClass),
+      );
+      if (was === seen) break;
+      seen = was;
+    }
+    this.#edges[held] = seen | (1 << lockClass);
+  }
+
+  /** The classes on a way from `from` to `to` along the shared edges, if there is one. */
+  #path(from: number, to: number): number[] | undefined {
+    const came = new Map<number, number>([[from, -1]]);
+    for (const id of came.keys()) {
+      if (id === to) {
+        const path = [];
+        for (let step = to; step !== -1; step = came.get(step)!) {
+          path.unshift(step);
+        }
+        return path;
+      }
+      const edges = load(this.#words, this.#record(id) + EDGES);
+      for (let next = 0; next < MAX_CLASSES; next++) {
+        if ((edges & (1 << next)) !== 0 && !came.has(next)) came.set(next, id);
+      }
+    }
+    return undefined;
+  }
+
+  #recursive(lockClass: number, key: number, site: string): never {
+    throw this.splat(
+      `possible recursive locking detected\nthread ${this.#thread} is trying to acquire lock:\n` +
+        `  ${this.#className(lockClass)} (word ${key}), at ${site}`,
+      0,
+    );
+  }
+
+  #describe(at: number): string {
+    return `${this.#className(this.#classes[at])} (word ${
+      this.#keys[at]
+    }), taken at ${this.#sites[at]}`;
+  }
+
+  #record(id: number): number {
+    return this.#base + RECORDS + id * RECORD_WORDS;
+  }
+
+  #className(id: number): string {
+    const bytes = [];
+    for (let i = 0; i < NAME_BYTES; i++) {
+      const byte =
+        (this.#words[this.#record(id) + (i >> 2)] >>> (8 * (i & 3))) & 0xff;
+      if (byte !== 0) bytes.push(byte);
+    }
+    return new TextDecoder().decode(new Uint8Array(bytes));
+  }
+}

@@ -1,0 +1,368 @@
+/**
+ * Read-copy-update: readers take no lock, and what a writer replaced is freed only when no reader can see it.
+ *
+ * The shared epoch is an even number that every new grace period raises by 2. A reader that enters its outermost section
+ * loads the epoch and stores it, made odd, in its own cache line; leaving stores 0. A grace period that begins by raising
+ * the epoch to `target` has ended when every thread's word is 0 or not older than `target`.
+ *
+ * Why nobody who waits is overtaken. Atomics are sequentially consistent, so take their single order. A writer unlinks
+ * an object, then raises the epoch, then looks at each reader's word.
+ * - The reader's store precedes the look: the look finds it. If it carries an older epoch, the writer waits. If it
+ *   carries `target` or a newer one, the reader loaded the epoch after it was raised, so after the unlink; what it walks
+ *   afterwards no longer leads to the object.
+ * - The reader's store follows the look: then all that it walks follows the unlink too.
+ * A reader may store an epoch that has become old meanwhile; that only makes a writer wait longer than it must.
+ * Epochs are compared by their signed difference, so wrapping round is harmless as long as no reader sleeps through
+ * 2^30 grace periods, and a reader that does holds the second one up.
+ *
+ * Deferred refs are chained through a link word of the object itself: each thread pushes onto a list of its own with a
+ * compare-exchange, and a list is only ever taken whole, by an exchange with 0. So any thread may take any list (that is
+ * how {@linkcode Rcu.barrier} drains everybody's), nobody pops single entries, and there is no ABA. Link words are plain:
+ * one is written before the compare-exchange that publishes it, and read after the exchange that took the list.
+ * A taken list is freed after a grace period that began after the taking.
+ *
+ * @module
+ */
+import {
+  add,
+  compareExchange,
+  exchange,
+  load,
+  store,
+  wait,
+  type Words,
+} from "./atomics.ts";
+import type { Lockdep } from "./lockdep.ts";
+
+// A thread's slot: two cache lines. The first is written at every section and scanned by others; the second is the list.
+const READER = 0;
+const ALIVE = 1;
+const NEXT_HEAD = 16;
+const WAIT_HEAD = 17;
+const IDLE = 18;
+
+/** What one thread's slot takes, in words: two cache lines. */
+export const THREAD_SLOT_WORDS = 32;
+/** Refs that gather before they are worth a grace period: a scan of all readers is shared by this many. */
+const BATCH = 64;
+/** Looks at the readers before the waiter begins to sleep between looks. */
+const SPIN_LOOKS = 200;
+
+/** A thread that holds up a grace period. */
+export interface RcuStall {
+  /** The thread's id. */
+  readonly thread: number;
+  /** How long the grace period has been waiting, in milliseconds. */
+  readonly waitedMillis: number;
+  /** How many refs this thread has deferred that wait for it. */
+  readonly waiting: number;
+}
+
+/** A grace period did not end in time: names the readers that hold it up. */
+export class RcuStallError extends Error {
+  /** The name of this class of errors. */
+  override name = "RcuStallError";
+  /** The readers that hold the grace period up. */
+  readonly stalls: readonly RcuStall[];
+
+  /** Reports these stalls. */
+  constructor(stalls: readonly RcuStall[]) {
+    const who = stalls.map((stall) => `thread ${stall.thread}`).join(", ");
+    const { waitedMillis, waiting } = stalls[0];
+    super(
+      `Cannot end a grace period: ${who} has been inside a read section for at least ` +
+        `${Math.round(waitedMillis)} ms, ${waiting} deferred refs are waiting`,
+    );
+    this.stalls = stalls;
+  }
+}
+
+/** Where RCU keeps its state and how it frees. */
+export interface RcuOptions {
+  /** The word of the shared epoch. */
+  epochIndex: number;
+  /** The first word of the thread slots. */
+  slotsIndex: number;
+  /** How many thread slots there are. */
+  maxThreads: number;
+  /** This thread's id, from 1. */
+  thread: number;
+  /** This thread's lockdep. */
+  lockdep: Lockdep;
+  /** Frees every ref of a chain; it reads each ref's link before it frees the ref. */
+  reclaim(head: number): void;
+}
+
+/**
+ * One thread's access to the grace periods of an arena.
+ *
+ * Thread contract: an object belongs to one thread; the epoch and the readers' words are shared.
+ *
+ * - What is deferred is freed after every read section that could see it has ended, and not before.
+ * - Sections nest; only the outermost costs anything.
+ * - Waiting inside a read section or under a lock is an error, not a deadlock.
+ */
+export class Rcu {
+  readonly #words: Words;
+  readonly #epoch: number;
+  readonly #slots: number;
+  readonly #maxThreads: number;
+  readonly #thread: number;
+  readonly #reader: number;
+  readonly #lockdep: Lockdep;
+  readonly #reclaim: (head: number) => void;
+  #depth = 0;
+  #sections = 0;
+  #nextCount = 0;
+  #waitCount = 0;
+  #waitTarget = 0;
+  /** Lists that a barrier took; they stay here if it gave up, for the next one. */
+  readonly #taken: number[] = [];
+  #takenCount = 0;
+
+  /** Binds the state in shared memory to one thread. */
+  constructor(words: Words, options: RcuOptions) {
+    this.#words = words;
+    this.#epoch = options.epochIndex;
+    this.#slots = options.slotsIndex;
+    this.#maxThreads = options.maxThreads;
+    this.#thread = options.thread;
+    this.#reader = this.#slot(options.thread) + READER;
+    this.#lockdep = options.lockdep;
+    this.#reclaim = options.reclaim;
+  }
+
+  /** Claims a free thread slot and returns its thread id; 0 if all are taken. */
+  static join(words: Words, slotsIndex: number, maxThreads: number): number {
+    for (let thread = 1; thread <= maxThreads; thread++) {
+      const slot = slotsIndex + (thread - 1) * THREAD_SLOT_WORDS;
+      if (compareExchange(words, slot + ALIVE, 0, thread) === 0) return thread;
+    }
+    return 0;
+  }
+
+  /** Whether a thread has claimed its slot. Stale as soon as it is read. */
+  static isJoined(words: Words, slotsIndex: number, thread: number): boolean {
+    return load(
+      words,
+      slotsIndex + (thread - 1) * THREAD_SLOT_WORDS + ALIVE,
+    ) !== 0;
+  }
+
+  /** How many read sections this thread is inside of. */
+  get depth(): number {
+    return this.#depth;
+  }
+
+  /** A number that names the present outermost section; a new one each time. */
+  get section(): number {
+    return this.#sections;
+  }
+
+  /** How many refs this thread has deferred that are not yet freed. Others may have freed some for it. */
+  get pending(): number {
+    return this.#nextCount + this.#waitCount + this.#takenCount;
+  }
+
+  /** Enters a read section. It must be left in the same turn of the event loop. */
+  readLock(): void {
+    if (this.#depth++ === 0) {
+      this.#sections++;
+      // Pairs with the scan in `#elapsed`.
+      store(this.#words, this.#reader, load(this.#words, this.#epoch) | 1);
+    }
+  }
+
+  /** Leaves a read section. */
+  readUnlock(): void {
+    if (this.#depth === 0) {
+      throw new Error("Cannot leave a read section: this thread is in none");
+    }
+    if (--this.#depth === 0) store(this.#words, this.#reader, 0);
+  }
+
+  /**
+   * Enters a read section that the end of the caller's block leaves. A section that spans an `await` is found: leaving it
+   * throws.
+   */
+  read(): Disposable {
+    this.readLock();
+    const section = this.#sections;
+    let spansAwait = false;
+    if (this.#lockdep.enabled) {
+      queueMicrotask(() => {
+        spansAwait = this.#depth > 0 && this.#sections === section;
+      });
+    }
+    return {
+      [Symbol.dispose]: () => {
+        const depth = this.#depth;
+        this.readUnlock();
+        if (spansAwait) {
+          throw this.#lockdep.splat(
+            "suspicious RCU usage\na read section spans an await: voluntary context switch within it",
+            depth,
+          );
+        }
+      },
+    };
+  }
+
+  /**
+   * Queues an object that readers may still see to be freed after a grace period. Never waits and never frees at once, so
+   * it may be called under any lock; whoever defers calls {@linkcode Rcu.poll} after its locks are released.
+   *
+   * @param ref The object.
+   * @param link The word of the object that the queue may use; its last reader must not need it.
+   */
+  defer(ref: number, link: number): void {
+    const head = this.#slot(this.#thread) + NEXT_HEAD;
+    let seen = load(this.#words, head);
+    for (;;) {
+      this.#words[link] = seen;
+      const was = compareExchange(this.#words, head, seen, ref);
+      if (was === seen) break;
+      seen = was;
+    }
+    this.#nextCount++;
+  }
+
+  /** Frees what can be freed without waiting, once enough has gathered. May be called where waiting may not. */
+  poll(): void {
+    if (this.#nextCount >= BATCH) this.flush();
+  }
+
+  /** Frees what can be freed without waiting, however little has gathered. Returns whether nothing is left. */
+  flush(): boolean {
+    // What is freed can defer more (a slab that became empty), so until nothing moves any more.
+    while (this.#waitCount + this.#nextCount > 0) {
+      if (this.#waitCount === 0) this.#startBatch();
+      if (this.#waitCount > 0 && !this.#elapsed(this.#waitTarget)) break;
+      this.#waitCount = 0;
+      this.#reclaim(
+        exchange(this.#words, this.#slot(this.#thread) + WAIT_HEAD, 0),
+      );
+    }
+    return this.pending === 0;
+  }
+
+  /**
+   * Waits until every read section that is open now has ended.
+   *
+   * @param stallMillis How long to wait before the readers in the way are reported.
+   * @throws {LockdepError} Inside a read section, or while a lock is held.
+   * @throws {RcuStallError} If the grace period did not end in time.
+   */
+  synchronize(stallMillis = 10_000): void {
+    this.#assertMayWait("Rcu.synchronize");
+    this.#await(this.#startGracePeriod(), stallMillis);
+  }
+
+  /**
+   * Waits until everything that any thread has deferred so far is freed.
+   *
+   * @param stallMillis How long to wait before the readers in the way are reported; then everything stays queued.
+   * @throws {LockdepError} Inside a read section, or while a lock is held.
+   * @throws {RcuStallError} If the grace period did not end in time.
+   */
+  barrier(stallMillis = 10_000): void {
+    this.#assertMayWait("Rcu.barrier");
+    // Freeing can defer more (a slab that became empty), so until nothing is queued any more.
+    while (this.#takeAll()) {
+      this.#await(this.#startGracePeriod(), stallMillis);
+      for (const head of this.#taken.splice(0)) this.#reclaim(head);
+    }
+    this.#takenCount = 0;
+  }
+
+  /** Gives the thread's slot back. What it deferred is freed first. */
+  leave(): void {
+    this.barrier();
+    store(this.#words, this.#slot(this.#thread) + ALIVE, 0);
+  }
+
+  #slot(thread: number): number {
+    return this.#slots + (thread - 1) * THREAD_SLOT_WORDS;
+  }
+
+  #startGracePeriod(): number {
+    return (add(this.#words, this.#epoch, 2) + 2) | 0;
+  }
+
+  #startBatch(): void {
+    const slot = this.#slot(this.#thread);
+    const head = exchange(this.#words, slot + NEXT_HEAD, 0);
+    this.#waitCount = head === 0 ? 0 : this.#nextCount;
+    this.#nextCount = 0;
+    if (head === 0) return;
+    store(this.#words, slot + WAIT_HEAD, head);
+    this.#waitTarget = this.#startGracePeriod();
+  }
+
+  /** Whether no thread is inside a section that began before `target`. */
+  #elapsed(target: number): boolean {
+    return this.#blocker(target, 1) === 0;
+  }
+
+  /** The first thread from `from` on that is inside a section older than `target`; 0 if there is none. */
+  #blocker(target: number, from: number): number {
+    for (let thread = from; thread <= this.#maxThreads; thread++) {
+      const seen = load(this.#words, this.#slot(thread) + READER);
+      if (seen !== 0 && ((seen - target) | 0) < 0) return thread;
+    }
+    return 0;
+  }
+
+  #await(target: number, stallMillis: number): void {
+    for (let look = 0; look < SPIN_LOOKS; look++) {
+      if (this.#elapsed(target)) return;
+    }
+    const start = performance.now();
+    while (!this.#elapsed(target)) {
+      const waitedMillis = performance.now() - start;
+      if (waitedMillis > stallMillis) this.#reportStall(target, waitedMillis);
+      // Nobody writes this word: a sleep of a millisecond between two looks.
+      wait(this.#words, this.#slot(this.#thread) + IDLE, 0, 1);
+    }
+  }
+
+  #reportStall(target: number, waitedMillis: number): void {
+    const stalls: RcuStall[] = [];
+    for (
+      let thread = this.#blocker(target, 1);
+      thread !== 0;
+      thread = this.#blocker(target, thread + 1)
+    ) {
+      stalls.push({ thread, waitedMillis, waiting: this.pending });
+    }
+    if (stalls.length > 0) throw new RcuStallError(stalls);
+  }
+
+  /** Takes the lists of all threads; says whether there is anything to free. */
+  #takeAll(): boolean {
+    for (let thread = 1; thread <= this.#maxThreads; thread++) {
+      for (const which of [NEXT_HEAD, WAIT_HEAD]) {
+        const index = this.#slot(thread) + which;
+        // The look saves an exchange where there is nothing, which is nearly everywhere.
+        const head = load(this.#words, index) === 0
+          ? 0
+          : exchange(this.#words, index, 0);
+        if (head !== 0) this.#taken.push(head);
+      }
+    }
+    this.#takenCount += this.#nextCount + this.#waitCount;
+    this.#nextCount = 0;
+    this.#waitCount = 0;
+    return this.#taken.length > 0;
+  }
+
+  #assertMayWait(site: string): void {
+    if (this.#depth > 0) {
+      throw this.#lockdep.splat(
+        `suspicious RCU usage\n${site}: illegal wait for a grace period inside a read section`,
+        this.#depth,
+      );
+    }
+    this.#lockdep.assertMayWait(site);
+  }
+}

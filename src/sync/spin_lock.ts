@@ -1,0 +1,169 @@
+/**
+ * A lock of one shared word.
+ *
+ * The word is 0 while the lock is free, the owner's id (a thread's number, from 1) while it is held, and the owner's id
+ * with the {@linkcode CONTENDED} bit while somebody sleeps on it. Mutual exclusion: the only transition out of 0 is a
+ * compare-exchange that succeeds for one thread, and only the owner moves the word back to 0. What an owner wrote before
+ * its unlock is seen by the next owner, since the unlock's compare-exchange (or store) is read by the next owner's.
+ * No wake-up is lost: a waiter sleeps only on a word that carries the bit (`wait` re-checks it atomically), and an owner
+ * that finds the bit at unlock notifies after it stored 0. A waiter that wakes takes the lock with the bit set, because
+ * it can't know whether others still sleep; that costs at most one needless notify.
+ *
+ * An owner that locks again or a stranger that unlocks is a mistake in the program and is an error, never a deadlock.
+ *
+ * @module
+ */
+import {
+  compareExchange,
+  load,
+  notify,
+  store,
+  wait,
+  type Words,
+} from "./atomics.ts";
+
+/** Set in the word while a thread may be asleep on the lock. */
+const CONTENDED = 0x4000_0000;
+/** Turns through the fast loop before sleeping: about as long as the longest ordinary hold. */
+const SPIN_TURNS = 200;
+
+/**
+ * Takes the lock at `index` for `owner`; sleeps while another thread holds it.
+ *
+ * @throws {Error} If `owner` holds it already.
+ */
+export function spinLock(words: Words, index: number, owner: number): void {
+  // Pairs with the compare-exchange or store of `spinUnlock`.
+  if (compareExchange(words, index, 0, owner) !== 0) {
+    lockSlow(words, index, owner);
+  }
+}
+
+/** Takes the lock at `index` if it is free; says whether it did. */
+export function spinTryLock(
+  words: Words,
+  index: number,
+  owner: number,
+): boolean {
+  return compareExchange(words, index, 0, owner) === 0;
+}
+
+/**
+ * Releases the lock at `index`.
+ *
+ * @throws {Error} If `owner` does not hold it; the lock stays as it was.
+ */
+export function spinUnlock(words: Words, index: number, owner: number): void {
+  // Pairs with the compare-exchange of `spinLock`.
+  if (compareExchange(words, index, owner, 0) !== owner) {
+    unlockSlow(words, index, owner);
+  }
+}
+
+/** The id of the thread that holds the lock at `index`, 0 if it is free. Stale as soon as it is read. */
+export function spinLockOwner(words: Words, index: number): number {
+  return load(words, index) & ~CONTENDED;
+}
+
+function lockSlow(words: Words, index: number, owner: number): void {
+  if (spinLockOwner(words, index) === owner) {
+    throw new Error(`Cannot lock: thread ${owner} holds this lock already`);
+  }
+  for (let turn = 0; turn < SPIN_TURNS; turn++) {
+    if (
+      load(words, index) === 0 && compareExchange(words, index, 0, owner) === 0
+    ) return;
+  }
+  for (;;) {
+    const seen = load(words, index);
+    if (seen === 0) {
+      if (compareExchange(words, index, 0, owner | CONTENDED) === 0) return;
+    } else if (
+      (seen & CONTENDED) !== 0 ||
+      compareExchange(words, index, seen, seen | CONTENDED) === seen
+    ) {
+      wait(words, index, seen | CONTENDED);
+    }
+  }
+}
+
+function unlockSlow(words: Words, index: number, owner: number): void {
+  const seen = load(words, index);
+  if ((seen & ~CONTENDED) !== owner) {
+    const holder = seen === 0
+      ? "nobody holds it"
+      : `thread ${seen & ~CONTENDED} holds it`;
+    throw new Error(
+      `Cannot unlock: thread ${owner} is not the owner, ${holder}`,
+    );
+  }
+  // Only the owner changes a word that carries the bit, so a plain store of 0 loses nothing.
+  store(words, index, 0);
+  notify(words, index, 1);
+}
+
+/**
+ * A lock in shared memory, bound to the thread that uses this object.
+ *
+ * One object belongs to one thread; the word it stands on is shared by all.
+ *
+ * - At most one thread holds the lock.
+ * - Locking what one holds, and unlocking what one does not, throws and changes nothing.
+ *
+ * @example Guard a section
+ * ```ts
+ * import { SpinLock } from "@pollard/pollard/sync";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const words = new Int32Array(new SharedArrayBuffer(64));
+ * const lock = new SpinLock(words, 0, 1);
+ * {
+ *   using _guard = lock.guard();
+ *   assertEquals(lock.owner, 1);
+ * }
+ * assertEquals(lock.owner, 0);
+ * ```
+ */
+export class SpinLock {
+  readonly #words: Words;
+  readonly #index: number;
+  readonly #owner: number;
+
+  /** Binds the lock at word `index` to the thread whose id is `owner` (1 or more). */
+  constructor(words: Words, index: number, owner: number) {
+    if (!Number.isSafeInteger(owner) || owner < 1 || owner >= CONTENDED) {
+      throw new RangeError(
+        `Cannot create a lock: owner id ${owner} is outside [1, ${CONTENDED})`,
+      );
+    }
+    this.#words = words;
+    this.#index = index;
+    this.#owner = owner;
+  }
+
+  /** The id of the thread that holds the lock, 0 if nobody does. Stale as soon as it is read. */
+  get owner(): number {
+    return spinLockOwner(this.#words, this.#index);
+  }
+
+  /** Takes the lock; sleeps while another thread holds it. Throws if this thread holds it already. */
+  lock(): void {
+    spinLock(this.#words, this.#index, this.#owner);
+  }
+
+  /** Takes the lock if it is free; says whether it did. */
+  tryLock(): boolean {
+    return spinTryLock(this.#words, this.#index, this.#owner);
+  }
+
+  /** Releases the lock. Throws if this thread does not hold it. */
+  unlock(): void {
+    spinUnlock(this.#words, this.#index, this.#owner);
+  }
+
+  /** Takes the lock and releases it at the end of the caller's block. */
+  guard(): Disposable {
+    this.lock();
+    return { [Symbol.dispose]: () => this.unlock() };
+  }
+}
