@@ -167,10 +167,19 @@ export class Compactor {
     let left = chosen;
     for (let pass = 0; pass < PASSES && left.length > 0; pass++) {
       tally.busy = 0;
-      left = left.filter((pfn) => this.#empty(cache, mover, pfn, tally) > 0);
+      left = left.filter((pfn) => {
+        // One read section for a slab's objects: the sections of the single moves nest in it for nothing.
+        this.#arena.rcu.readLock();
+        const busy = this.#empty(cache, mover, pfn, tally);
+        this.#arena.rcu.readUnlock();
+        // Moved objects keep their slab until they are freed; batches of them are freed on the way.
+        this.#arena.rcu.poll();
+        return busy > 0;
+      });
     }
     this.#arena.rcu.barrier();
-    const kept = chosen.filter((pfn) => cache.unisolate(pfn)).length;
+    const kept =
+      cache.isolatedSlabs().filter((pfn) => cache.unisolate(pfn)).length;
     const freedSlabs = chosen.length - kept;
     return {
       plan,
@@ -188,7 +197,9 @@ export class Compactor {
     tally: Tally,
   ): number {
     let busy = 0;
-    for (const ref of cache.objectsOf(pfn)) {
+    const objects = cache.objectsOf(pfn);
+    mover.prefetch(objects);
+    for (const ref of objects) {
       const outcome = mover.relocate(ref);
       if (outcome === "moved") tally.moves++;
       else if (outcome === "busy") busy++;
@@ -200,8 +211,6 @@ export class Compactor {
         return 0;
       }
     }
-    // Moved objects keep their slab until they are freed; batches of them are freed on the way.
-    this.#arena.rcu.poll();
     tally.busy += busy;
     return busy;
   }

@@ -58,7 +58,7 @@ export function fewestMoves(slabs: readonly Slab[], count: number): number {
   );
 }
 
-/** The slabs, the emptiest first; equal ones in the order of their addresses. */
+/** The slabs, the emptiest first; equal ones stay in their order. */
 export function emptiestFirst(slabs: readonly Slab[]): Slab[] {
-  return slabs.toSorted((a, b) => a.inUse - b.inUse || a.pfn - b.pfn);
+  return slabs.toSorted((a, b) => a.inUse - b.inUse);
 }

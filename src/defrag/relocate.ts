@@ -40,6 +40,7 @@ import {
   setParent,
   setSlot,
   slotOfChild,
+  touchNode,
 } from "../range_tree/node.ts";
 import { MAX_HEIGHT } from "../range_tree/path.ts";
 import { retireNode } from "../range_tree/subtree.ts";
@@ -62,6 +63,11 @@ export class NodeMover implements Mover {
   readonly #doubles: Doubles;
   readonly #nodes: SlabCache;
   readonly #lockClass: number;
+  readonly #parents: number[] = [];
+  /** The refs that lie in pages: from this one on … */
+  readonly #firstRef: number;
+  /** … and before this one. */
+  readonly #endRef: number;
 
   /** Moves objects of `nodes`, which holds range-tree nodes. */
   constructor(arena: Arena, nodes: SlabCache) {
@@ -70,6 +76,26 @@ export class NodeMover implements Mover {
     this.#doubles = arena.doubles;
     this.#nodes = nodes;
     this.#lockClass = TreeMemory.of(arena).lockClass;
+    this.#firstRef = arena.pageRef(0);
+    this.#endRef = arena.pageRef(arena.pages.count);
+  }
+
+  /**
+   * Fetches what moving these nodes will read. A move is a chain of reads that each wait for memory; read for many nodes
+   * at once, they wait together. (Measured: it halves the time of a move in trees that exceed the caches.)
+   */
+  prefetch(nodes: readonly number[]): void {
+    const parents = this.#parents;
+    this.#arena.rcu.readLock();
+    for (let i = 0; i < nodes.length; i++) {
+      parents[i] = touchNode(this.#words, nodes[i]);
+    }
+    for (let i = 0; i < nodes.length; i++) {
+      if (!isHeaderParent(parents[i]) && this.#isInPage(parents[i])) {
+        touchNode(this.#words, parents[i]);
+      }
+    }
+    this.#arena.rcu.readUnlock();
   }
 
   /** Moves one node. Called with no lock held. */
@@ -126,43 +152,47 @@ export class NodeMover implements Mover {
 
   /** Whether a ref can be followed at all: what a debug arena poisoned can't. */
   #isInPage(ref: number): boolean {
-    const pfn = this.#arena.pfnOf(ref);
-    return pfn >= 0 && pfn < this.#arena.pages.count;
+    return ref >= this.#firstRef && ref < this.#endRef;
   }
 
   #canLock(header: number): boolean {
     return lockModeOf(flagsOf(this.#words, header)) === "internal";
   }
 
-  /** Whether the node hangs in this tree. Under its lock. */
+  /**
+   * Whether the node hangs in this tree: from it a way up of nodes that are alive leads to the header. Under the tree's
+   * lock, so that what is alive is linked; that the parent's slot holds the node is seen when it is replaced.
+   */
   #isLinked(node: number, header: number): boolean {
     let child = node;
     for (let steps = 0; steps <= MAX_HEIGHT; steps++) {
       const parent = parentOf(this.#words, child);
-      if (parent === headerParent(header)) {
-        return rootOf(this.#words, header) === child;
+      if (isHeaderParent(parent)) {
+        return parent === headerParent(header) &&
+          rootOf(this.#words, header) === child;
       }
-      if (parent === 0 || isHeaderParent(parent) || !this.#isInPage(parent)) {
+      if (parent === 0 || parent === child || !this.#isInPage(parent)) {
         return false;
       }
-      // A dead node is its own parent, and holds itself in no slot.
-      if (slotOfChild(this.#words, parent, child) < 0) return false;
       child = parent;
     }
     return false;
   }
 
-  /** Puts a copy in the node's place; says whether there was room for it. Under the tree's lock. */
+  /** Puts a copy in the node's place; says whether it could. Under the tree's lock. */
   #replace(node: number, header: number): boolean {
     const words = this.#words;
+    const parent = parentOf(words, node);
+    const isRoot = isHeaderParent(parent);
+    const slot = isRoot ? 0 : slotOfChild(words, parent, node);
+    if (slot < 0) return false;
     const copy = this.#nodes.tryAllocate();
     if (copy === 0) return false;
-    const parent = parentOf(words, node);
     copyNode(words, this.#doubles, node, copy);
     setParent(words, copy, parent);
     if (heightOf(words, copy) > 0) adoptChildren(words, copy);
-    if (isHeaderParent(parent)) setRoot(words, header, copy);
-    else setSlot(words, parent, slotOfChild(words, parent, node), copy);
+    if (isRoot) setRoot(words, header, copy);
+    else setSlot(words, parent, slot, copy);
     retireNode(words, this.#nodes, node);
     return true;
   }

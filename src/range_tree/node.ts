@@ -83,21 +83,24 @@ export function countOf(words: Words, node: number): number {
   return words[node * 16 + META] >>> 8;
 }
 
-/** The last index that a slot covers. */
+/** The last index that a slot covers: the pivot, or `max` where the node stores none. */
 export function pivotOf(
   doubles: Doubles,
   node: number,
   slot: number,
   max: number,
 ): number {
-  if (slot === PIVOT_COUNT) return max;
-  const pivot = doubles[node * 8 + PIVOTS + slot];
-  return pivot < max ? pivot : max;
+  return slot === PIVOT_COUNT ? max : doubles[node * 8 + PIVOTS + slot];
 }
 
 /** What a slot holds. */
 export function slotOf(words: Words, node: number, slot: number): number {
   return load(words, node * 16 + SLOTS + slot);
+}
+
+/** What a slot holds, read plainly: under the tree's lock, whose holder is the only one that changes slots. */
+export function heldSlotOf(words: Words, node: number, slot: number): number {
+  return words[node * 16 + SLOTS + slot];
 }
 
 /** Changes what a slot holds; visible to readers at once. Under the tree's lock. */
@@ -133,6 +136,30 @@ export function lookup(
     // Pairs with the publishing store of the writer.
     node = load(words, node * 16 + SLOTS + slot);
     if (height === 0) return node >>> 0;
+  }
+}
+
+/**
+ * Walks from a node down to the leaf that covers an index, noting the node and the slot at each height. Under the tree's
+ * lock, whose holder is the only one that changes slots: so they are read plainly.
+ */
+export function descend(
+  words: Words,
+  doubles: Doubles,
+  from: number,
+  index: number,
+  nodes: Int32Array,
+  slots: Int32Array,
+): void {
+  let node = from;
+  for (let height = words[node * 16 + META] & 0xff;; height--) {
+    const pivots = node * 8 + PIVOTS;
+    let slot = 0;
+    while (slot < PIVOT_COUNT && doubles[pivots + slot] < index) slot++;
+    nodes[height] = node;
+    slots[height] = slot;
+    if (height === 0) return;
+    node = words[node * 16 + SLOTS + slot];
   }
 }
 
@@ -196,6 +223,48 @@ export function readSlots(
   }
 }
 
+/**
+ * Fills a private node with the slots of a live one, but for slots `from` … `to − 1`, in whose place stand `count` others.
+ * Under the tree's lock.
+ */
+export function spliceNode(
+  words: Words,
+  doubles: Doubles,
+  live: number,
+  copy: number,
+  from: number,
+  to: number,
+  max: number,
+  pivots: Float64Array,
+  slots: Int32Array,
+  count: number,
+): void {
+  const meta = words[live * 16 + META];
+  const oldCount = meta >>> 8;
+  const newCount = oldCount - (to - from) + count;
+  words[copy * 16 + META] = (meta & 0xff) | (newCount << 8);
+  const livePivots = live * 8 + PIVOTS, liveSlots = live * 16 + SLOTS;
+  const copyPivots = copy * 8 + PIVOTS, copySlots = copy * 16 + SLOTS;
+  let at = 0;
+  for (; at < from; at++) {
+    doubles[copyPivots + at] = doubles[livePivots + at];
+    words[copySlots + at] = words[liveSlots + at];
+  }
+  for (let i = 0; i < count; i++, at++) {
+    if (at < PIVOT_COUNT) doubles[copyPivots + at] = pivots[i];
+    words[copySlots + at] = slots[i];
+  }
+  for (let slot = to; slot < oldCount; slot++, at++) {
+    if (at < PIVOT_COUNT) {
+      doubles[copyPivots + at] = slot < PIVOT_COUNT
+        ? doubles[livePivots + slot]
+        : max;
+    }
+    words[copySlots + at] = words[liveSlots + slot];
+  }
+  for (; at < PIVOT_COUNT; at++) doubles[copyPivots + at] = Infinity;
+}
+
 /** Copies a live node into a private one, all but its parent and link. Under the tree's lock. */
 export function copyNode(
   words: Words,
@@ -213,6 +282,16 @@ export function copyNode(
   for (let i = 0; i < SLOT_COUNT; i++) {
     words[targetSlots + i] = words[sourceSlots + i];
   }
+}
+
+/** Reads one word of each cache line of a node, so that they are near when they are needed; returns the parent word. */
+export function touchNode(words: Words, node: number): number {
+  const base = node * 16;
+  // Atomic, since the node may be anything by now: what was read is not used.
+  load(words, base + 16);
+  load(words, base + 32);
+  load(words, base + 48);
+  return load(words, base + PARENT);
 }
 
 /** Points all children of a node at it. Under the tree's lock. */

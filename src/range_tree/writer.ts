@@ -36,13 +36,15 @@ import {
   type Doubles,
   fillNode,
   heightOf,
+  heldSlotOf,
   MAX_INDEX,
   MAX_SLOTS,
   MIN_SLOTS,
+  pivotOf,
   readSlots,
   setParent,
   setSlot,
-  slotOf,
+  spliceNode,
 } from "./node.ts";
 import { Path } from "./path.ts";
 import { retireNode, retireSubtree } from "./subtree.ts";
@@ -67,6 +69,8 @@ export class Writer {
   readonly #pivots = new Float64Array(POOL_SIZE);
   readonly #slots = new Int32Array(POOL_SIZE);
   #poolSize = 0;
+  /** The root's height. */
+  #top = 0;
   /** The children that replace the run between the two paths at the height below. */
   readonly #childPivots = new Float64Array(8);
   readonly #childRefs = new Int32Array(8);
@@ -102,17 +106,11 @@ export class Writer {
   ): void {
     const root = rootOf(this.#words, header);
     if (root === 0) return this.#storeFirst(header, nodes, first, last, value);
+    const top = this.#top = heightOf(this.#words, root);
     this.#left.walk(this.#words, this.#doubles, root, first);
-    if (this.#storeInPlace(header, first, last, value)) return;
+    if (this.#storeInLeaf(header, nodes, top, first, last, value)) return;
     try {
-      this.#rebuild(
-        header,
-        nodes,
-        heightOf(this.#words, root),
-        first,
-        last,
-        value,
-      );
+      this.#rebuild(header, nodes, first, last, value);
     } finally {
       this.#built.length = 0;
       this.#replaced.length = 0;
@@ -139,40 +137,128 @@ export class Writer {
     noteChange(this.#words, header, 1);
   }
 
-  /** Does what needs no new node: overwriting exactly one slot, or emptying what is empty. */
-  #storeInPlace(
-    header: number,
-    first: number,
-    last: number,
-    value: number,
-  ): boolean {
-    const node = this.#left.node[0];
-    const slot = this.#left.slot[0];
-    const old = slotOf(this.#words, node, slot);
-    const slotLast = this.#left.last(this.#doubles);
-    if (value === 0) return old === 0 && last <= slotLast;
-    if (last !== slotLast || first !== this.#left.first(this.#doubles)) {
-      return false;
-    }
-    setSlot(this.#words, node, slot, value | 0);
-    noteChange(this.#words, header, old === 0 ? 1 : 0);
-    return true;
-  }
-
-  #rebuild(
+  /**
+   * The fast path: what changes one leaf and leaves it neither too full nor too empty. Either one slot is stored, or one
+   * new leaf takes the old one's place.
+   */
+  #storeInLeaf(
     header: number,
     nodes: SlabCache,
     top: number,
     first: number,
     last: number,
     value: number,
+  ): boolean {
+    const words = this.#words, doubles = this.#doubles;
+    const leaf = this.#left.node[0];
+    const firstSlot = this.#left.slot[0];
+    const leafMax = this.#left.max(doubles, 0, top);
+    if (last > leafMax) return false;
+    let slot = firstSlot;
+    let slotLast = pivotOf(doubles, leaf, slot, leafMax);
+    const begin = firstSlot === 0
+      ? this.#left.min(doubles, 0, top)
+      : pivotOf(doubles, leaf, firstSlot - 1, leafMax) + 1;
+    const cut = heldSlotOf(words, leaf, firstSlot);
+    if (last <= slotLast && value === 0 && cut === 0) return true;
+    if (last === slotLast && first === begin && value !== 0) {
+      setSlot(words, leaf, slot, value | 0);
+      noteChange(words, header, cut === 0 ? 1 : 0);
+      return true;
+    }
+    let delta = (value === 0 ? 0 : 1) - (cut === 0 ? 0 : 1);
+    while (slotLast < last) {
+      slotLast = pivotOf(doubles, leaf, ++slot, leafMax);
+      if (heldSlotOf(words, leaf, slot) !== 0) delta--;
+    }
+    return this.#spliceLeaf(
+      header,
+      nodes,
+      leafMax,
+      begin,
+      first,
+      last,
+      value,
+      slot,
+      delta,
+    );
+  }
+
+  /** Replaces slots of the leaf, from the one that `first` is in to `lastSlot`, by what remains of them and the new range. */
+  #spliceLeaf(
+    header: number,
+    nodes: SlabCache,
+    leafMax: number,
+    begin: number,
+    first: number,
+    last: number,
+    value: number,
+    lastSlot: number,
+    delta: number,
+  ): boolean {
+    const words = this.#words, doubles = this.#doubles;
+    const leaf = this.#left.node[0];
+    const count = countOf(words, leaf);
+    let from = this.#left.slot[0], to = lastSlot + 1;
+    const before = heldSlotOf(words, leaf, from);
+    const after = heldSlotOf(words, leaf, lastSlot);
+    const end = pivotOf(doubles, leaf, lastSlot, leafMax);
+    this.#poolSize = 0;
+    if (first > begin) this.#push(first - 1, before);
+    else if (
+      value === 0 && from > 0 && heldSlotOf(words, leaf, from - 1) === 0
+    ) from--;
+    this.#push(last, value | 0);
+    if (last < end) this.#push(end, after);
+    else if (value === 0 && to < count && heldSlotOf(words, leaf, to) === 0) {
+      this.#push(pivotOf(doubles, leaf, to++, leafMax), 0);
+    }
+    const size = count - (to - from) + this.#poolSize;
+    const top = this.#top;
+    if (
+      size > MAX_SLOTS || (size < MIN_SLOTS && top > 0) ||
+      (size === 1 && value === 0)
+    ) {
+      return false;
+    }
+    if (first > begin && before !== 0) delta++;
+    if (last < end && after !== 0) delta++;
+    const copy = this.#allocate(nodes);
+    const { node, slot } = this.#left;
+    spliceNode(
+      words,
+      doubles,
+      leaf,
+      copy,
+      from,
+      to,
+      leafMax,
+      this.#pivots,
+      this.#slots,
+      this.#poolSize,
+    );
+    setParent(words, copy, top === 0 ? headerParent(header) : node[1]);
+    if (top === 0) setRoot(words, header, copy);
+    else setSlot(words, node[1], slot[1], copy);
+    retireNode(words, nodes, leaf);
+    noteChange(words, header, delta);
+    return true;
+  }
+
+  #rebuild(
+    header: number,
+    nodes: SlabCache,
+    first: number,
+    last: number,
+    value: number,
   ): void {
+    const top = this.#top;
     const left = this.#left, right = this.#right;
-    if (last <= left.max[0]) {
-      right.copyFrom(left, 0, top);
-      right.walkFrom(this.#words, this.#doubles, 0, last);
+    if (last <= left.max(this.#doubles, 0, top)) {
+      right.copyFrom(left, top);
+      right.walk(this.#words, this.#doubles, left.node[0], last);
     } else {
-      right.walk(this.#words, this.#doubles, rootOf(this.#words, header), last);
+      right.walk(this.#words, this.#doubles, left.node[top], last);
       this.#collectCovered(top);
     }
     let delta = this.#gatherEntries(first, last, value);
@@ -214,15 +300,15 @@ export class Writer {
     const rightNode = right.node[0], rightSlot = right.slot[0];
     let delta = value === 0 ? 0 : 1;
     this.#poolSize = leftSlot;
-    this.#read(leftNode, 0, leftSlot, left.max[0], 0);
-    const cut = slotOf(this.#words, leftNode, leftSlot);
-    if (first > left.first(doubles)) {
+    this.#read(leftNode, 0, leftSlot, left.max(doubles, 0, this.#top), 0);
+    const cut = heldSlotOf(this.#words, leftNode, leftSlot);
+    if (first > left.first(doubles, 0, this.#top)) {
       this.#push(first - 1, cut);
       if (cut !== 0) delta++;
     }
     this.#push(last, value | 0);
-    const rightLast = right.last(doubles);
-    const rest = slotOf(this.#words, rightNode, rightSlot);
+    const rightLast = right.last(doubles, 0, this.#top);
+    const rest = heldSlotOf(this.#words, rightNode, rightSlot);
     if (last < rightLast) {
       this.#push(rightLast, rest);
       if (rest !== 0) delta++;
@@ -230,7 +316,12 @@ export class Writer {
     const count = countOf(this.#words, rightNode);
     const keptFrom = rightSlot + 1;
     if (keptFrom < count) {
-      this.#appendSlots(rightNode, keptFrom, count, right.max[0]);
+      this.#appendSlots(
+        rightNode,
+        keptFrom,
+        count,
+        right.max(doubles, 0, this.#top),
+      );
     }
     return delta - this.#entriesBetween();
   }
@@ -244,11 +335,11 @@ export class Writer {
       ? right.slot[0] + 1
       : countOf(this.#words, leftNode);
     for (let slot = left.slot[0]; slot < leftEnd; slot++) {
-      if (slotOf(this.#words, leftNode, slot) !== 0) entries++;
+      if (heldSlotOf(this.#words, leftNode, slot) !== 0) entries++;
     }
     if (leftNode === rightNode) return entries;
     for (let slot = 0; slot <= right.slot[0]; slot++) {
-      if (slotOf(this.#words, rightNode, slot) !== 0) entries++;
+      if (heldSlotOf(this.#words, rightNode, slot) !== 0) entries++;
     }
     return entries;
   }
@@ -257,7 +348,13 @@ export class Writer {
   #gatherChildren(height: number): void {
     const left = this.#left, right = this.#right;
     this.#poolSize = left.slot[height];
-    this.#read(left.node[height], 0, left.slot[height], left.max[height], 0);
+    this.#read(
+      left.node[height],
+      0,
+      left.slot[height],
+      left.max(this.#doubles, height, this.#top),
+      0,
+    );
     for (let i = 0; i < this.#childCount; i++) {
       this.#pivots[this.#poolSize] = this.#childPivots[i];
       this.#slots[this.#poolSize++] = this.#childRefs[i];
@@ -265,7 +362,13 @@ export class Writer {
     const node = right.node[height];
     const count = countOf(this.#words, node);
     const from = right.slot[height] + 1;
-    this.#read(node, from, count, right.max[height], this.#poolSize);
+    this.#read(
+      node,
+      from,
+      count,
+      right.max(this.#doubles, height, this.#top),
+      this.#poolSize,
+    );
     this.#poolSize += count - from;
   }
 
@@ -273,7 +376,7 @@ export class Writer {
   #appendSlots(leaf: number, from: number, count: number, max: number): void {
     // Only the seam can bring two empty slots together.
     const seam = this.#poolSize > 0 && this.#slots[this.#poolSize - 1] === 0 &&
-        slotOf(this.#words, leaf, from) === 0
+        heldSlotOf(this.#words, leaf, from) === 0
       ? 1
       : 0;
     this.#poolSize -= seam;
@@ -340,7 +443,7 @@ export class Writer {
 
   #cover(node: number, from: number, to: number): void {
     for (let slot = from; slot < to; slot++) {
-      this.#covered.push(slotOf(this.#words, node, slot));
+      this.#covered.push(heldSlotOf(this.#words, node, slot));
     }
   }
 
@@ -362,31 +465,40 @@ export class Writer {
 
   #takeInRight(height: number): void {
     const right = this.#right;
-    this.#stepAside(height, right, right.max[height] + 1);
+    const top = this.#top;
+    this.#stepAside(height, right, right.max(this.#doubles, height, top) + 1);
     const node = right.node[height];
     this.#replaced.push(node);
     const count = countOf(this.#words, node);
-    if (height === 0) this.#appendSlots(node, 0, count, right.max[0]);
-    else {
-      this.#read(node, 0, count, right.max[height], this.#poolSize);
+    if (height === 0) {
+      this.#appendSlots(node, 0, count, right.max(this.#doubles, 0, top));
+    } else {
+      this.#read(
+        node,
+        0,
+        count,
+        right.max(this.#doubles, height, top),
+        this.#poolSize,
+      );
       this.#poolSize += count;
     }
   }
 
   #takeInLeft(height: number): void {
     const left = this.#left;
-    this.#stepAside(height, left, left.min[height] - 1);
+    const top = this.#top;
+    this.#stepAside(height, left, left.min(this.#doubles, height, top) - 1);
     const node = left.node[height];
     this.#replaced.push(node);
     const count = countOf(this.#words, node);
     const seam = height === 0 && this.#slots[0] === 0 &&
-        slotOf(this.#words, node, count - 1) === 0
+        heldSlotOf(this.#words, node, count - 1) === 0
       ? 1
       : 0;
     const moved = count - seam;
     this.#pivots.copyWithin(moved, 0, this.#poolSize);
     this.#slots.copyWithin(moved, 0, this.#poolSize);
-    this.#read(node, 0, moved, left.max[height], 0);
+    this.#read(node, 0, moved, left.max(this.#doubles, height, top), 0);
     this.#poolSize += moved;
   }
 
@@ -394,14 +506,19 @@ export class Writer {
   #stepAside(height: number, path: Path, index: number): void {
     const other = path === this.#left ? this.#right : this.#left;
     let from = height + 1;
-    while (index < path.min[from] || index > path.max[from]) {
+    while (!this.#covers(path, from, index)) {
       // A node that only this path held is consumed: all that it kept lies on the side of the new nodes.
       if (path.node[from] !== other.node[from]) {
         this.#replaced.push(path.node[from]);
       }
       from++;
     }
-    path.walkFrom(this.#words, this.#doubles, from, index);
+    path.walk(this.#words, this.#doubles, path.node[from], index);
+  }
+
+  #covers(path: Path, height: number, index: number): boolean {
+    return index >= path.min(this.#doubles, height, this.#top) &&
+      index <= path.max(this.#doubles, height, this.#top);
   }
 
   /** Builds the nodes that the pool fills: the children for the height above. */
@@ -429,12 +546,14 @@ export class Writer {
   #splitPoint(size: number, height: number): number {
     const left = this.#left, right = this.#right;
     if (
-      right.max[height] === MAX_INDEX &&
+      right.max(this.#doubles, height, this.#top) === MAX_INDEX &&
       right.slot[height] >= countOf(this.#words, right.node[height]) - 2
     ) {
       return Math.min(MAX_SLOTS, size - MIN_SLOTS);
     }
-    if (left.min[height] === 0 && left.slot[height] <= 1) {
+    if (
+      left.min(this.#doubles, height, this.#top) === 0 && left.slot[height] <= 1
+    ) {
       return Math.max(MIN_SLOTS, size - MAX_SLOTS);
     }
     return (size + 1) >> 1;
@@ -456,13 +575,7 @@ export class Writer {
     from: number,
     count: number,
   ): number {
-    let node = nodes.tryAllocate();
-    // What was deferred may be free by now; that can be asked without waiting.
-    if (node === 0) {
-      this.#arena.rcu.flush();
-      node = nodes.tryAllocate();
-      if (node === 0) this.#undo(nodes);
-    }
+    const node = this.#allocate(nodes);
     this.#built.push(node);
     fillNode(
       this.#words,
@@ -475,6 +588,16 @@ export class Writer {
       count,
     );
     return node;
+  }
+
+  /** Allocates a node; without one, frees what was built and gives up. */
+  #allocate(nodes: SlabCache): number {
+    const node = nodes.tryAllocate();
+    if (node !== 0) return node;
+    // What was deferred may be free by now; that can be asked without waiting.
+    this.#arena.rcu.flush();
+    const second = nodes.tryAllocate();
+    return second !== 0 ? second : this.#undo(nodes);
   }
 
   /** Frees what was built: nobody has seen it. */

@@ -361,6 +361,16 @@ export class SlabCache {
     }
   }
 
+  /** The slabs that are isolated. */
+  isolatedSlabs(): number[] {
+    this.#lock("SlabCache.isolatedSlabs");
+    try {
+      return [...this.#list(ISOLATED_HEAD)];
+    } finally {
+      this.#unlock();
+    }
+  }
+
   /** The refs of a slab's objects in use; none if the page is no slab of this cache. Stale as soon as it is read. */
   objectsOf(pfn: number): number[] {
     this.#lock("SlabCache.objectsOf");
