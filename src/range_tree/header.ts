@@ -32,7 +32,6 @@ export const HEADER_LINK = 31;
 const LIVE = 0x52_54_00_00; // a mark that no freed or foreign object carries
 const LIVE_MASK = 0x7fff_0000;
 const RCU = 1;
-const LOCK_MODES = ["internal", "external", "none"] as const;
 const LOCK_MODE_SHIFT = 1;
 
 /**
@@ -42,7 +41,8 @@ const LOCK_MODE_SHIFT = 1;
  * - `"external"`: a lock of the user's. Nothing can take it for the mover, so the nodes are pinned.
  * - `"none"`: nothing. The nodes are pinned.
  */
-export type LockMode = typeof LOCK_MODES[number];
+export type LockMode = "internal" | "external" | "none";
+const LOCK_MODES: readonly LockMode[] = ["internal", "external", "none"];
 
 /** Makes an object a header of an empty tree. Before anybody else sees it. */
 export function initHeader(

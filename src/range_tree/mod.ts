@@ -4,6 +4,7 @@
  * @module
  */
 export { RangeTree, type RangeTreeOptions } from "./range_tree.ts";
+export { Cursor, type CursorTarget } from "./cursor.ts";
 export type { Entry } from "./walk.ts";
 export type { LockMode } from "./header.ts";
 export { type RangeTreeStats, TreeInvariantError } from "./inspect.ts";

@@ -16,6 +16,7 @@ import type { Arena } from "../memory/arena.ts";
 import type { SlabCache } from "../slab/slab_cache.ts";
 import { spinLock, spinTryLock, spinUnlock } from "../sync/spin_lock.ts";
 import type { Words } from "../sync/atomics.ts";
+import { Cursor } from "./cursor.ts";
 import { EntryIterator } from "./entries.ts";
 import {
   entryCountOf,
@@ -486,6 +487,22 @@ export class RangeTree implements Iterable<Entry> {
       "RangeTree.tryLock",
     );
     return { [Symbol.dispose]: () => this.#unlock() };
+  }
+
+  /**
+   * A cursor at `index` … `last`, for compound operations under one hold of the lock or inside one read section.
+   *
+   * @throws {RangeError} If the range is out of bounds.
+   */
+  cursor(index = 0, last: number = index): Cursor {
+    checkRange(index, last);
+    const target = {
+      arena: this.#arena,
+      header: this.ref,
+      nodes: this.#nodes,
+      internal: this.#internal,
+    };
+    return new Cursor(target, index, last);
   }
 
   /** The tree's numbers. Takes the lock. */
