@@ -4,7 +4,7 @@
  * | words | field | protected by |
  * |---|---|---|
  * | 0 | root: a node's ref, 0 = empty tree | atomic; written under the lock |
- * | 1 | flags: live, RCU, lock mode | atomic; the lock mode never changes |
+ * | 1 | flags: live, serial, lock mode, RCU | atomic; only the RCU bit ever changes in a live tree |
  * | 16 | the lock | itself |
  * | 17 | generation: goes up with every change of the tree | atomic; written under the lock |
  * | 18 | how many entries are stored | atomic; written under the lock |
@@ -29,10 +29,15 @@ export const HEADER_BYTES = 128;
 /** The word of a header that the queue of deferred frees may use. */
 export const HEADER_LINK = 31;
 
-const LIVE = 0x52_54_00_00; // a mark that no freed or foreign object carries
-const LIVE_MASK = 0x7fff_0000;
+// The flags word: bit 0 RCU, bits 1-2 the lock mode, bits 8-27 a serial number, bits 28-30 a mark of life that neither 0 nor
+// the poison of freed objects carries. The serial goes up each time the header is used for a new tree, so that a handle
+// of the old one is found out.
 const RCU = 1;
 const LOCK_MODE_SHIFT = 1;
+const SERIAL = 0x100;
+const SERIAL_MASK = 0x0fff_ff00;
+const LIVE = 0x5000_0000;
+const LIVE_MASK = 0x7000_0000;
 
 /**
  * Who guards the writers of a tree.
@@ -52,10 +57,11 @@ export function initHeader(
   lock: LockMode,
 ): void {
   const base = header * 16;
-  words.fill(0, base, base + HEADER_BYTES / 4);
-  const flags = LIVE | (rcu ? RCU : 0) |
-    (LOCK_MODES.indexOf(lock) << LOCK_MODE_SHIFT);
-  store(words, base + FLAGS, flags);
+  const serial = (load(words, base + FLAGS) + SERIAL) & SERIAL_MASK;
+  words.fill(0, base, base + FLAGS);
+  words.fill(0, base + FLAGS + 1, base + HEADER_BYTES / 4);
+  const mode = LOCK_MODES.indexOf(lock) << LOCK_MODE_SHIFT;
+  store(words, base + FLAGS, LIVE | serial | mode | (rcu ? RCU : 0));
 }
 
 /** Whether the object is the header of a tree that was not destroyed. */
@@ -65,12 +71,18 @@ export function isLiveHeader(words: Words, header: number): boolean {
 
 /** Marks the tree as destroyed. Under the lock. */
 export function killHeader(words: Words, header: number): void {
-  store(words, header * 16 + FLAGS, 0);
+  const index = header * 16 + FLAGS;
+  store(words, index, load(words, index) & SERIAL_MASK);
 }
 
-/** The flags word: 0 once the tree is destroyed. */
+/** The flags word. */
 export function flagsOf(words: Words, header: number): number {
   return load(words, header * 16 + FLAGS);
+}
+
+/** What of the flags word stays the same as long as the tree lives, and is never the same for another one in its place. */
+export function identityOf(flags: number): number {
+  return flags & ~RCU;
 }
 
 /** Whether readers need no lock. */

@@ -23,6 +23,7 @@ import {
   flagsOf,
   generationOf,
   headerParent,
+  identityOf,
   initHeader,
   isLiveHeader,
   isRcu,
@@ -118,11 +119,15 @@ export class RangeTree implements Iterable<Entry> {
   readonly #lockIndex: number;
   readonly #lockClass: number;
   readonly #internal: boolean;
+  /** Tells the tree from a later one in the same place. */
+  readonly #identity: number;
 
   private constructor(arena: Arena, header: number) {
     const memory = TreeMemory.of(arena);
     this.ref = header;
-    this.lockMode = lockModeOf(flagsOf(arena.words, header));
+    const flags = flagsOf(arena.words, header);
+    this.#identity = identityOf(flags);
+    this.lockMode = lockModeOf(flags);
     this.#internal = this.lockMode === "internal";
     this.#arena = arena;
     this.#words = arena.words;
@@ -417,20 +422,11 @@ export class RangeTree implements Iterable<Entry> {
       rcu: this.rcu,
       lock: this.lockMode,
     });
-    this.#lockWriter("RangeTree.clone");
     try {
-      const root = rootOf(this.#words, this.ref);
-      if (root !== 0) {
-        copy.#publishRoot(
-          copySubtree(this.#words, this.#doubles, this.#nodes, root),
-          this.count,
-        );
-      }
+      this.#copyInto(copy);
     } catch (error) {
       copy.destroy();
       throw error;
-    } finally {
-      this.#unlockWriter();
     }
     return copy;
   }
@@ -532,6 +528,23 @@ export class RangeTree implements Iterable<Entry> {
     );
   }
 
+  #copyInto(copy: RangeTree): void {
+    this.#lockWriter("RangeTree.clone");
+    try {
+      const root = rootOf(this.#words, this.ref);
+      if (root === 0) return;
+      const subtree = copySubtree(
+        this.#words,
+        this.#doubles,
+        this.#nodes,
+        root,
+      );
+      copy.#publishRoot(subtree, this.count);
+    } finally {
+      this.#unlockWriter();
+    }
+  }
+
   #clear(): void {
     const root = rootOf(this.#words, this.ref);
     if (root === 0) return;
@@ -570,7 +583,7 @@ export class RangeTree implements Iterable<Entry> {
 
   #flags(site: string): number {
     const flags = flagsOf(this.#words, this.ref);
-    return flags !== 0 ? flags : this.#destroyed(site);
+    return identityOf(flags) === this.#identity ? flags : this.#destroyed(site);
   }
 
   /** Begins reading; what it returns ends it. */
@@ -588,7 +601,7 @@ export class RangeTree implements Iterable<Entry> {
 
   #lockWriter(site: string): void {
     if (this.#internal) this.#lock(site);
-    if (flagsOf(this.#words, this.ref) !== 0) return;
+    if (identityOf(flagsOf(this.#words, this.ref)) === this.#identity) return;
     if (this.#internal) this.#unlock();
     this.#destroyed(site);
   }
