@@ -177,6 +177,7 @@ export class Compactor {
         return busy > 0;
       });
     }
+    mover.finish();
     this.#arena.rcu.barrier();
     const kept =
       cache.isolatedSlabs().filter((pfn) => cache.unisolate(pfn)).length;
@@ -198,7 +199,7 @@ export class Compactor {
   ): number {
     let busy = 0;
     const objects = cache.objectsOf(pfn);
-    mover.prefetch(objects);
+    mover.prepare(objects);
     for (const ref of objects) {
       const outcome = mover.relocate(ref);
       if (outcome === "moved") tally.moves++;

@@ -8,15 +8,16 @@
  *    whose parent word is its own ref is dead (*gone*); 0 says that nobody has linked it yet (*busy*).
  * 2. Walk up to the header. A dead node on the way means that a writer is replacing this path right now: *busy*.
  * 3. A tree of lock mode `"external"` or `"none"` gives the mover nothing to take: *pinned*.
- * 4. Try the lock. A contended tree is skipped and visited again later: *busy*.
+ * 4. Allocate the new place, from a slab that is not isolated, and try the lock. Where there is no room, or the tree is
+ *    contended, the node is visited again later: *busy*.
  * 5. Under the lock check again from the node up, since all that was seen in 2 may have changed before 4: each parent's slot
  *    holds the child, and the header's root is the topmost. From here on nothing of the tree changes but by us.
- * 6. Allocate from a slab that is not isolated, copy, point the children at the copy. Readers do not follow parent words.
+ * 6. Copy, point the children at the copy. Readers do not follow parent words.
  * 7. One atomic store makes the parent's slot (or the root) name the copy: readers go through the old node or the copy,
  *    which hold the same. Then the old node is marked dead, and the lock released.
  * 8. The old node is freed after a grace period: readers may still be inside it.
  *
- * Never is a grace period waited for under the lock, and the lock is held for one node.
+ * Never is a grace period waited for or anything allocated under the lock, and the lock is held for one node.
  *
  * @module
  */
@@ -64,6 +65,8 @@ export class NodeMover implements Mover {
   readonly #nodes: SlabCache;
   readonly #lockClass: number;
   readonly #parents: number[] = [];
+  /** Private objects for the nodes that are moved next. */
+  readonly #places: number[] = [];
   /** The refs that lie in pages: from this one on … */
   readonly #firstRef: number;
   /** … and before this one. */
@@ -81,21 +84,28 @@ export class NodeMover implements Mover {
   }
 
   /**
-   * Fetches what moving these nodes will read. A move is a chain of reads that each wait for memory; read for many nodes
-   * at once, they wait together. (Measured: it halves the time of a move in trees that exceed the caches.)
+   * Gets ready to move nodes: allocates their new places and fetches what moving them will read and write. A move is a
+   * chain of accesses that each wait for memory; for many nodes at once, they wait together.
    */
-  prefetch(nodes: readonly number[]): void {
-    const parents = this.#parents;
+  prepare(nodes: readonly number[]): void {
+    const words = this.#words, parents = this.#parents, places = this.#places;
+    this.#nodes.allocateInto(places, nodes.length - places.length);
     this.#arena.rcu.readLock();
     for (let i = 0; i < nodes.length; i++) {
-      parents[i] = touchNode(this.#words, nodes[i]);
+      parents[i] = touchNode(words, nodes[i]);
     }
+    for (let i = 0; i < places.length; i++) touchNode(words, places[i]);
     for (let i = 0; i < nodes.length; i++) {
       if (!isHeaderParent(parents[i]) && this.#isInPage(parents[i])) {
-        touchNode(this.#words, parents[i]);
+        touchNode(words, parents[i]);
       }
     }
     this.#arena.rcu.readUnlock();
+  }
+
+  /** Frees the places that no node was moved to. */
+  finish(): void {
+    for (const place of this.#places.splice(0)) this.#nodes.free(place);
   }
 
   /** Moves one node. Called with no lock held. */
@@ -122,6 +132,8 @@ export class NodeMover implements Mover {
     const header = this.#headerOf(node);
     if (header === 0) return "busy";
     if (!this.#canLock(header)) return "pinned";
+    if (this.#places.length === 0) this.#nodes.allocateInto(this.#places, 1);
+    if (this.#places.length === 0) return "busy";
     const lock = lockIndexOf(header);
     if (!spinTryLock(this.#words, lock, this.#arena.thread)) return "busy";
     this.#arena.lockdep.acquired(this.#lockClass, lock, "NodeMover.relocate");
@@ -186,8 +198,7 @@ export class NodeMover implements Mover {
     const isRoot = isHeaderParent(parent);
     const slot = isRoot ? 0 : slotOfChild(words, parent, node);
     if (slot < 0) return false;
-    const copy = this.#nodes.tryAllocate();
-    if (copy === 0) return false;
+    const copy = this.#places.pop()!;
     copyNode(words, this.#doubles, node, copy);
     setParent(words, copy, parent);
     if (heightOf(words, copy) > 0) adoptChildren(words, copy);

@@ -249,6 +249,20 @@ export class SlabCache {
     }
   }
 
+  /** Allocates up to `count` objects under one hold of the lock and adds their refs to `refs`: fewer where there is no room. */
+  allocateInto(refs: number[], count: number): void {
+    this.#lock("SlabCache.allocateInto");
+    try {
+      for (let i = 0; i < count; i++) {
+        const pfn = this.#fullestPartial();
+        if (pfn < 0) return;
+        refs.push(this.#take(pfn));
+      }
+    } finally {
+      this.#unlock();
+    }
+  }
+
   /**
    * Frees an object at once: only what no other thread can see.
    *
