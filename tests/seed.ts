@@ -20,7 +20,10 @@ export interface Rng {
 
 /** A generator with that seed: sfc32. */
 export function rng(seed: number): Rng {
-  let a = seed | 0, b = Math.floor(seed / 2 ** 32) | 0, c = 0x9e3779b9 | 0, counter = 1;
+  let a = seed | 0,
+    b = Math.floor(seed / 2 ** 32) | 0,
+    c = 0x9e3779b9 | 0,
+    counter = 1;
   const u32 = () => {
     const sum = (((a + b) | 0) + counter) | 0;
     counter = (counter + 1) | 0;
@@ -39,9 +42,13 @@ export function rng(seed: number): Rng {
  * The seeds to run the random test of that name with: the one that the command line gives, or a fixed few. Prints them.
  */
 export function seeds(name: string): number[] {
-  const given = Deno.args.find((arg) => arg.startsWith("--seed="))?.slice("--seed=".length);
+  const given = Deno.args.find((arg) => arg.startsWith("--seed="))?.slice(
+    "--seed=".length,
+  );
   const chosen = given === undefined ? DEFAULT_SEEDS : [Number(given)];
-  if (!chosen.every(Number.isSafeInteger)) throw new RangeError(`Cannot use seed "${given}"`);
+  if (!chosen.every(Number.isSafeInteger)) {
+    throw new RangeError(`Cannot use seed "${given}"`);
+  }
   console.log(`${name}: seed ${chosen.join(", ")}`);
   return chosen;
 }

@@ -57,8 +57,9 @@ const HEADER_WORDS = 16;
 const FLAG_LOCKDEP = 1;
 const FLAG_DEBUG = 2;
 
-// The header of a saved arena: magic, version, metadata pages, used pages, checksum of all that follows.
-const SAVE_HEADER_WORDS = 16;
+// The header of a saved arena: magic, version, metadata pages, used pages, checksum of all else.
+const SAVE_HEADER_WORDS = 5;
+const SAVE_CHECKSUM = 4;
 
 /** How an arena is created. */
 export interface ArenaOptions {
@@ -205,7 +206,8 @@ export class Arena {
       maxThreads,
       thread,
       lockdep,
-      reclaim: (head) => this.#reclaim(head),
+      assertCanReclaim: () => this.#assertCanReclaim(),
+      reclaim: (head) => this.#reclaimer?.(head),
     });
     this.pages = new PageAllocator(words, {
       base: sections.allocator,
@@ -234,7 +236,8 @@ export class Arena {
       );
     }
     if (
-      !Number.isInteger(byteLength) || byteLength % PAGE_BYTES !== 0 ||
+      !Number.isInteger(byteLength) || byteLength < 0 ||
+      byteLength % PAGE_BYTES !== 0 ||
       byteLength > MAX_BYTES
     ) {
       throw new RangeError(
@@ -305,14 +308,8 @@ export class Arena {
       image.set(this.words.subarray(start, start + PAGE_WORDS), at);
       at += PAGE_WORDS;
     }
-    const body = checksum(image.subarray(SAVE_HEADER_WORDS)) | 0;
-    image.set([
-      SAVE_MAGIC,
-      VERSION,
-      this.#sections.firstPage,
-      used.length,
-      body,
-    ]);
+    image.set([SAVE_MAGIC, VERSION, this.#sections.firstPage, used.length]);
+    image[SAVE_CHECKSUM] = savedChecksum(image);
     return new Uint8Array(image.buffer);
   }
 
@@ -327,7 +324,11 @@ export class Arena {
       throw new TypeError(`Cannot load an arena: ${what}`);
     };
     if (bytes.length < SAVE_HEADER_WORDS * 4 || bytes.length % 4 !== 0) {
-      fail(`${bytes.length} bytes are no saved arena`);
+      fail(
+        `expected at least ${
+          SAVE_HEADER_WORDS * 4
+        } bytes in whole words, found ${bytes.length}`,
+      );
     }
     const image = new Int32Array(bytes.slice().buffer);
     const [magic, version, metaPages, usedPages, sum] = image;
@@ -343,7 +344,7 @@ export class Arena {
       fail(`expected ${expected} bytes, found ${bytes.length}`);
     }
     const body = image.subarray(SAVE_HEADER_WORDS);
-    const found = checksum(body);
+    const found = savedChecksum(image);
     if (found !== sum >>> 0) {
       fail(`expected checksum ${hex(sum)}, found ${hex(found)}`);
     }
@@ -392,14 +393,12 @@ export class Arena {
     this.#reclaimer = reclaimer;
   }
 
-  #reclaim(head: number): void {
-    if (head === 0) return;
+  #assertCanReclaim(): void {
     if (this.#reclaimer === undefined) {
       throw new Error(
         "Cannot free deferred objects: this thread has opened no slab caches",
       );
     }
-    this.#reclaimer(head);
   }
 
   #joined(): number[] {
@@ -421,6 +420,11 @@ export class Arena {
   }
 }
 
+function savedChecksum(image: Int32Array): number {
+  const header = checksum(image.subarray(0, SAVE_CHECKSUM));
+  return checksum(image.subarray(SAVE_HEADER_WORDS), header);
+}
+
 function checkGeometry(buffer: SharedArrayBuffer): void {
   const fail = (what: string): never => {
     throw new TypeError(`Cannot attach to the buffer: ${what}`);
@@ -429,7 +433,9 @@ function checkGeometry(buffer: SharedArrayBuffer): void {
     fail("it is no SharedArrayBuffer");
   }
   if (buffer.byteLength < HEADER_WORDS * 4) {
-    fail(`${buffer.byteLength} bytes hold no arena`);
+    fail(
+      `expected at least ${HEADER_WORDS * 4} bytes, found ${buffer.byteLength}`,
+    );
   }
   const words = new Int32Array(buffer, 0, HEADER_WORDS);
   if (words[H_MAGIC] !== MAGIC) {

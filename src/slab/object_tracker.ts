@@ -51,7 +51,7 @@ export class ObjectTracker {
   /** Notes an allocation; the object must still be poisoned. It is handed out zeroed. */
   allocated(ref: number, page: number, index: number): void {
     if (this.#arena.words[this.#record(page, index) + STATE] === FREED) {
-      this.#checkPoison(ref, page, index);
+      this.checkPoison(ref, page, index);
     }
     this.#fill(ref, 0);
     this.#note(page, index, ALLOCATED);
@@ -59,13 +59,22 @@ export class ObjectTracker {
 
   /** Notes a deferred free. */
   deferred(ref: number, page: number, index: number): void {
-    this.#assertLive(ref, page, index, ALLOCATED);
+    this.#assertState(ref, page, index, ALLOCATED);
     this.#note(page, index, DEFERRED);
   }
 
-  /** Notes a free and puts the object in quarantine; returns the object that leaves it, or 0. */
-  freed(ref: number, page: number, index: number): number {
-    this.#assertLive(ref, page, index, DEFERRED);
+  /**
+   * Notes a free and puts the object in quarantine; returns the object that leaves it, or 0.
+   *
+   * @param wasDeferred Whether it is a deferred free that is carried out.
+   */
+  freed(
+    ref: number,
+    page: number,
+    index: number,
+    wasDeferred: boolean,
+  ): number {
+    this.#assertState(ref, page, index, wasDeferred ? DEFERRED : ALLOCATED);
     this.#note(page, index, FREED);
     this.#fill(ref, POISON);
     this.#quarantine.push(ref);
@@ -98,9 +107,14 @@ export class ObjectTracker {
     return `\nhistory of the object:\n${lines.join("\n")}`;
   }
 
-  #assertLive(ref: number, page: number, index: number, latest: number): void {
+  #assertState(
+    ref: number,
+    page: number,
+    index: number,
+    expected: number,
+  ): void {
     const state = this.#arena.words[this.#record(page, index) + STATE];
-    if (state === ALLOCATED || state === latest) return;
+    if (state === expected) return;
     throw new Error(
       `Cannot free object ${ref} of "${this.#name}": it is ${
         EVENT_NAMES[state]
@@ -109,7 +123,12 @@ export class ObjectTracker {
     );
   }
 
-  #checkPoison(ref: number, page: number, index: number): void {
+  /**
+   * Checks that nobody wrote to a freed object.
+   *
+   * @throws {Error} With the object's history.
+   */
+  checkPoison(ref: number, page: number, index: number): void {
     const words = this.#arena.words;
     const start = ref * 16;
     for (let i = 0; i < this.#objectWords; i++) {

@@ -271,7 +271,7 @@ export class SlabCache {
   free(ref: number): void {
     this.#lock("SlabCache.free");
     try {
-      this.#free(ref);
+      this.#free(ref, false);
     } finally {
       this.#unlock();
     }
@@ -287,17 +287,24 @@ export class SlabCache {
     this.#arena.rcu.defer(ref, ref * GRANULE_WORDS + this.#link);
   }
 
-  /** Frees the objects of a chain that are this cache's, up to the first that is not; returns that one, or 0. */
-  reclaim(head: number): number {
-    const owner = this.#words[this.#frameOf(head) + OWNER] & ID_MASK;
+  /**
+   * Frees the objects of a chain that are this cache's, up to the first that is not; returns that one, or 0.
+   *
+   * @param mistakes Gets the errors of objects that could not be freed (debug mode finds such); the others are freed.
+   */
+  reclaim(head: number, mistakes: unknown[]): number {
     this.#lock("SlabCache.reclaim");
     try {
       let ref = head;
       while (ref !== 0) {
         const word = this.#words[this.#frameOf(ref) + OWNER];
-        if ((word & ID_MASK) !== owner || (word & IS_DYING) !== 0) break;
+        if ((word & ID_MASK) !== this.#id || (word & IS_DYING) !== 0) break;
         const next = this.#words[ref * GRANULE_WORDS + this.#link] >>> 0;
-        this.#free(ref);
+        try {
+          this.#free(ref, true);
+        } catch (error) {
+          mistakes.push(error);
+        }
         ref = next;
       }
       return ref;
@@ -347,15 +354,22 @@ export class SlabCache {
   shrink(): number {
     this.#lock("SlabCache.shrink");
     try {
-      for (const ref of this.#tracker?.drain() ?? []) this.#finishFree(ref);
-      let given = 0;
+      const before = this.#words[this.#base + SLABS];
+      const mistakes: unknown[] = [];
+      for (const ref of this.#tracker?.drain() ?? []) {
+        try {
+          this.#leaveQuarantine(ref);
+        } catch (error) {
+          mistakes.push(error);
+        }
+      }
       for (let pfn = this.#head(HEADS); pfn >= 0; pfn = this.#head(HEADS)) {
         const frame = this.#arena.frameOf(pfn);
         this.#unlink(frame, HEADS);
         this.#release(pfn, frame);
-        given++;
       }
-      return given;
+      if (mistakes.length > 0) throw mistakes[0];
+      return before - this.#words[this.#base + SLABS];
     } finally {
       this.#unlock();
     }
@@ -569,15 +583,27 @@ export class SlabCache {
     return ref;
   }
 
-  #free(ref: number): void {
+  #free(ref: number, wasDeferred: boolean): void {
     const frame = this.#checked(ref);
     if (this.#tracker === undefined) return this.#finishFree(ref);
+    const page = this.#words[frame + TRACKING] - 1;
     const leaving = this.#tracker.freed(
       ref,
-      this.#words[frame + TRACKING] - 1,
+      page,
+      this.#indexIn(ref),
+      wasDeferred,
+    );
+    if (leaving !== 0) this.#leaveQuarantine(leaving);
+  }
+
+  #leaveQuarantine(ref: number): void {
+    // First, so that an object that was written to is reported once and does not stay for ever.
+    this.#finishFree(ref);
+    this.#tracker?.checkPoison(
+      ref,
+      this.#trackingPage(ref),
       this.#indexIn(ref),
     );
-    if (leaving !== 0) this.#finishFree(leaving);
   }
 
   /** The object's memory is free from here on. */

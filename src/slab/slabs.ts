@@ -102,6 +102,7 @@ export class Slabs {
 
   #reclaim(head: number): void {
     const arena = this.#arena;
+    const mistakes: unknown[] = [];
     for (let ref = head; ref !== 0;) {
       const pfn = arena.pfnOf(ref);
       const frame = arena.frameOf(pfn);
@@ -112,11 +113,11 @@ export class Slabs {
         arena.pages.free(pfn);
         ref = next;
       } else {
-        ref = (this.#caches[id] ?? this.#locked(() => this.#open(id))).reclaim(
-          ref,
-        );
+        const cache = this.#caches[id] ?? this.#locked(() => this.#open(id));
+        ref = cache.reclaim(ref, mistakes);
       }
     }
+    if (mistakes.length > 0) throw mistakes[0];
   }
 
   #open(id: number): SlabCache {

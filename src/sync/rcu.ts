@@ -89,7 +89,9 @@ export interface RcuOptions {
   thread: number;
   /** This thread's lockdep. */
   lockdep: Lockdep;
-  /** Frees every ref of a chain; it reads each ref's link before it frees the ref. */
+  /** Throws where this thread can't free anything; then what is queued stays queued. */
+  assertCanReclaim(): void;
+  /** Frees every ref of a chain, reading each ref's link before; what it throws, it throws when all of them are dealt with. */
   reclaim(head: number): void;
 }
 
@@ -110,15 +112,19 @@ export class Rcu {
   readonly #thread: number;
   readonly #reader: number;
   readonly #lockdep: Lockdep;
+  readonly #assertCanReclaim: () => void;
   readonly #reclaim: (head: number) => void;
   #depth = 0;
   #sections = 0;
   #nextCount = 0;
   #waitCount = 0;
   #waitTarget = 0;
-  /** Lists that a barrier took; they stay here if it gave up, for the next one. */
+  /** Lists that a barrier has taken. */
   readonly #taken: number[] = [];
+  /** How many refs of this thread are in them. */
   #takenCount = 0;
+  /** Lists that a barrier gave up and could hang nowhere. */
+  readonly #left: number[] = [];
 
   /** Binds the state in shared memory to one thread. */
   constructor(words: Words, options: RcuOptions) {
@@ -129,6 +135,7 @@ export class Rcu {
     this.#thread = options.thread;
     this.#reader = this.#slot(options.thread) + READER;
     this.#lockdep = options.lockdep;
+    this.#assertCanReclaim = () => options.assertCanReclaim();
     this.#reclaim = options.reclaim;
   }
 
@@ -259,7 +266,7 @@ export class Rcu {
   }
 
   /**
-   * Waits until everything that any thread has deferred so far is freed.
+   * Waits until everything that any thread has deferred so far is freed, but for what another thread is freeing right now.
    *
    * @param stallMillis How long to wait before the readers in the way are reported; then everything stays queued.
    * @throws {LockdepError} Inside a read section, or while a lock is held.
@@ -267,18 +274,35 @@ export class Rcu {
    */
   barrier(stallMillis = 10_000): void {
     this.#assertMayWait("Rcu.barrier");
-    // Freeing can defer more (a slab that became empty), so until nothing is queued any more.
-    while (this.#takeAll()) {
-      this.#await(this.#startGracePeriod(), stallMillis);
-      for (const head of this.#taken.splice(0)) this.#reclaim(head);
-    }
-    this.#takenCount = 0;
+    this.#drain(1, this.#maxThreads, stallMillis);
   }
 
-  /** Gives the thread's slot back. What it deferred is freed first. */
-  leave(): void {
-    this.barrier();
+  /**
+   * Gives the thread's slot back. What it deferred is freed first.
+   *
+   * @throws {LockdepError} Inside a read section, or while a lock is held.
+   * @throws {RcuStallError} If the grace period for it did not end in time; then the thread has not left.
+   */
+  leave(stallMillis = 10_000): void {
+    this.#assertMayWait("Rcu.leave");
+    this.#drain(this.#thread, this.#thread, stallMillis);
     store(this.#words, this.#slot(this.#thread) + ALIVE, 0);
+  }
+
+  /** Frees what the threads `from` … `to` have deferred. */
+  #drain(from: number, to: number, stallMillis: number): void {
+    // Freeing can defer more (a slab that became empty), so until nothing is queued any more.
+    while (this.#take(from, to)) {
+      try {
+        this.#assertCanReclaim();
+        this.#await(this.#startGracePeriod(), stallMillis);
+        while (this.#taken.length > 0) this.#reclaim(this.#taken.pop()!);
+      } finally {
+        // Nothing is left unless it failed.
+        for (const head of this.#taken.splice(0)) this.#putBack(head);
+        this.#takenCount = 0;
+      }
+    }
   }
 
   #slot(thread: number): number {
@@ -292,7 +316,8 @@ export class Rcu {
   #startBatch(): void {
     const slot = this.#slot(this.#thread);
     const head = exchange(this.#words, slot + NEXT_HEAD, 0);
-    this.#waitCount = head === 0 ? 0 : this.#nextCount;
+    // At least 1: a list that a barrier put back is not counted.
+    this.#waitCount = head === 0 ? 0 : Math.max(1, this.#nextCount);
     this.#nextCount = 0;
     if (head === 0) return;
     store(this.#words, slot + WAIT_HEAD, head);
@@ -338,9 +363,10 @@ export class Rcu {
     if (stalls.length > 0) throw new RcuStallError(stalls);
   }
 
-  /** Takes the lists of all threads; says whether there is anything to free. */
-  #takeAll(): boolean {
-    for (let thread = 1; thread <= this.#maxThreads; thread++) {
+  /** Takes the lists of threads; says whether there is anything to free. */
+  #take(from: number, to: number): boolean {
+    this.#taken.push(...this.#left.splice(0));
+    for (let thread = from; thread <= to; thread++) {
       for (const which of [NEXT_HEAD, WAIT_HEAD]) {
         const index = this.#slot(thread) + which;
         // The look saves an exchange where there is nothing, which is nearly everywhere.
@@ -350,10 +376,36 @@ export class Rcu {
         if (head !== 0) this.#taken.push(head);
       }
     }
-    this.#takenCount += this.#nextCount + this.#waitCount;
+    // What this thread counts may have been freed by another: then there is nothing to take.
+    this.#takenCount = this.#taken.length > 0
+      ? this.#nextCount + this.#waitCount
+      : 0;
     this.#nextCount = 0;
     this.#waitCount = 0;
     return this.#taken.length > 0;
+  }
+
+  /**
+   * Hangs a list that was taken and not freed onto the first thread that has none, so that any thread's next barrier finds
+   * it. If all threads have one, this thread keeps it.
+   */
+  #putBack(head: number): void {
+    for (let i = 0; i < this.#maxThreads; i++) {
+      const thread = (this.#thread - 1 + i) % this.#maxThreads + 1;
+      if (
+        compareExchange(
+          this.#words,
+          this.#slot(thread) + NEXT_HEAD,
+          0,
+          head,
+        ) !== 0
+      ) continue;
+      if (thread === this.#thread) {
+        this.#nextCount += Math.max(1, this.#takenCount);
+      }
+      return;
+    }
+    this.#left.push(head);
   }
 
   #assertMayWait(site: string): void {

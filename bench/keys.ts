@@ -1,0 +1,54 @@
+/**
+ * The keys that all variants of a workload work on: every range once, in an order that no predictor has seen.
+ *
+ * Range `i` begins at `i × SPAN`. All indices fit 31 bits, which the peer profits from: V8 keeps such keys unboxed.
+ *
+ * @module
+ */
+import { Random } from "../src/experiment/random.ts";
+
+/** From the beginning of one range to that of the next. */
+export const SPAN = 16;
+/** Width of ranges that leave no gap between them. */
+export const PACKED = SPAN;
+/** Width of ranges that leave gaps as wide as themselves. */
+export const GAPPED = SPAN / 2;
+
+const STORE_SEED = 1;
+const LOAD_SEED = 2;
+const HASH_BASIS = 0x811c9dc5 | 0;
+const HASH_PRIME = 0x01000193;
+
+/** The numbers of all ranges in the order in which they are stored. */
+export function storeOrder(ranges: number): Int32Array {
+  return shuffled(ranges, STORE_SEED);
+}
+
+/** One index at a random place of every range and the gap behind it, in random order. */
+export function randomIndices(ranges: number): Int32Array {
+  const random = new Random(LOAD_SEED);
+  return shuffled(ranges, LOAD_SEED).map((range) =>
+    range * SPAN + random.below(SPAN)
+  );
+}
+
+/** The same indices as {@linkcode randomIndices}, ascending. */
+export function ascendingIndices(ranges: number): Int32Array {
+  return randomIndices(ranges).sort();
+}
+
+/** What a result hash begins with. */
+export function emptyHash(): number {
+  return HASH_BASIS;
+}
+
+/** A result hash (FNV-1a by words) with one more word; depends on the order. */
+export function fold(hash: number, word: number): number {
+  return Math.imul(hash ^ word, HASH_PRIME);
+}
+
+function shuffled(count: number, seed: number): Int32Array {
+  const numbers = Int32Array.from({ length: count }, (_, i) => i);
+  new Random(seed).shuffle(numbers);
+  return numbers;
+}

@@ -1,0 +1,68 @@
+/**
+ * Workload: what the lock inside the tree costs, and what looking for locking mistakes costs.
+ *
+ * @module
+ */
+import { type LockMode, RangeTree, SpinLock } from "../mod.ts";
+import { emptyHash, fold, GAPPED, randomIndices, storeOrder } from "./keys.ts";
+import { arenaFor, hashOfTree, storeAll } from "./trees.ts";
+import {
+  nanosEach,
+  type Outcome,
+  runVariant,
+  type Variant,
+} from "./variant.ts";
+
+const LOCK_WORDS = 16;
+
+function store(lock: LockMode, lockdep: boolean): Variant {
+  return (ranges) => {
+    const arena = arenaFor(ranges, { lockdep });
+    const tree = RangeTree.create(arena, { rcu: true, lock });
+    const order = storeOrder(ranges);
+    const start = performance.now();
+    storeAll(tree, order, GAPPED);
+    const nanos = nanosEach(start, ranges);
+    return { hash: hashOfTree(tree), figures: { nanos } };
+  };
+}
+
+/** The lock alone: as often as a build takes it, and the build behind it so that the results can be compared. */
+function pair(ranges: number): Outcome {
+  const words = new Int32Array(new SharedArrayBuffer(LOCK_WORDS * 4));
+  const lock = new SpinLock(words, 0, 1);
+  const start = performance.now();
+  for (let i = 0; i < ranges; i++) {
+    lock.lock();
+    lock.unlock();
+  }
+  const nanos = nanosEach(start, ranges);
+  return { hash: store("internal", false)(ranges).hash, figures: { nanos } };
+}
+
+function load(rcu: boolean, lockdep: boolean): Variant {
+  return (ranges) => {
+    const tree = RangeTree.create(arenaFor(ranges, { lockdep }), { rcu });
+    storeAll(tree, storeOrder(ranges), GAPPED);
+    const indices = randomIndices(ranges);
+    const start = performance.now();
+    let hash = emptyHash();
+    for (let i = 0; i < indices.length; i++) {
+      hash = fold(hash, tree.load(indices[i]));
+    }
+    return { hash, figures: { nanos: nanosEach(start, ranges) } };
+  };
+}
+
+if (import.meta.main) {
+  runVariant({
+    "store none": store("none", false),
+    "store internal": store("internal", false),
+    "store lockdep": store("internal", true),
+    "pair": pair,
+    "load rcu": load(true, false),
+    "load rcu lockdep": load(true, true),
+    "load locked": load(false, false),
+    "load locked lockdep": load(false, true),
+  });
+}

@@ -1,0 +1,106 @@
+/**
+ * The benchmarks: `deno task bench [--ranges N] [--runs N] [--only NAME] [--json]`.
+ *
+ * Exits with 0 if all variants did the same work, with 1 if not, with 2 on wrong usage. A goal that is missed is printed
+ * and is no failure: times depend on the machine.
+ *
+ * @module
+ */
+import { parseArgs } from "@std/cli/parse-args";
+import { platformLine } from "../src/report/platform.ts";
+import { type Workload, workloadsFor } from "./plan.ts";
+import { formatReport, reportOf, type WorkloadReport } from "./report.ts";
+import { runRounds } from "./rounds.ts";
+
+const USAGE =
+  "usage: deno task bench [--ranges N] [--runs N] [--only NAME] [--json]";
+const HELP = `${USAGE}
+
+  --ranges N   ranges in a tree, 1000 to 1000000 (default 1000000); "scale" goes up to ten times as many
+  --runs N     how often each variant runs, by turns with the others, 1 to 100 (default 3)
+  --only NAME  one of load, store, locks, relocate, scale
+  --json       one object instead of tables
+
+Each variant runs in a process of its own, on a small tree first to be compiled. Ratios are taken within a round; their spread over the rounds is printed.`;
+const RANGES = { min: 1000, max: 1_000_000, default: "1000000" };
+const RUNS = { min: 1, max: 100, default: "3" };
+
+interface Options {
+  readonly ranges: number;
+  readonly runs: number;
+  readonly only: string | undefined;
+  readonly json: boolean;
+  readonly help: boolean;
+}
+
+/** Runs the command line and returns its exit code. */
+export function main(args: string[]): number {
+  const options = readOptions(args);
+  if (typeof options === "string") return refuse(`${options}; ${USAGE}`, 2);
+  if (options.help) {
+    console.log(HELP);
+    return 0;
+  }
+  const { only, ranges } = options;
+  const workloads = workloadsFor(ranges).filter(({ name }) =>
+    only === undefined || name === only
+  );
+  if (workloads.length === 0) {
+    return refuse(`found no workload ${only}; ${USAGE}`, 2);
+  }
+  try {
+    run(workloads, options);
+    return 0;
+  } catch (error) {
+    return refuse((error as Error).message, 1);
+  }
+}
+
+function readOptions(args: string[]): Options | string {
+  const unknown: string[] = [];
+  const { ranges, runs, only, json, help } = parseArgs(args, {
+    string: ["ranges", "runs", "only"],
+    boolean: ["json", "help"],
+    default: { ranges: RANGES.default, runs: RUNS.default },
+    unknown: (arg) => {
+      unknown.push(arg);
+      return false;
+    },
+  });
+  if (unknown.length > 0) return `found ${unknown[0]}`;
+  const isIn = (text: string, { min, max }: { min: number; max: number }) =>
+    /^\d+$/.test(text) && Number(text) >= min && Number(text) <= max;
+  if (!isIn(ranges, RANGES)) return `found --ranges ${ranges}`;
+  if (!isIn(runs, RUNS)) return `found --runs ${runs}`;
+  return { ranges: Number(ranges), runs: Number(runs), only, json, help };
+}
+
+function run(workloads: readonly Workload[], options: Options): void {
+  const { ranges, runs, json } = options;
+  const platform = platformLine();
+  if (!json) console.log(`${platform}\nruns of each variant: ${runs}\n`);
+  const reports: WorkloadReport[] = [];
+  for (const workload of workloads) {
+    const report = reportOf(workload, runRounds(workload, runs));
+    if (!json) console.log(formatReport(report));
+    reports.push(report);
+  }
+  if (json) {
+    console.log(
+      JSON.stringify({
+        version: 1,
+        platform,
+        ranges,
+        runs,
+        workloads: reports,
+      }),
+    );
+  }
+}
+
+function refuse(reason: string, code: number): number {
+  console.error(`Cannot run the benchmarks: ${reason}`);
+  return code;
+}
+
+if (import.meta.main) Deno.exit(main(Deno.args));

@@ -1,0 +1,51 @@
+/**
+ * Workload: compacting slabs that are half empty, on one thread, uncontended.
+ *
+ * @module
+ */
+import { type Arena, Compactor, Slabs } from "../mod.ts";
+import { emptyMixed, storeInBoth } from "./fragmented.ts";
+import { hashOfTree } from "./trees.ts";
+import { type Outcome, runVariant } from "./variant.ts";
+
+/** The cache of nodes that can be moved. */
+const NODES = "range_node";
+
+function relocate(ranges: number): Outcome {
+  const mixed = emptyMixed(ranges);
+  storeInBoth(mixed, ranges);
+  mixed.other.destroy();
+  mixed.arena.rcu.barrier();
+  const occupancy = occupancyOf(mixed.arena);
+  const compactor = new Compactor(mixed.arena);
+  const { kept } = mixed;
+  const hash = hashOfTree(kept);
+  const result = compactor.run();
+  kept.validate();
+  if (hashOfTree(kept) !== hash) {
+    throw new Error(
+      "Cannot go on: the tree reads differently after compaction",
+    );
+  }
+  return {
+    hash,
+    figures: {
+      occupancy,
+      moves: result.moves,
+      nodesPerSecond: result.nodesPerSecond,
+      yield: result.yield,
+      moveEfficiency: result.moveEfficiency,
+      holdNanosP50: result.lockHoldNanos.p50,
+      holdNanosP99: result.lockHoldNanos.p99,
+    },
+  };
+}
+
+/** The share of the nodes' slabs that is in use. */
+function occupancyOf(arena: Arena): number {
+  const nodes = Slabs.of(arena).all().find(({ name }) => name === NODES)!;
+  const { objects, slabs, capacity } = nodes.stats();
+  return objects / (slabs * capacity);
+}
+
+if (import.meta.main) runVariant({ tree: relocate });

@@ -1,0 +1,102 @@
+/**
+ * What the benchmarks print: tables for people, one object for machines.
+ *
+ * @module
+ */
+import { columns } from "../src/report/layout.ts";
+import { formatCount } from "../src/report/numbers.ts";
+import type { Goal, Workload } from "./plan.ts";
+import { formatHash, type Rounds } from "./rounds.ts";
+
+/** One line of a table, over all rounds. */
+export interface RowReport {
+  /** What it says. */
+  readonly label: string;
+  /** The smallest value of a round. */
+  readonly min: number;
+  /** The middle one. */
+  readonly median: number;
+  /** The largest one. */
+  readonly max: number;
+  /** What it is to reach. */
+  readonly goal?: Goal;
+  /** Whether the middle value does. */
+  readonly reached?: boolean;
+}
+
+/** One workload's table. */
+export interface WorkloadReport {
+  /** Its name. */
+  readonly name: string;
+  /** The heading. */
+  readonly title: string;
+  /** What all variants of a size agree on. */
+  readonly hashes: readonly string[];
+  /** The lines. */
+  readonly rows: readonly RowReport[];
+  /** What one must know to read it. */
+  readonly note?: string;
+}
+
+/** Sums the rounds of a workload up. */
+export function reportOf(
+  workload: Workload,
+  { rounds, hashes }: Rounds,
+): WorkloadReport {
+  const { name, title, note } = workload;
+  const rows = workload.rows.map(({ label, value, goal }) => {
+    const sorted = rounds.map(value).sort((a, b) => a - b);
+    const median = middle(sorted);
+    const spread = { min: sorted[0], median, max: sorted[sorted.length - 1] };
+    return goal === undefined
+      ? { label, ...spread }
+      : { label, ...spread, goal, reached: reaches(median, goal) };
+  });
+  return {
+    name,
+    title,
+    hashes: [...hashes.values()].map(formatHash),
+    rows,
+    note,
+  };
+}
+
+/** The table of a workload. */
+export function formatReport(report: WorkloadReport): string {
+  const { title, rows, hashes, note } = report;
+  const table = columns([
+    ["", "min", "median", "max", "goal", ""],
+    ...rows.map(({ label, min, median, max, goal, reached }) => [
+      `  ${label}`,
+      formatValue(min),
+      formatValue(median),
+      formatValue(max),
+      goal === undefined ? "" : formatGoal(goal),
+      goal === undefined ? "" : reached ? "reached" : "missed",
+    ]),
+  ]);
+  const closing = `  result hash ${hashes.join(", ")}\n`;
+  const remark = note === undefined ? "" : note.replace(/^/gm, "  ") + "\n";
+  return `${title}\n${table}${closing}${remark}`;
+}
+
+function middle(sorted: readonly number[]): number {
+  const half = sorted.length >> 1;
+  return sorted.length % 2 === 1
+    ? sorted[half]
+    : (sorted[half - 1] + sorted[half]) / 2;
+}
+
+function reaches(value: number, goal: Goal): boolean {
+  return "atLeast" in goal ? value >= goal.atLeast : value < goal.below;
+}
+
+function formatGoal(goal: Goal): string {
+  return "atLeast" in goal
+    ? `≥ ${formatValue(goal.atLeast)}`
+    : `< ${formatValue(goal.below)}`;
+}
+
+function formatValue(value: number): string {
+  return Math.abs(value) < 100 ? value.toFixed(2) : formatCount(value);
+}

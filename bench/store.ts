@@ -1,0 +1,65 @@
+/**
+ * Workload: building a tree by storing its ranges in random order, in RCU mode.
+ *
+ * @module
+ */
+import { RangeTree } from "../mod.ts";
+import { GAPPED, PACKED, storeOrder } from "./keys.ts";
+import {
+  arenaFor,
+  emptyPeer,
+  hashOfPeer,
+  hashOfTree,
+  type Held,
+  storeAll,
+  storeGappedInPeer,
+  storePackedInPeer,
+} from "./trees.ts";
+import {
+  nanosEach,
+  type Outcome,
+  runVariant,
+  type Variant,
+} from "./variant.ts";
+
+function treeOf(width: number): Variant {
+  return (ranges) => {
+    const tree = RangeTree.create(arenaFor(ranges), { rcu: true });
+    const order = storeOrder(ranges);
+    const start = performance.now();
+    storeAll(tree, order, width);
+    const nanos = nanosEach(start, ranges);
+    return { hash: hashOfTree(tree), figures: { nanos } };
+  };
+}
+
+function packedPeer(ranges: number): Outcome {
+  const peer = emptyPeer<number>();
+  const order = storeOrder(ranges);
+  const start = performance.now();
+  storePackedInPeer(peer, order);
+  const nanos = nanosEach(start, ranges);
+  const heldOf = (value: number, first: number) => ({
+    last: first + PACKED - 1,
+    value,
+  });
+  return { hash: hashOfPeer(peer, heldOf), figures: { nanos } };
+}
+
+function gappedPeer(ranges: number): Outcome {
+  const peer = emptyPeer<Held>();
+  const order = storeOrder(ranges);
+  const start = performance.now();
+  storeGappedInPeer(peer, order, GAPPED);
+  const nanos = nanosEach(start, ranges);
+  return { hash: hashOfPeer(peer, (held) => held), figures: { nanos } };
+}
+
+if (import.meta.main) {
+  runVariant({
+    "packed tree": treeOf(PACKED),
+    "packed sorted-btree": packedPeer,
+    "gapped tree": treeOf(GAPPED),
+    "gapped sorted-btree": gappedPeer,
+  });
+}

@@ -1,0 +1,36 @@
+/**
+ * One variant of a workload, in a process of its own: so that no variant runs on code that was compiled for another.
+ *
+ * @module
+ */
+
+/** Named measurements. */
+export type Figures = Readonly<Record<string, number>>;
+
+/** What a variant hands back. */
+export interface Outcome {
+  /** The hash of all results: equal for all variants of equal size, or they did not do the same work. */
+  readonly hash: number;
+  /** What was measured. */
+  readonly figures: Figures;
+}
+
+/** Does a workload once at that size. */
+export type Variant = (ranges: number) => Outcome;
+
+/**
+ * Runs the variant that the command line names, at the size that it names, and prints the outcome as JSON. The workload is
+ * done on a smaller size first, from the arena up and so many times, so that what is measured is compiled code.
+ */
+export function runVariant(variants: Readonly<Record<string, Variant>>): void {
+  const [name, ...numbers] = Deno.args;
+  const [ranges, warmUpRanges, warmUpTimes] = numbers.map(Number);
+  const variant = variants[name];
+  for (let i = 0; i < warmUpTimes; i++) variant(warmUpRanges);
+  console.log(JSON.stringify(variant(ranges)));
+}
+
+/** Nanoseconds an operation, of `operations` that began at `start` and end now. */
+export function nanosEach(start: number, operations: number): number {
+  return (performance.now() - start) * 1e6 / operations;
+}

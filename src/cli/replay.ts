@@ -1,0 +1,116 @@
+import {
+  type Recording,
+  ReplayScenario,
+  type ReplayScenarioOptions,
+} from "../experiment/mod.ts";
+import { replayJson, replayReport, verdict } from "../report/mod.ts";
+import { readRecording } from "./recordings.ts";
+import {
+  choiceOption,
+  type Command,
+  type CommandArguments,
+  integerOption,
+  readArguments,
+  shareOption,
+  UsageError,
+} from "./usage.ts";
+
+/** How many copies of each trace are replayed unless told otherwise: enough that every slab holds nodes of several. */
+export const COPIES = 64;
+/** The bounds of `--copies`. */
+export const COPIES_BOUNDS = { min: 1, max: 10_000 } as const;
+/** The share of the processes that ends half-way unless told otherwise. */
+export const EXIT_SHARE = 0.6;
+/** The seed unless told otherwise. */
+export const SEED = 1;
+/** The bounds of `--seed`. */
+export const SEED_BOUNDS = { min: 0, max: 0xffff_ffff } as const;
+
+const LOCKS = ["internal", "external", "none"] as const;
+const VALUES = ["copies", "exit-share", "seed", "lock"];
+const FLAGS = ["json", "maps"];
+
+const HELP = `Replay traces, fragment the slabs, compact them.
+
+Usage: pollard replay FILE... [options]
+
+Replays each FILE, the output of
+  strace -f -e trace=memory,process -o FILE PROGRAM
+a number of times, each time as a family of processes of its own, all in one
+arena and interleaved event by event; ends a share of the processes half-way
+through; then compacts, and says what that won.
+
+Options:
+  --copies N        how often each FILE is replayed (default ${COPIES})
+  --exit-share S    the share of the processes that ends, 0 to 1 (default ${EXIT_SHARE})
+  --seed N          what order and choice follow from, 0 to 2^32 - 1 (default ${SEED})
+  --lock MODE       internal, external or none (default internal): who guards the
+                    trees' writers; only with internal can their nodes be moved
+  --json            print one JSON object
+  --maps            go on to the end after the compaction, and print the last map
+                    of every address space instead, one mapping a line, under a
+                    line "process N" (here --copies is 1 and --exit-share 0 by
+                    default)
+  --help            print this
+
+Lines of a FILE that can't be read are reported on standard error and counted.
+
+Exit codes: 0 all is well, 1 the result is wrong or there is none, 2 wrong usage.
+`;
+
+/** `pollard replay`: replay traces, fragment the slabs, compact them. */
+export const replayCommand: Command = {
+  name: "replay",
+  summary: "replay traces, fragment the slabs, compact them",
+  help: HELP,
+  run(args) {
+    const parsed = readArguments(args, { values: VALUES, flags: FLAGS });
+    const options = scenarioOptions(parsed);
+    if (parsed.operands.length === 0) {
+      throw new UsageError("Cannot replay: no FILE is given");
+    }
+    const recordings = parsed.operands.map((file) => readRecording(file, file));
+    return replay(recordings, options, parsed.flags.has("json"));
+  },
+};
+
+function scenarioOptions(parsed: CommandArguments): ReplayScenarioOptions {
+  const toTheEnd = parsed.flags.has("maps");
+  if (toTheEnd && parsed.flags.has("json")) {
+    throw new UsageError("Cannot use --json with --maps: maps are text");
+  }
+  return {
+    copies: integerOption(
+      parsed,
+      "copies",
+      COPIES_BOUNDS,
+      toTheEnd ? 1 : COPIES,
+    ),
+    exitShare: shareOption(parsed, "exit-share", toTheEnd ? 0 : EXIT_SHARE),
+    seed: integerOption(parsed, "seed", SEED_BOUNDS, SEED),
+    lock: choiceOption(parsed, "lock", LOCKS, "internal"),
+    toTheEnd,
+  };
+}
+
+function replay(
+  recordings: readonly Recording[],
+  options: ReplayScenarioOptions,
+  json: boolean,
+): number {
+  const scenario = new ReplayScenario(recordings, options);
+  const result = scenario.run();
+  const input = { recordings, options, result };
+  const unchanged = result.digest.before === result.digest.after;
+  if (options.toTheEnd) {
+    scenario.finish();
+    const maps = scenario.maps().trimEnd();
+    if (maps !== "") console.log(maps);
+    if (!unchanged) console.error(verdict(result));
+  } else if (json) {
+    console.log(JSON.stringify(replayJson(input), undefined, 2));
+  } else {
+    console.log(replayReport(input).trimEnd());
+  }
+  return unchanged ? 0 : 1;
+}

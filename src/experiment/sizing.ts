@@ -1,0 +1,86 @@
+/**
+ * How large an arena a scenario needs, found by a dry run, so that the arena is as good as full when the scenario is at its
+ * peak: then what the page allocator has free afterwards is what was won, and its tables say something.
+ *
+ * The rule. A cache gets a new slab only when all that it has are full, so it never has more slabs than the most objects that
+ * ever lived at once need. Copies of a trace need at most the sum of what each needs at its own peak; and what is deferred
+ * lives on for a while, but only until a batch of it has gathered.
+ *
+ * @module
+ */
+import { Arena, PAGE_BYTES } from "../memory/mod.ts";
+import { HEADER_BYTES } from "../range_tree/header.ts";
+import { RangeTree } from "../range_tree/mod.ts";
+import { NODE_BYTES } from "../range_tree/node.ts";
+import { TreeMemory } from "../range_tree/tree_memory.ts";
+import { Replayer, type Trace } from "../trace/mod.ts";
+
+/** What one family of processes may need at most in the dry run; pages that it does not touch cost nothing. */
+const SURVEY_BYTES = 2 ** 28;
+/** Objects that may be deferred on top of a peak: twice what Rcu gathers before it frees, and a tree that goes at once. */
+const DEFERRED_OBJECTS = 128;
+/** Slabs that are empty but kept, or wait for their grace period. */
+const SPARE_PAGES = 8;
+/** Pages that an arena spends on itself, and how many pages one page of frame records serves; both a little on the safe side. */
+const ARENA_PAGES = 8;
+const PAGES_PER_RECORD_PAGE = 120;
+const MAX_PAGES = 2 ** 33 / PAGE_BYTES;
+
+/** A scenario that is too large. */
+export class ScenarioSizeError extends Error {
+  /** The name of this class of errors. */
+  override name = "ScenarioSizeError";
+}
+
+/** What a dry run of one trace found. */
+export interface TraceSurvey {
+  /** Range-tree nodes that lived at once, at most. */
+  readonly nodesMax: number;
+  /** Range trees that lived at once, at most. */
+  readonly treesMax: number;
+  /** Processes that the whole trace tells of. */
+  readonly processes: number;
+}
+
+/** Replays a trace once, and counts what lives at most until so many of its events have been. */
+export function surveyTrace(trace: Trace, until: number): TraceSurvey {
+  const arena = Arena.create({ byteLength: SURVEY_BYTES, lockdep: false });
+  const { movableNodes, headers } = TreeMemory.of(arena);
+  const replayer = new Replayer(trace, {
+    createTree: () => RangeTree.create(arena),
+  });
+  let nodesMax = 0, treesMax = 0;
+  while (replayer.position < until && replayer.step()) {
+    arena.rcu.barrier();
+    nodesMax = Math.max(nodesMax, movableNodes.stats().objects);
+    treesMax = Math.max(treesMax, headers.stats().objects);
+  }
+  replayer.run();
+  return { nodesMax, treesMax, processes: replayer.counts.processes };
+}
+
+/**
+ * How many bytes an arena needs for so many copies of each of the surveyed traces at once.
+ *
+ * @throws {ScenarioSizeError} If no arena is that large.
+ */
+export function arenaBytesFor(
+  surveys: readonly TraceSurvey[],
+  copies: number,
+): number {
+  const most = (of: (survey: TraceSurvey) => number) =>
+    surveys.reduce((sum, survey) => sum + copies * of(survey), 0);
+  const pages = slabsFor(most((survey) => survey.nodesMax), NODE_BYTES) +
+    slabsFor(most((survey) => survey.treesMax), HEADER_BYTES) + SPARE_PAGES;
+  const total = pages + ARENA_PAGES + Math.ceil(pages / PAGES_PER_RECORD_PAGE);
+  if (total > MAX_PAGES) {
+    throw new ScenarioSizeError(
+      `Cannot replay ${copies} copies: they need ${total} pages, an arena has at most ${MAX_PAGES}`,
+    );
+  }
+  return total * PAGE_BYTES;
+}
+
+function slabsFor(objects: number, objectBytes: number): number {
+  return Math.ceil((objects + DEFERRED_OBJECTS) * objectBytes / PAGE_BYTES);
+}
