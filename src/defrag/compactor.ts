@@ -179,8 +179,12 @@ export class Compactor {
     }
     mover.finish();
     this.#arena.rcu.barrier();
-    const kept =
-      cache.isolatedSlabs().filter((pfn) => cache.unisolate(pfn)).length;
+    // In debug mode, what was freed is still in quarantine.
+    cache.shrink();
+    this.#arena.rcu.barrier();
+    const ours = new Set(chosen);
+    const kept = cache.isolatedSlabs()
+      .filter((pfn) => ours.has(pfn) && cache.unisolate(pfn)).length;
     const freedSlabs = chosen.length - kept;
     return {
       plan,

@@ -172,8 +172,8 @@ export class NodeMover implements Mover {
   }
 
   /**
-   * Whether the node hangs in this tree: from it a way up of nodes that are alive leads to the header. Under the tree's
-   * lock, so that what is alive is linked; that the parent's slot holds the node is seen when it is replaced.
+   * Whether the node's parent hangs in this tree: from there up each parent's slot holds the child, and the header's root is
+   * the topmost. Under the tree's lock. That the parent holds the node itself is seen when it is replaced.
    */
   #isLinked(node: number, header: number): boolean {
     let child = node;
@@ -184,6 +184,9 @@ export class NodeMover implements Mover {
           rootOf(this.#words, header) === child;
       }
       if (parent === 0 || parent === child || !this.#isInPage(parent)) {
+        return false;
+      }
+      if (steps > 0 && slotOfChild(this.#words, parent, child) < 0) {
         return false;
       }
       child = parent;

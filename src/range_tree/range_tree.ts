@@ -386,27 +386,25 @@ export class RangeTree implements Iterable<Entry> {
    * @throws {OutOfMemoryError} If there is no room; the tree stays empty.
    */
   bulkLoad(entries: Iterable<Entry>): void {
-    this.#lockWriter("RangeTree.bulkLoad");
+    const builder = new SubtreeBuilder(this.#words, this.#doubles, this.#nodes);
     try {
-      if (rootOf(this.#words, this.ref) !== 0) {
-        throw new Error(
-          `Cannot bulk-load: the tree holds ${this.count} entries`,
-        );
-      }
-      const builder = new SubtreeBuilder(
-        this.#words,
-        this.#doubles,
-        this.#nodes,
-      );
+      // Built before the lock is taken: the entries may come from another tree, whose lock they need.
+      const count = pushAll(builder, entries);
+      const root = count === 0 ? 0 : builder.finish();
+      this.#lockWriter("RangeTree.bulkLoad");
       try {
-        const count = pushAll(builder, entries);
-        if (count > 0) this.#publishRoot(builder.finish(), count);
-      } catch (error) {
-        builder.abandon();
-        throw error;
+        if (rootOf(this.#words, this.ref) !== 0) {
+          throw new Error(
+            `Cannot bulk-load: the tree holds ${this.count} entries`,
+          );
+        }
+        if (root !== 0) this.#publishRoot(root, count);
+      } finally {
+        this.#unlockWriter();
       }
-    } finally {
-      this.#unlockWriter();
+    } catch (error) {
+      builder.abandon();
+      throw error;
     }
   }
 

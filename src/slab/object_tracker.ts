@@ -132,15 +132,15 @@ export class ObjectTracker {
     const words = this.#arena.words;
     const start = ref * 16;
     for (let i = 0; i < this.#objectWords; i++) {
-      if (words[start + i] !== POISON) {
-        throw new Error(
-          `Object ${ref} of "${this.#name}" was used after it was freed: word ${i} is ` +
-            `0x${(words[start + i] >>> 0).toString(16)}, not 0x${
-              POISON.toString(16)
-            }` +
-            this.history(page, index),
-        );
-      }
+      const found = words[start + i];
+      if (found === POISON) continue;
+      // Poisoned anew, so that it is reported once.
+      this.#fill(ref, POISON);
+      throw new Error(
+        `Object ${ref} of "${this.#name}" was used after it was freed: word ${i} is ` +
+          `0x${(found >>> 0).toString(16)}, not 0x${POISON.toString(16)}` +
+          this.history(page, index),
+      );
     }
   }
 

@@ -319,6 +319,7 @@ export class SlabCache {
    * @returns Whether it was a slab of this cache that was not isolated.
    */
   isolate(pfn: number): boolean {
+    if (!this.#isPage(pfn)) return false;
     this.#lock("SlabCache.isolate");
     try {
       const frame = this.#arena.frameOf(pfn);
@@ -336,6 +337,7 @@ export class SlabCache {
 
   /** Puts an isolated slab back. Returns whether it was isolated. */
   unisolate(pfn: number): boolean {
+    if (!this.#isPage(pfn)) return false;
     this.#lock("SlabCache.unisolate");
     try {
       const frame = this.#arena.frameOf(pfn);
@@ -401,6 +403,7 @@ export class SlabCache {
 
   /** The refs of a slab's objects in use; none if the page is no slab of this cache. Stale as soon as it is read. */
   objectsOf(pfn: number): number[] {
+    if (!this.#isPage(pfn)) return [];
     this.#lock("SlabCache.objectsOf");
     try {
       const frame = this.#arena.frameOf(pfn);
@@ -678,6 +681,10 @@ export class SlabCache {
     throw new Error(
       `Cannot free object ${ref} of "${this.name}": ${why}${history}`,
     );
+  }
+
+  #isPage(pfn: number): boolean {
+    return Number.isInteger(pfn) && pfn >= 0 && pfn < this.#arena.pages.count;
   }
 
   #indexIn(ref: number): number {

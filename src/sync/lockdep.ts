@@ -245,19 +245,7 @@ export class Lockdep {
   /** Adds the edge from a held lock's class, after a look whether the opposite way exists already. */
   #learn(at: number, lockClass: number, key: number, site: string): void {
     const held = this.#classes[at];
-    const path = this.#path(lockClass, held);
-    if (path !== undefined) {
-      throw this.splat(
-        `possible circular locking dependency detected\n` +
-          `thread ${this.#thread} is trying to acquire lock:\n` +
-          `  ${this.#className(lockClass)} (word ${key}), at ${site}\n` +
-          `but is already holding lock:\n  ${this.#describe(at)}\n` +
-          `which already depends on the new lock: ${
-            path.map((id) => this.#className(id)).join(" -> ")
-          }`,
-        0,
-      );
-    }
+    this.#assertNoPath(lockClass, at, key, site);
     const index = this.#record(held) + EDGES;
     let seen = load(this.#words, index);
     for (;;) {
@@ -270,7 +258,29 @@ export class Lockdep {
       if (was === seen) break;
       seen = was;
     }
+    // Again: another thread may have learned the opposite order at the same moment. One of the two sees it.
+    this.#assertNoPath(lockClass, at, key, site);
     this.#edges[held] = seen | (1 << lockClass);
+  }
+
+  #assertNoPath(
+    lockClass: number,
+    at: number,
+    key: number,
+    site: string,
+  ): void {
+    const path = this.#path(lockClass, this.#classes[at]);
+    if (path === undefined) return;
+    throw this.splat(
+      `possible circular locking dependency detected\n` +
+        `thread ${this.#thread} is trying to acquire lock:\n` +
+        `  ${this.#className(lockClass)} (word ${key}), at ${site}\n` +
+        `but is already holding lock:\n  ${this.#describe(at)}\n` +
+        `which already depends on the new lock: ${
+          path.map((id) => this.#className(id)).join(" -> ")
+        }`,
+      0,
+    );
   }
 
   /** The classes on a way from `from` to `to` along the shared edges, if there is one. */

@@ -1,0 +1,158 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { Arena } from "../../src/memory/mod.ts";
+import { type Entry, MAX_INDEX, RangeTree } from "../../src/range_tree/mod.ts";
+import { rng, seeds } from "../seed.ts";
+import { Mirror } from "./mirror.ts";
+import { chooseEntries, chooseRun, doOne } from "./sequences.ts";
+import { points } from "./worlds.ts";
+
+function treeOf(entries: Entry[]): { arena: Arena; tree: RangeTree } {
+  const arena = Arena.create({ byteLength: 2 ** 21 });
+  const tree = RangeTree.create(arena);
+  tree.bulkLoad(entries);
+  return { arena, tree };
+}
+
+Deno.test("RangeTree.entries() gives every entry that overlaps the window, whole", () => {
+  const { tree } = treeOf([
+    { first: 10, last: 19, value: 1 },
+    { first: 30, last: 39, value: 2 },
+    { first: 40, last: 49, value: 3 },
+  ]);
+  const values = (from?: number, to?: number) =>
+    [...tree.entries(from, to)].map((entry) => entry.value);
+  assertEquals(values(), [1, 2, 3]);
+  assertEquals(values(19, 30), [1, 2]);
+  assertEquals([...tree.entries(15, 15)], [{ first: 10, last: 19, value: 1 }]);
+  assertEquals(values(20, 29), []);
+  assertEquals(values(20, 30), [2]);
+  assertEquals(values(39, 40), [2, 3]);
+  assertEquals(values(50), []);
+  assertEquals(values(MAX_INDEX), []);
+  assertEquals(values(30, 29), []);
+  assertEquals(values(0, 0), []);
+});
+
+Deno.test("RangeTree.entries() ends at the last index", () => {
+  const { tree } = treeOf([{ first: 5, last: MAX_INDEX - 1, value: 1 }, {
+    first: MAX_INDEX,
+    last: MAX_INDEX,
+    value: 2,
+  }]);
+  assertEquals([...tree.entries(MAX_INDEX - 1)].length, 2);
+  assertEquals([...tree.entries(MAX_INDEX)].length, 1);
+});
+
+Deno.test("RangeTree.entries() gives every window of a tree of many leaves as the mirror does", () => {
+  const mirror = new Mirror();
+  mirror.entries = points(70, 3, 2);
+  const { tree } = treeOf(mirror.entries);
+  for (let from = 0; from < 220; from++) {
+    for (let to = from - 1; to < 220; to += 1 + (Math.max(to - from, 0) >> 4)) {
+      if (to < 0) continue;
+      assertEquals(
+        [...tree.entries(from, to)].length,
+        mirror.overlapping(from, to).length,
+      );
+    }
+  }
+});
+
+Deno.test("RangeTree.entries() is done for good once it is done", () => {
+  const { tree } = treeOf(points(3));
+  const iterator = tree.entries(0, 1);
+  assertEquals([...iterator].length, 2);
+  assertEquals(iterator.next(), { done: true, value: undefined });
+  assertEquals(iterator.next(), { done: true, value: undefined });
+});
+
+Deno.test("RangeTree.entries() holds nothing between its steps", () => {
+  for (const rcu of [false, true]) {
+    const { arena, tree } = treeOf(points(100));
+    tree.setRcu(rcu);
+    const iterator = tree.entries();
+    iterator.next();
+    assertEquals([arena.lockdep.held, arena.rcu.depth], [0, 0]);
+    arena.rcu.barrier();
+    tree.destroy();
+    assertThrows(() => iterator.next(), Error, "it was destroyed");
+  }
+});
+
+Deno.test("RangeTree.entries() lets its reader erase what it was given", () => {
+  const { tree } = treeOf(points(500, 2));
+  const seen: Entry[] = [];
+  for (const entry of tree) {
+    seen.push(entry);
+    assertEquals(tree.erase(entry.first), entry.value);
+  }
+  assertEquals(seen, points(500, 2));
+  assertEquals([tree.count, tree.height], [0, 0]);
+});
+
+Deno.test("RangeTree.entries() does not give what was erased, and gives what was stored, ahead of it", () => {
+  const { tree } = treeOf(points(100, 2));
+  const seen: number[] = [];
+  for (const { first, value } of tree.entries(0, 150)) {
+    seen.push(first);
+    if (value > 100) continue;
+    tree.erase(first + 2);
+    tree.store(first + 3, 1000);
+  }
+  // 0, then 3 in place of 2; 4 is left alone, and so on.
+  assertEquals(seen.slice(0, 4), [0, 3, 4, 7]);
+  assertEquals(seen, seen.toSorted((a, b) => a - b));
+});
+
+Deno.test("RangeTree.entries() sees a store in place of what it has not given yet", () => {
+  const { tree } = treeOf(points(50));
+  const iterator = tree.entries();
+  iterator.next();
+  tree.store(1, 777);
+  assertEquals(iterator.next().value, { first: 1, last: 1, value: 777 });
+});
+
+Deno.test("RangeTree.entries() of two readers do not disturb each other, nor do lookups between them", () => {
+  const { tree } = treeOf(points(100, 2));
+  const other = RangeTree.create(Arena.create({ byteLength: 2 ** 20 }));
+  const pairs: string[] = [];
+  const second = tree.entries(100);
+  for (const { first } of tree.entries(0, 50)) {
+    tree.load(first * 3);
+    tree.prev(199);
+    tree.insert(7, 1);
+    other.store(1, 1);
+    pairs.push(`${first} ${second.next().value?.first}`);
+  }
+  assertEquals(pairs.length, 27);
+  assertEquals(pairs[3], "6 106");
+  assertEquals(pairs[4], "7 108");
+});
+
+const RANDOM =
+  "RangeTree.entries() gives the first entry behind the last given one, whatever was stored meanwhile";
+Deno.test(RANDOM, () => {
+  for (const seed of seeds(RANDOM)) {
+    for (let round = 0; round < 30; round++) {
+      const random = rng(seed * 1000 + round);
+      const run = chooseRun(random, 300);
+      const mirror = new Mirror();
+      mirror.entries = chooseEntries(random, run);
+      const { tree } = treeOf(mirror.entries);
+      tree.setRcu(random.int(2) === 0);
+      const to = random.pick([MAX_INDEX, 200]);
+      let at = random.int(100);
+      const iterator = tree.entries(at, to);
+      for (;;) {
+        for (let changes = random.int(3); changes > 0; changes--) {
+          doOne(tree, mirror, random, run);
+        }
+        const expected = mirror.find(at, to);
+        const { value, done = false } = iterator.next();
+        assertEquals(value, expected);
+        if (done) break;
+        at = value.last + 1;
+      }
+    }
+  }
+});

@@ -1,0 +1,82 @@
+/**
+ * A range map that is obviously right and hopelessly slow: a sorted array of entries, each operation a scan of all of it.
+ *
+ * @module
+ */
+import { type Entry, MAX_INDEX } from "../../src/range_tree/mod.ts";
+
+/** What a range tree must agree with. */
+export class Mirror {
+  /** The stored ranges, in order. */
+  entries: Entry[] = [];
+
+  /** The entry at an index, 0 where nothing is stored. */
+  load(index: number): number {
+    return this.#at(index)?.value ?? 0;
+  }
+
+  /** Stores over a range whatever is there; 0 empties it. */
+  storeRange(first: number, last: number, value: number): void {
+    const pieces = this.entries.flatMap((entry) => [
+      { ...entry, last: Math.min(entry.last, first - 1) },
+      { ...entry, first: Math.max(entry.first, last + 1) },
+    ]);
+    if (value !== 0) pieces.push({ first, last, value });
+    this.entries = pieces.filter((piece) => piece.first <= piece.last)
+      .sort((a, b) => a.first - b.first);
+  }
+
+  /** Stores over a range if all of it is empty. */
+  insertRange(first: number, last: number, value: number): boolean {
+    if (this.overlapping(first, last).length > 0) return false;
+    this.storeRange(first, last, value);
+    return true;
+  }
+
+  /** Removes the range that contains an index; returns its entry. */
+  erase(index: number): number {
+    const entry = this.#at(index);
+    this.entries = this.entries.filter((other) => other !== entry);
+    return entry?.value ?? 0;
+  }
+
+  /** The first entry that contains or follows an index and begins at or before `max`. */
+  find(index: number, max = MAX_INDEX): Entry | undefined {
+    if (index > max) return undefined;
+    return this.entries.find((entry) =>
+      entry.last >= index && entry.first <= max
+    );
+  }
+
+  /** The first entry that ends after an index and begins at or before `max`. */
+  findAfter(index: number, max = MAX_INDEX): Entry | undefined {
+    return this.find(index + 1, max);
+  }
+
+  /** The first entry that begins after an index and at or before `max`. */
+  next(index: number, max = MAX_INDEX): Entry | undefined {
+    return this.entries.find((entry) =>
+      entry.first > index && entry.first <= max
+    );
+  }
+
+  /** The last entry that ends before an index and at or after `min`. */
+  prev(index: number, min = 0): Entry | undefined {
+    return this.entries.findLast((entry) =>
+      entry.last < index && entry.last >= min
+    );
+  }
+
+  /** Every entry that overlaps a window, whole. */
+  overlapping(from: number, to: number): Entry[] {
+    return this.entries.filter((entry) =>
+      entry.last >= from && entry.first <= to
+    );
+  }
+
+  #at(index: number): Entry | undefined {
+    return this.entries.find((entry) =>
+      entry.first <= index && index <= entry.last
+    );
+  }
+}

@@ -1,0 +1,332 @@
+import { assert, assertEquals } from "@std/assert";
+import { Arena } from "../../src/memory/mod.ts";
+import { MAX_INDEX, RangeTree } from "../../src/range_tree/mod.ts";
+import { countOf, heightOf, MIN_SLOTS } from "../../src/range_tree/node.ts";
+import { rng, seeds } from "../seed.ts";
+import { Mirror } from "./mirror.ts";
+import { chooseEntries, chooseRun, doOne } from "./sequences.ts";
+import {
+  assertSame,
+  assertSameAt,
+  cacheOf,
+  nodesOf,
+  points,
+} from "./worlds.ts";
+
+type Operation = (tree: RangeTree, mirror: Mirror, value: number) => void;
+
+/** Every operation that there is over a few indices. */
+function operationsOver(indices: readonly number[]): Operation[] {
+  const operations: Operation[] = [];
+  indices.forEach((first, i) => {
+    operations.push((tree, mirror) => {
+      assertEquals(tree.erase(first), mirror.erase(first));
+    });
+    for (const last of indices.slice(i)) {
+      operations.push(
+        (tree, mirror, value) => {
+          tree.storeRange(first, last, value);
+          mirror.storeRange(first, last, value);
+        },
+        (tree, mirror) => {
+          tree.eraseRange(first, last);
+          mirror.storeRange(first, last, 0);
+        },
+        (tree, mirror, value) => {
+          assertEquals(
+            tree.insertRange(first, last, value),
+            mirror.insertRange(first, last, value),
+          );
+        },
+      );
+    }
+  });
+  return operations;
+}
+
+/** Calls `run` with every sequence of `length` operations. */
+function forEachSequence(
+  operations: readonly Operation[],
+  length: number,
+  run: (sequence: readonly Operation[]) => void,
+): void {
+  const choose = (sequence: readonly Operation[]) => {
+    if (sequence.length === length) return run(sequence);
+    for (const operation of operations) choose([...sequence, operation]);
+  };
+  choose([]);
+}
+
+/** Runs every sequence of up to `length` operations on an empty tree. */
+function exhaust(
+  indices: readonly number[],
+  length: number,
+  rcu: boolean,
+): void {
+  const arena = Arena.create({ byteLength: 2 ** 20 });
+  const tree = RangeTree.create(arena, { rcu });
+  const operations = operationsOver(indices);
+  for (let steps = 1; steps <= length; steps++) {
+    forEachSequence(operations, steps, (sequence) => {
+      const mirror = new Mirror();
+      tree.clear();
+      sequence.forEach((operation, i) => operation(tree, mirror, i + 1));
+      assertSame(tree, mirror);
+    });
+  }
+  tree.clear();
+  arena.rcu.barrier();
+  assertEquals(cacheOf(arena).stats().objects, 0);
+}
+
+Deno.test("RangeTree agrees with the mirror after every 3 operations over 5 indices at both ends", () => {
+  exhaust([0, 1, 2, MAX_INDEX - 1, MAX_INDEX], 3, false);
+});
+
+Deno.test("RangeTree agrees with the mirror after every 2 operations over 6 indices in the middle", () => {
+  exhaust([3, 4, 5, 6, 7, 8], 2, true);
+});
+
+/** A tree of that height whose nodes have about as few slots as they may. */
+function leanTree(arena: Arena, height: number): RangeTree {
+  const tree = RangeTree.create(arena, { rcu: true });
+  const wanted = 2 * MIN_SLOTS ** (height - 1);
+  tree.bulkLoad(points(wanted * 9, 2, 5));
+  // A node is joined with a neighbour only when it is too small, so erasing at random leaves small ones behind.
+  for (
+    const random = rng(height);
+    tree.count > wanted || tree.height > height;
+  ) {
+    const entry = tree.find(random.int(wanted * 18)) ?? tree.find(0)!;
+    tree.erase(entry.first);
+  }
+  assertEquals(tree.height, height);
+  return tree;
+}
+
+Deno.test("RangeTree agrees with the mirror after every range stored or erased in lean trees of heights 2 and 3", () => {
+  const arena = Arena.create({ byteLength: 2 ** 22 });
+  for (const height of [2, 3]) {
+    const base = leanTree(arena, height);
+    const entries = [...base];
+    const cuts = [
+      0,
+      MAX_INDEX,
+      ...entries.flatMap(({ first, last }) => [first, last + 1]),
+    ]
+      .filter((_, i) => height === 2 || i % 4 < 2).sort((a, b) => a - b);
+    cuts.forEach((first, i) => {
+      for (const last of cuts.slice(i)) {
+        for (const value of [0, 7]) {
+          const tree = base.clone();
+          const mirror = new Mirror();
+          mirror.entries = entries;
+          tree.storeRange(first, last, value);
+          mirror.storeRange(first, last, value);
+          assertSame(tree, mirror);
+          tree.destroy();
+        }
+      }
+    });
+    base.destroy();
+  }
+  arena.rcu.barrier();
+  assertEquals(cacheOf(arena).stats().objects, 0);
+});
+
+Deno.test("RangeTree agrees with the mirror after every 2 operations around the edges of leaves", () => {
+  const arena = Arena.create({ byteLength: 2 ** 22 });
+  const base = leanTree(arena, 2);
+  const entries = [...base];
+  const leaves = nodesOf(arena, base).filter((node) =>
+    heightOf(arena.words, node) === 0
+  );
+  const firstLeaf = countOf(arena.words, leaves[0]) >> 1;
+  const indices = [
+    entries[0],
+    entries[firstLeaf - 1],
+    entries[firstLeaf],
+    entries.at(-1)!,
+  ]
+    .map(({ first }) => first);
+  const operations = operationsOver(indices);
+  forEachSequence(operations, 2, (sequence) => {
+    const tree = base.clone();
+    const mirror = new Mirror();
+    mirror.entries = entries;
+    sequence.forEach((operation, i) => operation(tree, mirror, i + 1));
+    assertSame(tree, mirror);
+    tree.destroy();
+  });
+});
+
+/** Steps of a random run over a window; what each costs grows with the window. */
+const STEPS = new Map([[40, 800], [400, 600], [5000, 200]]);
+
+for (const debug of [false, true]) {
+  for (const window of STEPS.keys()) {
+    const name =
+      `RangeTree agrees with the mirror after every random operation over ${window} indices` +
+      (debug ? " in a debug arena" : "");
+    Deno.test(name, () => {
+      for (const seed of seeds(name)) {
+        for (let round = 0; round < (debug ? 2 : 5); round++) {
+          const random = rng(seed * 100 + round);
+          const arena = Arena.create({ byteLength: 2 ** 22, debug });
+          const tree = RangeTree.create(arena, { rcu: round % 2 === 0 });
+          const mirror = new Mirror();
+          const run = chooseRun(random, window);
+          if (random.int(2) === 0) {
+            mirror.entries = chooseEntries(random, run);
+            tree.bulkLoad(mirror.entries);
+          }
+          for (let step = 0; step < STEPS.get(window)!; step++) {
+            const [first, last] = doOne(tree, mirror, random, run);
+            assertSame(tree, mirror);
+            assertSameAt(tree, mirror, first, last);
+            assertSameAt(tree, mirror, last, first);
+            if (step % 50 === 0) tree.setRcu(random.int(2) === 0);
+          }
+          cacheOf(arena).validate();
+          tree.destroy();
+          assertNothingLeft(arena);
+        }
+      }
+    });
+  }
+}
+
+/** Once all trees are destroyed, every object is free, and every page once the empty slabs are given back. */
+function assertNothingLeft(arena: Arena): void {
+  const caches = ["range_node", "range_node_pinned", "range_tree"].map((name) =>
+    cacheOf(arena, name)
+  );
+  arena.rcu.barrier();
+  for (const cache of caches) cache.shrink();
+  arena.rcu.barrier();
+  for (const cache of caches) assertEquals(cache.stats().objects, 0);
+  arena.pages.validate();
+  assertEquals(arena.pages.freePages, arena.pages.count);
+}
+
+const ORDERS = {
+  ascending: (i: number) => i,
+  descending: (i: number, count: number) => count - 1 - i,
+  // 1619 shares no factor with the counts below, so every index comes once.
+  scattered: (i: number, count: number) => (i * 1619) % count,
+};
+
+for (const [order, indexAt] of Object.entries(ORDERS)) {
+  for (const rcu of [false, true]) {
+    Deno.test(`RangeTree of height 4 and more is built and taken down in ${order} order, rcu ${rcu}`, () => {
+      const count = 10_000;
+      const arena = Arena.create({ byteLength: 2 ** 23 });
+      const tree = RangeTree.create(arena, { rcu });
+      for (let i = 0; i < count; i++) {
+        const index = indexAt(i, count) * 3;
+        tree.storeRange(index, index + 1, index + 1);
+        if (i % 499 === 0) tree.validate();
+      }
+      tree.validate();
+      assert(tree.height >= 4, `height ${tree.height}`);
+      assertEquals(tree.count, count);
+      let at = 0;
+      for (const { first, last, value } of tree) {
+        assert(first === at && last === at + 1 && value === at + 1);
+        at += 3;
+      }
+      for (let i = 0; i < count; i++) {
+        const index = indexAt(i, count) * 3;
+        assertEquals(tree.erase(index + 1), index + 1);
+        if (i % 499 === 0) tree.validate();
+      }
+      assertEquals([tree.count, tree.height], [0, 0]);
+      tree.destroy();
+      assertNothingLeft(arena);
+    });
+  }
+}
+
+Deno.test("RangeTree built in ascending or descending order has fuller nodes than in scattered order", () => {
+  const fill = (indexAt: (i: number, count: number) => number) => {
+    const tree = RangeTree.create(Arena.create({ byteLength: 2 ** 22 }));
+    for (let i = 0; i < 5000; i++) tree.store(indexAt(i, 5000), 1);
+    return tree.stats().fill;
+  };
+  const scattered = fill(ORDERS.scattered);
+  assert(fill(ORDERS.ascending) > scattered);
+  assert(fill(ORDERS.descending) > scattered);
+});
+
+Deno.test("RangeTree.storeRange() over whole levels of a tree of height 4 leaves a sound tree, and frees what it covered", () => {
+  const arena = Arena.create({ byteLength: 2 ** 23 });
+  const base = RangeTree.create(arena, { rcu: true });
+  base.bulkLoad(points(12_000, 2));
+  const mirrorOf = () => {
+    const mirror = new Mirror();
+    mirror.entries = points(12_000, 2);
+    return mirror;
+  };
+  const nodes = base.stats().nodes;
+  const spans = [
+    [0, MAX_INDEX],
+    [1, MAX_INDEX],
+    [0, 23_997],
+    [1, 23_997],
+    [0, 20],
+    [23_000, MAX_INDEX],
+    [
+      41,
+      23_957,
+    ],
+    [6000, 18_000],
+  ];
+  for (const [first, last] of spans) {
+    for (const value of [0, 9]) {
+      const tree = base.clone();
+      const mirror = mirrorOf();
+      tree.storeRange(first, last, value);
+      mirror.storeRange(first, last, value);
+      assertSame(tree, mirror);
+      arena.rcu.barrier();
+      assertEquals(
+        cacheOf(arena).stats().objects,
+        nodes + nodesOf(arena, tree).length,
+      );
+      tree.destroy();
+      arena.rcu.barrier();
+    }
+  }
+});
+
+Deno.test("RangeTree overwrites exactly one range in place", () => {
+  const arena = Arena.create({ byteLength: 2 ** 21 });
+  const tree = RangeTree.create(arena, { rcu: true });
+  tree.bulkLoad(points(1000, 2));
+  const before = nodesOf(arena, tree);
+  for (const { first, last } of [...tree]) {
+    tree.storeRange(first, last, 0xffff_ffff);
+  }
+  // A gap is one range too.
+  tree.store(1, 5);
+  assertEquals(nodesOf(arena, tree), before);
+  assertEquals([tree.count, tree.load(0), tree.load(1)], [
+    1001,
+    0xffff_ffff,
+    5,
+  ]);
+  tree.validate();
+});
+
+Deno.test("RangeTree.eraseRange() of what is empty changes nothing", () => {
+  const arena = Arena.create({ byteLength: 2 ** 21 });
+  const tree = RangeTree.create(arena, { rcu: true });
+  tree.bulkLoad(points(1000, 5));
+  const before = arena.words.slice(tree.ref * 16, tree.ref * 16 + 32);
+  const nodes = nodesOf(arena, tree);
+  tree.eraseRange(1, 4);
+  tree.eraseRange(2, 2);
+  tree.eraseRange(4996, MAX_INDEX);
+  assertEquals(nodesOf(arena, tree), nodes);
+  assertEquals(arena.words.slice(tree.ref * 16, tree.ref * 16 + 32), before);
+});

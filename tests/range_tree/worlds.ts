@@ -1,0 +1,110 @@
+/**
+ * What the tests of the range tree share: comparing a tree with its mirror, and looking at its nodes.
+ *
+ * @module
+ */
+import { assert, assertEquals } from "@std/assert";
+import { Arena } from "../../src/memory/mod.ts";
+import {
+  type Entry,
+  MAX_INDEX,
+  type RangeTree,
+} from "../../src/range_tree/mod.ts";
+import { rootOf } from "../../src/range_tree/header.ts";
+import { countOf, heightOf, slotOf } from "../../src/range_tree/node.ts";
+import { type SlabCache, Slabs } from "../../src/slab/mod.ts";
+import type { Mirror } from "./mirror.ts";
+
+/** The slab cache of that name, as the arena's trees use it. */
+export function cacheOf(arena: Arena, name = "range_node"): SlabCache {
+  const cache = Slabs.of(arena).all().find((cache) => cache.name === name);
+  assert(cache !== undefined, `there is no cache "${name}"`);
+  return cache;
+}
+
+/** The refs of a tree's nodes, parents first. */
+export function nodesOf(arena: Arena, tree: RangeTree): number[] {
+  const root = rootOf(arena.words, tree.ref);
+  const nodes = root === 0 ? [] : [root];
+  for (const node of nodes) {
+    if (heightOf(arena.words, node) === 0) continue;
+    for (let slot = 0; slot < countOf(arena.words, node); slot++) {
+      nodes.push(slotOf(arena.words, node, slot));
+    }
+  }
+  return nodes;
+}
+
+/** A tree's entries as one string: equal trees have equal ones. */
+export function digest(tree: RangeTree): string {
+  return toText(tree.entries());
+}
+
+/** Entries as text. */
+export function toText(entries: Iterable<Entry>): string {
+  let text = "";
+  for (const { first, last, value } of entries) {
+    text += `${first}-${last}:${value} `;
+  }
+  return text;
+}
+
+/** The tree is sound and holds what the mirror holds. */
+export function assertSame(tree: RangeTree, mirror: Mirror): void {
+  tree.validate();
+  const found = digest(tree), expected = toText(mirror.entries);
+  // The comparison by assertEquals would show where they differ, but costs too much to do it each time.
+  if (found !== expected) assertEquals([...tree.entries()], mirror.entries);
+  assertEquals(tree.count, mirror.entries.length);
+}
+
+/** Every way to look something up answers as the mirror does, at an index. */
+export function assertSameAt(
+  tree: RangeTree,
+  mirror: Mirror,
+  index: number,
+  bound: number,
+): void {
+  assertEquals(tree.load(index), mirror.load(index), `load(${index})`);
+  for (const way of ["find", "findAfter", "next"] as const) {
+    assertEquals(tree[way](index), mirror[way](index), `${way}(${index})`);
+    assertEquals(
+      tree[way](index, bound),
+      mirror[way](index, bound),
+      `${way}(${index}, ${bound})`,
+    );
+  }
+  assertEquals(tree.prev(index), mirror.prev(index), `prev(${index})`);
+  assertEquals(
+    tree.prev(index, bound),
+    mirror.prev(index, bound),
+    `prev(${index}, ${bound})`,
+  );
+  const to = Math.min(index + 40, MAX_INDEX);
+  assertEquals([...tree.entries(index, to)], mirror.overlapping(index, to));
+}
+
+/** Entries of one index each, `count` of them from `from` on, each `step` after the one before. */
+export function points(count: number, step = 1, from = 0): Entry[] {
+  return Array.from({ length: count }, (_, i) => {
+    const first = from + i * step;
+    return { first, last: first, value: i + 1 };
+  });
+}
+
+/** A reader in an attachment of its own, inside a read section until it is disposed of: nothing is freed meanwhile. */
+export function insideSection(
+  arena: Arena,
+): Disposable & { readonly arena: Arena } {
+  const reader = Arena.attach(arena.buffer);
+  // Whoever leaves frees what is deferred, for which it needs the caches.
+  Slabs.of(reader);
+  reader.rcu.readLock();
+  return {
+    arena: reader,
+    [Symbol.dispose]() {
+      reader.rcu.readUnlock();
+      reader.leave();
+    },
+  };
+}
