@@ -214,7 +214,7 @@ Deno.test("demoReport shows both runs side by side, fits 80 columns, and ends in
       /^ +move efficiency +1\.00 +-$/m,
       /^nodes pinned +0 +5$/m,
       /^free memory after +12 kiB +4 kiB$/m,
-      /^trees read the same +yes +yes$/m,
+      /^digest of the trees after +0123abcd +0123abcd$/m,
       /^after, no lock +1( +0){10} +4 kiB$/m,
     ]
   ) assert(line.test(text), `${line} is not in\n${text}`);
