@@ -203,7 +203,7 @@ export class Compactor {
   ): number {
     let busy = 0;
     const objects = cache.objectsOf(pfn);
-    mover.prepare(objects);
+    mover.prepare(objects.length);
     for (const ref of objects) {
       const outcome = mover.relocate(ref);
       if (outcome === "moved") tally.moves++;

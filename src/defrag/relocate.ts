@@ -41,7 +41,6 @@ import {
   setParent,
   setSlot,
   slotOfChild,
-  touchNode,
 } from "../range_tree/node.ts";
 import { MAX_HEIGHT } from "../range_tree/path.ts";
 import { retireNode } from "../range_tree/subtree.ts";
@@ -64,7 +63,6 @@ export class NodeMover implements Mover {
   readonly #doubles: Doubles;
   readonly #nodes: SlabCache;
   readonly #lockClass: number;
-  readonly #parents: number[] = [];
   /** Private objects for the nodes that are moved next. */
   readonly #places: number[] = [];
   /** The refs that lie in pages: from this one on … */
@@ -83,24 +81,9 @@ export class NodeMover implements Mover {
     this.#endRef = arena.pageRef(arena.pages.count);
   }
 
-  /**
-   * Gets ready to move nodes: allocates their new places and fetches what moving them will read and write. A move is a
-   * chain of accesses that each wait for memory; for many nodes at once, they wait together.
-   */
-  prepare(nodes: readonly number[]): void {
-    const words = this.#words, parents = this.#parents, places = this.#places;
-    this.#nodes.allocateInto(places, nodes.length - places.length);
-    this.#arena.rcu.readLock();
-    for (let i = 0; i < nodes.length; i++) {
-      parents[i] = touchNode(words, nodes[i]);
-    }
-    for (let i = 0; i < places.length; i++) touchNode(words, places[i]);
-    for (let i = 0; i < nodes.length; i++) {
-      if (!isHeaderParent(parents[i]) && this.#isInPage(parents[i])) {
-        touchNode(words, parents[i]);
-      }
-    }
-    this.#arena.rcu.readUnlock();
+  /** Allocates the places that nodes will be moved to: under one hold of the cache's lock instead of one a node. */
+  prepare(count: number): void {
+    this.#nodes.allocateInto(this.#places, count - this.#places.length);
   }
 
   /** Frees the places that no node was moved to. */

@@ -284,16 +284,6 @@ export function copyNode(
   }
 }
 
-/** Reads one word of each cache line of a node, so that they are near when they are needed; returns the parent word. */
-export function touchNode(words: Words, node: number): number {
-  const base = node * 16;
-  // Atomic, since the node may be anything by now: what was read is not used.
-  load(words, base + 16);
-  load(words, base + 32);
-  load(words, base + 48);
-  return load(words, base + PARENT);
-}
-
 /** Points all children of a node at it. Under the tree's lock. */
 export function adoptChildren(words: Words, node: number): void {
   const count = words[node * 16 + META] >>> 8;

@@ -1,7 +1,14 @@
 import { assert, assertEquals } from "@std/assert";
 import { Arena } from "../../src/memory/mod.ts";
 import { MAX_INDEX, RangeTree } from "../../src/range_tree/mod.ts";
-import { countOf, heightOf, MIN_SLOTS } from "../../src/range_tree/node.ts";
+import { rootOf } from "../../src/range_tree/header.ts";
+import {
+  countOf,
+  heightOf,
+  MAX_SLOTS,
+  pivotOf,
+  slotOf,
+} from "../../src/range_tree/node.ts";
 import { rng, seeds } from "../seed.ts";
 import { Mirror } from "./mirror.ts";
 import { chooseEntries, chooseRun, doOne } from "./sequences.ts";
@@ -87,34 +94,33 @@ Deno.test("RangeTree agrees with the mirror after every 2 operations over 6 indi
   exhaust([3, 4, 5, 6, 7, 8], 2, true);
 });
 
-/** A tree of that height whose nodes have about as few slots as they may. */
-function leanTree(arena: Arena, height: number): RangeTree {
+/** A tree of that height whose nodes were thinned out at random, and whose root has `children`. */
+function leanTree(arena: Arena, height: number, children: number): RangeTree {
   const tree = RangeTree.create(arena, { rcu: true });
-  const wanted = 2 * MIN_SLOTS ** (height - 1);
-  tree.bulkLoad(points(wanted * 9, 2, 5));
+  // Each entry and the gap behind it are a slot each.
+  const entries = Math.ceil(children * MAX_SLOTS ** (height - 1) / 2) * 2;
+  tree.bulkLoad(points(entries, 2, 5));
   // A node is joined with a neighbour only when it is too small, so erasing at random leaves small ones behind.
-  for (
-    const random = rng(height);
-    tree.count > wanted || tree.height > height;
-  ) {
-    const entry = tree.find(random.int(wanted * 18)) ?? tree.find(0)!;
-    tree.erase(entry.first);
+  const random = rng(height);
+  const root = () => rootOf(arena.words, tree.ref);
+  while (tree.height > height || countOf(arena.words, root()) > children) {
+    tree.erase((tree.find(random.int(entries * 2)) ?? tree.find(0)!).first);
   }
-  assertEquals(tree.height, height);
+  assertEquals([tree.height, countOf(arena.words, root())], [height, children]);
   return tree;
 }
 
 Deno.test("RangeTree agrees with the mirror after every range stored or erased in lean trees of heights 2 and 3", () => {
   const arena = Arena.create({ byteLength: 2 ** 22 });
   for (const height of [2, 3]) {
-    const base = leanTree(arena, height);
+    const base = leanTree(arena, height, 3);
     const entries = [...base];
     const cuts = [
       0,
       MAX_INDEX,
       ...entries.flatMap(({ first, last }) => [first, last + 1]),
     ]
-      .filter((_, i) => height === 2 || i % 4 < 2).sort((a, b) => a - b);
+      .filter((_, i) => height === 2 || i % 6 < 2).sort((a, b) => a - b);
     cuts.forEach((first, i) => {
       for (const last of cuts.slice(i)) {
         for (const value of [0, 7]) {
@@ -134,9 +140,60 @@ Deno.test("RangeTree agrees with the mirror after every range stored or erased i
   assertEquals(cacheOf(arena).stats().objects, 0);
 });
 
+/** The first index of every node of a height, in order. */
+function firstsAt(arena: Arena, tree: RangeTree, height: number): number[] {
+  const firsts: number[] = [];
+  const descend = (node: number, first: number, last: number) => {
+    if (heightOf(arena.words, node) === height) firsts.push(first);
+    else {
+      for (let slot = 0; slot < countOf(arena.words, node); slot++) {
+        const end = pivotOf(arena.doubles, node, slot, last);
+        descend(slotOf(arena.words, node, slot), first, end);
+        first = end + 1;
+      }
+    }
+  };
+  descend(rootOf(arena.words, tree.ref), 0, MAX_INDEX);
+  return firsts;
+}
+
+Deno.test("RangeTree agrees with the mirror after every range from about one edge of a subtree to about another", () => {
+  const arena = Arena.create({ byteLength: 2 ** 22 });
+  // What is left at both ends of such a range is too little for a node, and what it is joined with is no sibling.
+  for (const [height, below] of [[3, 1], [4, 2], [4, 1]]) {
+    const base = leanTree(arena, height, 4);
+    const entries = [...base];
+    const edges = firstsAt(arena, base, below);
+    assert(edges.length >= 3, `${edges.length} subtrees`);
+    const reach = 4;
+    const near = edges.filter((_, i) => i < 3 || i > edges.length - 3)
+      .flatMap((edge) =>
+        Array.from({ length: 2 * reach + 1 }, (_, i) => edge + i - reach)
+      )
+      .filter((cut) => cut >= 0);
+    const cuts = [...new Set(near), MAX_INDEX].toSorted((a, b) => a - b);
+    cuts.forEach((first, i) => {
+      for (const last of cuts.slice(i)) {
+        // Alternately, for time.
+        const value = (first + last) % 2 === 0 ? 0 : 7;
+        const tree = base.clone();
+        const mirror = new Mirror();
+        mirror.entries = entries;
+        tree.storeRange(first, last, value);
+        mirror.storeRange(first, last, value);
+        assertSame(tree, mirror);
+        tree.destroy();
+      }
+    });
+    arena.rcu.barrier();
+    assertEquals(cacheOf(arena).stats().objects, base.stats().nodes);
+    base.destroy();
+  }
+});
+
 Deno.test("RangeTree agrees with the mirror after every 2 operations around the edges of leaves", () => {
   const arena = Arena.create({ byteLength: 2 ** 22 });
-  const base = leanTree(arena, 2);
+  const base = leanTree(arena, 2, 4);
   const entries = [...base];
   const leaves = nodesOf(arena, base).filter((node) =>
     heightOf(arena.words, node) === 0
