@@ -1,0 +1,186 @@
+import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import {
+  Arena,
+  type Cursor,
+  type Entry,
+  LockdepError,
+  RangeTree,
+} from "../../mod.ts";
+import { rng, seeds } from "../seed.ts";
+
+function treeOf(
+  rcu: boolean,
+  entries: Entry[],
+): { arena: Arena; tree: RangeTree } {
+  const arena = Arena.create({ byteLength: 2 ** 22 });
+  const tree = RangeTree.create(arena, { rcu });
+  tree.bulkLoad(entries);
+  return { arena, tree };
+}
+
+function every(step: number, count: number): Entry[] {
+  return Array.from({ length: count }, (_, i) => {
+    return { first: i * step, last: i * step + 1, value: i + 1 };
+  });
+}
+
+function at(cursor: Cursor, value: number): Entry {
+  return { first: cursor.index, last: cursor.last, value };
+}
+
+Deno.test("Cursor.walk() goes to the range, stored or empty, that covers the index", () => {
+  const { tree } = treeOf(false, every(10, 100));
+  using _guard = tree.lock();
+  const cursor = tree.cursor(501);
+  assertEquals(at(cursor, cursor.walk()), { first: 500, last: 501, value: 51 });
+  cursor.setRange(505, 505);
+  assertEquals(at(cursor, cursor.walk()), { first: 502, last: 509, value: 0 });
+});
+
+Deno.test("Cursor.find(), next() and prev() visit every entry of a window once", () => {
+  const entries = every(10, 300);
+  const { arena, tree } = treeOf(true, entries);
+  using _section = arena.rcu.read();
+  const found: Entry[] = [];
+  const cursor = tree.cursor(995);
+  for (let value = cursor.find(2000); value !== 0; value = cursor.find(2000)) {
+    found.push(at(cursor, value));
+  }
+  assertEquals(found, entries.slice(100, 201));
+  const back: Entry[] = [];
+  for (let value = cursor.prev(1500); value !== 0; value = cursor.prev(1500)) {
+    back.push(at(cursor, value));
+  }
+  assertEquals(back, entries.slice(150, 200).reverse());
+  assertEquals(at(cursor, cursor.next()), entries[151]);
+});
+
+const RANDOM_TEST = "Cursor.store() and erase() agree with an array";
+for (const seed of seeds(RANDOM_TEST)) {
+  for (const rcu of [false, true]) {
+    Deno.test(`${RANDOM_TEST} (rcu ${rcu}, seed ${seed})`, () => {
+      const random = rng(seed);
+      const { tree } = treeOf(rcu, []);
+      const owners = new Array(500).fill(0);
+      for (let step = 1; step <= 1000; step++) {
+        using _guard = tree.lock();
+        const index = random.int(500);
+        const cursor = tree.cursor(
+          index,
+          Math.min(499, index + random.int(30)),
+        );
+        if (random.int(3) > 0) {
+          cursor.store(step);
+          owners.fill(step, cursor.index, cursor.last + 1);
+          assertEquals(cursor.walk(), step);
+        } else {
+          const owner = owners[index];
+          assertEquals(cursor.erase(), owner);
+          for (let i = index; owner !== 0 && owners[i] === owner; i++) {
+            owners[i] = 0;
+          }
+          for (let i = index - 1; owner !== 0 && owners[i] === owner; i--) {
+            owners[i] = 0;
+          }
+        }
+      }
+      tree.validate();
+      for (let i = 0; i < 500; i++) assertEquals(tree.load(i), owners[i]);
+    });
+  }
+}
+
+Deno.test("Cursor goes on in the changed tree after a store under the same hold", () => {
+  const { tree } = treeOf(false, every(10, 200));
+  using _guard = tree.lock();
+  const cursor = tree.cursor();
+  const other = tree.cursor(10, 1989);
+  cursor.find();
+  other.store(7);
+  assertEquals(at(cursor, cursor.next()), { first: 10, last: 1989, value: 7 });
+  assertEquals(at(cursor, cursor.next()), {
+    first: 1990,
+    last: 1991,
+    value: 200,
+  });
+  assertEquals(cursor.next(), 0);
+});
+
+Deno.test("Cursor without a lock or a read section is a suspicious rcu_dereference_check()", () => {
+  const { tree } = treeOf(true, every(10, 10));
+  const cursor = tree.cursor();
+  for (
+    const use of [
+      () => cursor.walk(),
+      () => cursor.find(),
+      () => cursor.next(),
+      () => cursor.prev(),
+    ]
+  ) {
+    const error = assertThrows(use, LockdepError);
+    assertStringIncludes(
+      error.message,
+      "suspicious rcu_dereference_check() usage",
+    );
+    assertStringIncludes(error.message, "no locks held by thread 1");
+  }
+});
+
+Deno.test("Cursor writes without the lock are a suspicious rcu_dereference_protected()", () => {
+  const { arena, tree } = treeOf(true, every(10, 10));
+  using _section = arena.rcu.read();
+  const cursor = tree.cursor();
+  for (const use of [() => cursor.store(1), () => cursor.erase()]) {
+    const error = assertThrows(use, LockdepError);
+    assertStringIncludes(
+      error.message,
+      "suspicious rcu_dereference_protected() usage",
+    );
+  }
+  assertEquals([...tree], every(10, 10));
+});
+
+Deno.test("Cursor used after its lock was dropped is found, unless it was reset or paused", () => {
+  const { tree } = treeOf(false, every(10, 10));
+  const cursor = tree.cursor();
+  {
+    using _guard = tree.lock();
+    assertEquals(cursor.find(), 1);
+  }
+  using _guard = tree.lock();
+  const error = assertThrows(() => cursor.find(), LockdepError);
+  assertStringIncludes(error.message, "used after its lock was dropped");
+  assertStringIncludes(error.message, "taken at RangeTree.lock");
+  cursor.pause();
+  assertEquals(cursor.find(), 2);
+  cursor.reset();
+  assertEquals(cursor.walk(), 2);
+});
+
+Deno.test("Cursor used in a later read section is found", () => {
+  const { arena, tree } = treeOf(true, every(10, 10));
+  const cursor = tree.cursor();
+  arena.rcu.readLock();
+  assertEquals(cursor.find(), 1);
+  arena.rcu.readUnlock();
+  arena.rcu.readLock();
+  assertThrows(
+    () => cursor.next(),
+    LockdepError,
+    "used after its lock was dropped",
+  );
+  arena.rcu.readUnlock();
+});
+
+Deno.test("Cursor refuses bad ranges and entries, and stays where it is", () => {
+  const { tree } = treeOf(false, every(10, 10));
+  assertThrows(() => tree.cursor(5, 4), RangeError);
+  using _guard = tree.lock();
+  const cursor = tree.cursor(20);
+  assertEquals(cursor.walk(), 3);
+  for (const [index, last] of [[-1, 5], [3, 2], [0.5, 1], [0, 2 ** 53]]) {
+    assertThrows(() => cursor.setRange(index, last), RangeError);
+  }
+  assertThrows(() => cursor.store(2 ** 32), RangeError);
+  assertEquals([cursor.index, cursor.last], [20, 21]);
+});
