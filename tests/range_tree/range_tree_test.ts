@@ -5,6 +5,7 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
+import { stub } from "@std/testing/mock";
 import { Arena } from "../../src/memory/mod.ts";
 import {
   MAX_INDEX,
@@ -644,6 +645,27 @@ testModes("RangeTree.clone() is the same tree apart", (tree, arena) => {
     changed.validate();
     changed.destroy();
   }
+});
+
+Deno.test("RangeTree.clone() has its name only once it is whole", () => {
+  const arena = arenaOf();
+  const tree = RangeTree.create(arena, { rcu: true });
+  for (const { first, value } of points(100)) tree.store(first, value);
+  const other = Arena.attach(arena.buffer);
+  const cache = cacheOf(arena);
+  const allocate = cache.tryAllocate.bind(cache);
+  const found = new Set<string>();
+  {
+    using _looks = stub(cache, "tryAllocate", () => {
+      for (const name of other.roots.names()) found.add(name);
+      return allocate();
+    });
+    tree.clone({ name: "copy" });
+  }
+  // Whoever found it would see it empty, and lose what it stored.
+  assertEquals([...found], []);
+  assertEquals(RangeTree.attach(other, "copy").count, 100);
+  other.leave();
 });
 
 Deno.test("RangeTree.bulkLoad() takes the entries of another tree", () => {
