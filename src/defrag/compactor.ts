@@ -169,9 +169,9 @@ export class Compactor {
       tally.busy = 0;
       left = left.filter((pfn) => {
         // One read section for a slab's objects: the sections of the single moves nest in it for nothing.
-        this.#arena.rcu.readLock();
-        const busy = this.#empty(cache, mover, pfn, tally);
-        this.#arena.rcu.readUnlock();
+        const busy = this.#inSection(() =>
+          this.#empty(cache, mover, pfn, tally)
+        );
         // Moved objects keep their slab until they are freed; batches of them are freed on the way.
         this.#arena.rcu.poll();
         return busy > 0;
@@ -192,6 +192,15 @@ export class Compactor {
       fewestMoves: fewestMoves(slabs, freedSlabs),
       ...tally,
     };
+  }
+
+  #inSection<T>(section: () => T): T {
+    this.#arena.rcu.readLock();
+    try {
+      return section();
+    } finally {
+      this.#arena.rcu.readUnlock();
+    }
   }
 
   /** Moves a slab's objects out; returns how many are worth another try. */

@@ -95,9 +95,11 @@ export class NodeMover implements Mover {
   relocate(node: number): MoveOutcome {
     const rcu = this.#arena.rcu;
     rcu.readLock();
-    const outcome = this.#relocate(node);
-    rcu.readUnlock();
-    return outcome;
+    try {
+      return this.#relocate(node);
+    } finally {
+      rcu.readUnlock();
+    }
   }
 
   /** Whether nothing can be locked to move the node. Stale as soon as it is read. */
@@ -121,11 +123,15 @@ export class NodeMover implements Mover {
     if (!spinTryLock(this.#words, lock, this.#arena.thread)) return "busy";
     this.#arena.lockdep.acquired(this.#lockClass, lock, "NodeMover.relocate");
     this.holdTimes.start();
-    const moved = this.#isLinked(node, header) && this.#replace(node, header);
-    this.holdTimes.stop();
-    spinUnlock(this.#words, lock, this.#arena.thread);
-    this.#arena.lockdep.release(lock);
-    return moved ? "moved" : "busy";
+    try {
+      return this.#isLinked(node, header) && this.#replace(node, header)
+        ? "moved"
+        : "busy";
+    } finally {
+      this.holdTimes.stop();
+      spinUnlock(this.#words, lock, this.#arena.thread);
+      this.#arena.lockdep.release(lock);
+    }
   }
 
   /** The header that the way up ends at; 0 if the way is broken: a writer is at work, or nobody has linked the node. */

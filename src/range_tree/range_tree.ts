@@ -185,6 +185,7 @@ export class RangeTree implements Iterable<Entry> {
 
   /** How many ranges are stored. Stale as soon as it is read, unless the caller keeps writers out. */
   get count(): number {
+    this.#flags("RangeTree.count");
     return entryCountOf(this.#words, this.ref);
   }
 
@@ -296,7 +297,7 @@ export class RangeTree implements Iterable<Entry> {
   }
 
   /**
-   * The first entry that contains or follows an index and begins at or before `max`.
+   * The first entry that contains or follows an index and begins at or before `max`; none where `max` is below the index.
    *
    * @throws {RangeError} If a bound is no safe integer from 0 on.
    */
@@ -330,6 +331,8 @@ export class RangeTree implements Iterable<Entry> {
    */
   findAfter(index: number, max: number = MAX_INDEX): Entry | undefined {
     checkIndex(index);
+    checkIndex(max);
+    this.#flags("RangeTree.findAfter");
     return index === MAX_INDEX ? undefined : this.find(index + 1, max);
   }
 
@@ -387,6 +390,7 @@ export class RangeTree implements Iterable<Entry> {
    */
   bulkLoad(entries: Iterable<Entry>): void {
     const builder = new SubtreeBuilder(this.#words, this.#doubles, this.#nodes);
+    let published = false;
     try {
       // Built before the lock is taken: the entries may come from another tree, whose lock they need.
       const count = pushAll(builder, entries);
@@ -399,11 +403,12 @@ export class RangeTree implements Iterable<Entry> {
           );
         }
         if (root !== 0) this.#publishRoot(root, count);
+        published = true;
       } finally {
         this.#unlockWriter();
       }
     } catch (error) {
-      builder.abandon();
+      if (!published) builder.abandon();
       throw error;
     }
   }
@@ -416,12 +421,15 @@ export class RangeTree implements Iterable<Entry> {
    */
   clone(options: { name?: string } = {}): RangeTree {
     const copy = RangeTree.create(this.#arena, {
-      ...options,
       rcu: this.rcu,
       lock: this.lockMode,
     });
     try {
       this.#copyInto(copy);
+      // Last: whoever finds the name finds the whole copy.
+      if (options.name !== undefined) {
+        this.#arena.roots.add(options.name, copy.ref);
+      }
     } catch (error) {
       copy.destroy();
       throw error;
@@ -467,6 +475,7 @@ export class RangeTree implements Iterable<Entry> {
    */
   lock(): Disposable {
     this.#lock("RangeTree.lock");
+    this.#assertLive("RangeTree.lock");
     return { [Symbol.dispose]: () => this.#unlock() };
   }
 
@@ -480,6 +489,7 @@ export class RangeTree implements Iterable<Entry> {
       this.#lockIndex,
       "RangeTree.tryLock",
     );
+    this.#assertLive("RangeTree.tryLock");
     return { [Symbol.dispose]: () => this.#unlock() };
   }
 
@@ -601,6 +611,13 @@ export class RangeTree implements Iterable<Entry> {
     if (this.#internal) this.#lock(site);
     if (identityOf(flagsOf(this.#words, this.ref)) === this.#identity) return;
     if (this.#internal) this.#unlock();
+    this.#destroyed(site);
+  }
+
+  /** Releases the lock that was just taken and throws, if the tree was destroyed meanwhile. */
+  #assertLive(site: string): void {
+    if (identityOf(flagsOf(this.#words, this.ref)) === this.#identity) return;
+    this.#unlock();
     this.#destroyed(site);
   }
 

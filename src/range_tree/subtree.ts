@@ -73,6 +73,8 @@ export function copySubtree(
   node: number,
 ): number {
   const copy = nodes.allocate();
+  // Nobody has linked it yet: a mover that looks at it gives up.
+  setParent(words, copy, 0);
   copyNode(words, doubles, node, copy);
   if (heightOf(words, node) === 0) return copy;
   const count = countOf(words, node);
