@@ -11,7 +11,8 @@
  */
 import type { Arena } from "../memory/arena.ts";
 import { TreeMemory } from "../range_tree/tree_memory.ts";
-import type { SlabCache } from "../slab/slab_cache.ts";
+import type { Mover, SlabCache } from "../slab/slab_cache.ts";
+import { Slabs } from "../slab/slabs.ts";
 import { type HoldNanos, holdNanos } from "./hold_times.ts";
 import {
   type CompactionPlan,
@@ -47,6 +48,9 @@ export interface CompactionResult {
   /** How long a tree's lock was held for a move: of every 8th. */
   readonly lockHoldNanos: HoldNanos;
 }
+
+/** A cache whose objects can be moved. */
+type MovableCache = SlabCache & { readonly mover: Mover };
 
 /** What a run did to one cache. */
 interface Evacuation {
@@ -93,16 +97,16 @@ interface Tally {
  */
 export class Compactor {
   readonly #arena: Arena;
-  readonly #caches: { cache: SlabCache; mover: NodeMover }[];
+  readonly #movers: NodeMover[];
 
-  /** Prepares to compact the caches of range-tree nodes. */
+  /** Gives the caches of range-tree nodes a mover. */
   constructor(arena: Arena) {
     this.#arena = arena;
     const { movableNodes, pinnedNodes } = TreeMemory.of(arena);
-    this.#caches = [movableNodes, pinnedNodes].map((cache) => {
+    this.#movers = [movableNodes, pinnedNodes].map((cache) => {
       const mover = new NodeMover(arena, cache);
       cache.mover = mover;
-      return { cache, mover };
+      return mover;
     });
   }
 
@@ -110,7 +114,7 @@ export class Compactor {
   plan(): CompactionPlan {
     this.#settle();
     return sumPlans(
-      this.#caches.map(({ cache }) =>
+      this.#movable().map((cache) =>
         planCompaction(cache.slabs(), cache.capacity)
       ),
     );
@@ -124,8 +128,8 @@ export class Compactor {
   run(): CompactionResult {
     const start = performance.now();
     this.#settle();
-    const runs = this.#caches.map(({ cache, mover }) =>
-      this.#evacuate(cache, mover)
+    const runs = this.#movable().map((cache) =>
+      this.#evacuate(cache, cache.mover)
     );
     const seconds = (performance.now() - start) / 1000;
     const sum = (of: (run: Evacuation) => number) =>
@@ -144,19 +148,26 @@ export class Compactor {
       seconds,
       nodesPerSecond: seconds === 0 ? 0 : moves / seconds,
       lockHoldNanos: holdNanos(
-        this.#caches.flatMap(({ mover }) => mover.holdTimes.take()),
+        this.#movers.flatMap((mover) => mover.holdTimes.take()),
       ),
     };
+  }
+
+  /** The caches whose owners have made their objects movable. */
+  #movable(): MovableCache[] {
+    return Slabs.of(this.#arena).all().filter((cache): cache is MovableCache =>
+      cache.mover !== undefined
+    );
   }
 
   /** Frees what is deferred and gives empty slabs back: what is left is fragmentation. */
   #settle(): void {
     this.#arena.rcu.barrier();
-    for (const { cache } of this.#caches) cache.shrink();
+    for (const cache of this.#movable()) cache.shrink();
     this.#arena.rcu.barrier();
   }
 
-  #evacuate(cache: SlabCache, mover: NodeMover): Evacuation {
+  #evacuate(cache: SlabCache, mover: Mover): Evacuation {
     const slabs = cache.slabs();
     const plan = planCompaction(slabs, cache.capacity);
     const chosen = emptiestFirst(slabs).slice(0, plan.freeableSlabs).map((
@@ -206,7 +217,7 @@ export class Compactor {
   /** Moves a slab's objects out; returns how many are worth another try. */
   #empty(
     cache: SlabCache,
-    mover: NodeMover,
+    mover: Mover,
     pfn: number,
     tally: Tally,
   ): number {

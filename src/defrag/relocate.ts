@@ -37,6 +37,7 @@ import {
   copyNode,
   type Doubles,
   heightOf,
+  isDead,
   parentOf,
   setParent,
   setSlot,
@@ -113,7 +114,7 @@ export class NodeMover implements Mover {
   }
 
   #relocate(node: number): MoveOutcome {
-    if (parentOf(this.#words, node) === node) return "gone";
+    if (isDead(this.#words, node)) return "gone";
     const header = this.#headerOf(node);
     if (header === 0) return "busy";
     if (!this.#canLock(header)) return "pinned";

@@ -80,8 +80,14 @@ export type MoveOutcome =
 
 /** What the owner of a cache's objects provides to make them movable. */
 export interface Mover {
+  /** Gets ready to move up to so many objects. */
+  prepare(count: number): void;
   /** Moves one object out of its slab. Called with no lock held. */
   relocate(ref: number): MoveOutcome;
+  /** Whether nothing can be locked to move the object. Stale as soon as it is read. */
+  isPinned(ref: number): boolean;
+  /** Gives back what was prepared and not used. */
+  finish(): void;
 }
 
 /** How a cache is created. */
