@@ -45,7 +45,7 @@ export interface CompactionResult {
   readonly seconds: number;
   /** Moves a second, everything included. */
   readonly nodesPerSecond: number;
-  /** How long a tree's lock was held for a move: of every 8th. */
+  /** How long a tree's lock was held for a move: of every 32nd. */
   readonly lockHoldNanos: HoldNanos;
 }
 

@@ -37,14 +37,14 @@ import {
   copyNode,
   type Doubles,
   heightOf,
-  isDead,
+  heldParentOf,
   parentOf,
   setParent,
   setSlot,
   slotOfChild,
+  touchPrivate,
 } from "../range_tree/node.ts";
 import { MAX_HEIGHT } from "../range_tree/path.ts";
-import { retireNode } from "../range_tree/subtree.ts";
 import { TreeMemory } from "../range_tree/tree_memory.ts";
 import type { MoveOutcome, Mover, SlabCache } from "../slab/slab_cache.ts";
 import type { Words } from "../sync/atomics.ts";
@@ -66,6 +66,8 @@ export class NodeMover implements Mover {
   readonly #lockClass: number;
   /** Private objects for the nodes that are moved next. */
   readonly #places: number[] = [];
+  /** Nodes that were moved and marked dead; their freeing is still to be deferred. */
+  readonly #retired: number[] = [];
   /** The refs that lie in pages: from this one on … */
   readonly #firstRef: number;
   /** … and before this one. */
@@ -82,13 +84,19 @@ export class NodeMover implements Mover {
     this.#endRef = arena.pageRef(arena.pages.count);
   }
 
-  /** Allocates the places that nodes will be moved to: under one hold of the cache's lock instead of one a node. */
+  /**
+   * Allocates the places that nodes will be moved to, under one hold of the cache's lock instead of one a node, and fetches
+   * them into the processor's cache.
+   */
   prepare(count: number): void {
+    this.#deferRetired();
     this.#nodes.allocateInto(this.#places, count - this.#places.length);
+    touchPrivate(this.#words, this.#places);
   }
 
-  /** Frees the places that no node was moved to. */
+  /** Defers the freeing of the last nodes that were moved, and frees the places that no node was moved to. */
   finish(): void {
+    this.#deferRetired();
     for (const place of this.#places.splice(0)) this.#nodes.free(place);
   }
 
@@ -107,15 +115,16 @@ export class NodeMover implements Mover {
   isPinned(node: number): boolean {
     const rcu = this.#arena.rcu;
     rcu.readLock();
-    const header = this.#headerOf(node);
+    const header = this.#headerAbove(node, parentOf(this.#words, node));
     const pinned = header !== 0 && !this.#canLock(header);
     rcu.readUnlock();
     return pinned;
   }
 
   #relocate(node: number): MoveOutcome {
-    if (isDead(this.#words, node)) return "gone";
-    const header = this.#headerOf(node);
+    const parent = parentOf(this.#words, node);
+    if (parent === node) return "gone";
+    const header = this.#headerAbove(node, parent);
     if (header === 0) return "busy";
     if (!this.#canLock(header)) return "pinned";
     if (this.#places.length === 0) this.#nodes.allocateInto(this.#places, 1);
@@ -136,10 +145,9 @@ export class NodeMover implements Mover {
   }
 
   /** The header that the way up ends at; 0 if the way is broken: a writer is at work, or nobody has linked the node. */
-  #headerOf(node: number): number {
-    let child = node;
+  #headerAbove(node: number, parentOfNode: number): number {
+    let child = node, parent = parentOfNode;
     for (let steps = 0; steps <= MAX_HEIGHT; steps++) {
-      const parent = parentOf(this.#words, child);
       if (isHeaderParent(parent)) {
         const header = parent - 1;
         return this.#isInPage(header) && isLiveHeader(this.#words, header)
@@ -148,6 +156,7 @@ export class NodeMover implements Mover {
       }
       if (parent === 0 || parent === child || !this.#isInPage(parent)) return 0;
       child = parent;
+      parent = parentOf(this.#words, child);
     }
     return 0;
   }
@@ -164,11 +173,14 @@ export class NodeMover implements Mover {
   /**
    * Whether the node's parent hangs in this tree: from there up each parent's slot holds the child, and the header's root is
    * the topmost. Under the tree's lock. That the parent holds the node itself is seen when it is replaced.
+   *
+   * Parent words are read plainly: the nodes that the way led through before the lock are this tree's or were (none is used
+   * anew while the read section lasts), so only holders of this lock write them, and what they lead to is this tree's too.
    */
   #isLinked(node: number, header: number): boolean {
     let child = node;
     for (let steps = 0; steps <= MAX_HEIGHT; steps++) {
-      const parent = parentOf(this.#words, child);
+      const parent = heldParentOf(this.#words, child);
       if (isHeaderParent(parent)) {
         return parent === headerParent(header) &&
           rootOf(this.#words, header) === child;
@@ -187,7 +199,7 @@ export class NodeMover implements Mover {
   /** Puts a copy in the node's place; says whether it could. Under the tree's lock. */
   #replace(node: number, header: number): boolean {
     const words = this.#words;
-    const parent = parentOf(words, node);
+    const parent = heldParentOf(words, node);
     const isRoot = isHeaderParent(parent);
     const slot = isRoot ? 0 : slotOfChild(words, parent, node);
     if (slot < 0) return false;
@@ -197,7 +209,14 @@ export class NodeMover implements Mover {
     if (heightOf(words, copy) > 0) adoptChildren(words, copy);
     if (isRoot) setRoot(words, header, copy);
     else setSlot(words, parent, slot, copy);
-    retireNode(words, this.#nodes, node);
+    setParent(words, node, node);
+    this.#retired.push(node);
     return true;
+  }
+
+  /** Hands over what was moved since: at once, which costs one compare-exchange instead of one a node. */
+  #deferRetired(): void {
+    this.#nodes.deferAll(this.#retired);
+    this.#retired.length = 0;
   }
 }

@@ -68,6 +68,26 @@ export function setParent(words: Words, node: number, parent: number): void {
   store(words, node * 16 + PARENT, parent);
 }
 
+/** The parent word, read plainly: under the lock of the tree that the node is or was in. */
+export function heldParentOf(words: Words, node: number): number {
+  return words[node * 16 + PARENT];
+}
+
+/**
+ * Fetches private nodes that are about to be written: plain reads overlap, while the atomic store behind each of the writes
+ * waits for them.
+ */
+export function touchPrivate(words: Words, nodes: readonly number[]): void {
+  let fetched = 0;
+  for (let i = 0; i < nodes.length; i++) {
+    const base = nodes[i] * 16;
+    fetched |= words[base] | words[base + 16] | words[base + 32] |
+      words[base + 48];
+  }
+  // Keeps the reads alive; harmless where it happens, since the nodes are private and still to be filled.
+  if (fetched === -1) words[nodes[0] * 16 + META] = 0;
+}
+
 /** Whether the node was replaced. */
 export function isDead(words: Words, node: number): boolean {
   return load(words, node * 16 + PARENT) === node;

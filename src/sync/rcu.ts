@@ -223,15 +223,26 @@ export class Rcu {
    * @param link The word of the object that the queue may use; its last reader must not need it.
    */
   defer(ref: number, link: number): void {
+    this.deferChain(ref, link, 1);
+  }
+
+  /**
+   * As {@linkcode Rcu.defer} for many at once.
+   *
+   * @param first The first of the objects: each one's link word, but the last one's, holds the next.
+   * @param lastLink The last one's link word.
+   * @param count How many there are.
+   */
+  deferChain(first: number, lastLink: number, count: number): void {
     const head = this.#slot(this.#thread) + NEXT_HEAD;
     let seen = load(this.#words, head);
     for (;;) {
-      this.#words[link] = seen;
-      const was = compareExchange(this.#words, head, seen, ref);
+      this.#words[lastLink] = seen;
+      const was = compareExchange(this.#words, head, seen, first);
       if (was === seen) break;
       seen = was;
     }
-    this.#nextCount++;
+    this.#nextCount += count;
   }
 
   /** Frees what can be freed without waiting, once enough has gathered. May be called where waiting may not. */
