@@ -40,6 +40,8 @@ const ALIVE = 1;
 const NEXT_HEAD = 16;
 const WAIT_HEAD = 17;
 const IDLE = 18;
+/** In the slot of thread 1 alone: the highest id that was ever claimed. */
+const HIGHEST = 19;
 
 /** What one thread's slot takes, in words: two cache lines. */
 export const THREAD_SLOT_WORDS = 32;
@@ -143,7 +145,9 @@ export class Rcu {
   static join(words: Words, slotsIndex: number, maxThreads: number): number {
     for (let thread = 1; thread <= maxThreads; thread++) {
       const slot = slotsIndex + (thread - 1) * THREAD_SLOT_WORDS;
-      if (compareExchange(words, slot + ALIVE, 0, thread) === 0) return thread;
+      if (compareExchange(words, slot + ALIVE, 0, thread) !== 0) continue;
+      raise(words, slotsIndex + HIGHEST, thread);
+      return thread;
     }
     return 0;
   }
@@ -342,7 +346,9 @@ export class Rcu {
 
   /** The first thread from `from` on that is inside a section older than `target`; 0 if there is none. */
   #blocker(target: number, from: number): number {
-    for (let thread = from; thread <= this.#maxThreads; thread++) {
+    // A thread that joins behind this look enters its sections after `target` was set: none of them is older.
+    const highest = load(this.#words, this.#slots + HIGHEST);
+    for (let thread = from; thread <= highest; thread++) {
       const seen = load(this.#words, this.#slot(thread) + READER);
       if (seen !== 0 && ((seen - target) | 0) < 0) return thread;
     }
@@ -427,5 +433,15 @@ export class Rcu {
       );
     }
     this.#lockdep.assertMayWait(site);
+  }
+}
+
+/** Makes a shared word at least `value`. */
+function raise(words: Words, index: number, value: number): void {
+  let seen = load(words, index);
+  while (seen < value) {
+    const was = compareExchange(words, index, seen, value);
+    if (was === seen) return;
+    seen = was;
   }
 }
