@@ -33,7 +33,7 @@ import {
 } from "./page_allocator.ts";
 import { Roots, ROOTS_WORDS } from "./roots.ts";
 
-const VERSION = 1;
+const VERSION = 2;
 const MAGIC = 0x41_4c_4f_50; // "POLA"
 const SAVE_MAGIC = 0x53_4c_4f_50; // "POLS"
 /** Refs are u32 offsets in granules of 64 bytes. */
@@ -45,6 +45,8 @@ const PAGE_WORDS = PAGE_BYTES / 4;
 const MAX_BYTES = 2 ** 33;
 /** What the slab layer may use for its caches: 16 records of 128 words. */
 const CACHES_WORDS = 16 * 128;
+/** What a thread has for the objects that it keeps at hand: a line, one word a cache. */
+const STOCK_WORDS = 16;
 
 // The header.
 const H_MAGIC = 0;
@@ -93,6 +95,7 @@ interface Sections {
   allocator: number;
   roots: number;
   caches: number;
+  stocks: number;
   blocks: number;
   frames: number;
   /** The first page, in pages. */
@@ -114,6 +117,7 @@ function sectionsOf(pagesTotal: number, maxThreads: number): Sections {
   const allocator = take(PAGE_ALLOCATOR_WORDS);
   const roots = take(ROOTS_WORDS);
   const caches = take(CACHES_WORDS);
+  const stocks = take(maxThreads * STOCK_WORDS);
   const blocks = take(pageblockWords(pagesTotal));
   const frames = take(pagesTotal * FRAME_WORDS);
   const firstPage = Math.ceil(at / PAGE_WORDS);
@@ -125,6 +129,7 @@ function sectionsOf(pagesTotal: number, maxThreads: number): Sections {
     allocator,
     roots,
     caches,
+    stocks,
     blocks,
     frames,
     firstPage,
@@ -172,9 +177,15 @@ export class Arena {
   readonly debug: boolean;
   /** The first word of what the slab layer may use for its caches. */
   readonly cachesIndex: number;
+  /** Where the slab layer may note what threads keep at hand: thread 1's words, from one thread to the next, how many. */
+  readonly stocks: {
+    readonly first: number;
+    readonly stride: number;
+    readonly threads: number;
+  };
   readonly #sections: Sections;
   readonly #maxThreads: number;
-  #reclaimer: ((head: number) => void) | undefined;
+  #reclaimer: ((head: number, mayKeep: boolean) => void) | undefined;
 
   private constructor(buffer: SharedArrayBuffer, format: boolean) {
     this.buffer = buffer;
@@ -207,7 +218,7 @@ export class Arena {
       thread,
       lockdep,
       assertCanReclaim: () => this.#assertCanReclaim(),
-      reclaim: (head) => this.#reclaimer?.(head),
+      reclaim: (head, mayKeep) => this.#reclaimer?.(head, mayKeep),
     });
     this.pages = new PageAllocator(words, {
       base: sections.allocator,
@@ -219,6 +230,11 @@ export class Arena {
     });
     this.roots = new Roots(words, sections.roots, thread);
     this.cachesIndex = sections.caches;
+    this.stocks = {
+      first: sections.stocks,
+      stride: STOCK_WORDS,
+      threads: maxThreads,
+    };
     if (format) this.pages.format();
   }
 
@@ -387,9 +403,9 @@ export class Arena {
   /**
    * Says how deferred refs are freed. The slab layer does, once an arena object.
    *
-   * @param reclaimer Frees a chain of refs.
+   * @param reclaimer Frees a chain of refs; may keep some at hand for this thread if it is told so.
    */
-  setReclaimer(reclaimer: (head: number) => void): void {
+  setReclaimer(reclaimer: (head: number, mayKeep: boolean) => void): void {
     this.#reclaimer = reclaimer;
   }
 

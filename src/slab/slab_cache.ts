@@ -18,7 +18,8 @@
  * Identity, checked by {@linkcode SlabCache.validate}: for every slab popcount(bitmap) = in use = its list's number;
  * Σ in use = objects.
  *
- * Analogous to Linux SLUB; differs: bitmaps instead of free lists, exact fullest-first, no per-CPU slabs.
+ * Analogous to Linux SLUB; differs: bitmaps instead of free lists, exact fullest-first, a stock of
+ * objects a thread (see `stock.ts`) instead of per-CPU slabs.
  *
  * @module
  */
@@ -31,6 +32,7 @@ import {
   PAGE_BYTES,
 } from "../memory/page_allocator.ts";
 import { ObjectTracker } from "./object_tracker.ts";
+import { Stock } from "./stock.ts";
 
 const GRANULE_BYTES = 64;
 const GRANULE_WORDS = 16;
@@ -160,6 +162,8 @@ export class SlabCache {
   readonly #link: number;
   readonly #mobility: Mobility;
   readonly #tracker: ObjectTracker | undefined;
+  /** What this thread keeps at hand; none in debug mode, whose quarantine delays reuse. */
+  readonly #stock: Stock | undefined;
 
   private constructor(arena: Arena, base: number, id: number) {
     const words = this.#words = arena.words;
@@ -176,6 +180,13 @@ export class SlabCache {
     this.#mobility = words[base + UNMOVABLE] === 0 ? "movable" : "unmovable";
     if (arena.debug) {
       this.#tracker = new ObjectTracker(arena, this.name, this.objectBytes / 4);
+    } else {
+      this.#stock = new Stock(words, {
+        ...arena.stocks,
+        first: arena.stocks.first + id,
+        thread: arena.thread,
+        link: this.#link,
+      });
     }
   }
 
@@ -235,7 +246,8 @@ export class SlabCache {
   }
 
   /**
-   * Allocates an object from the fullest slab that has room and returns its ref.
+   * Allocates an object, of those that this thread keeps at hand or else from the fullest slab that has room, and returns its
+   * ref.
    *
    * @throws {OutOfMemoryError} If no slab has room and no page is free; nothing was changed.
    */
@@ -246,21 +258,26 @@ export class SlabCache {
 
   /** As {@linkcode SlabCache.allocate}, but returns 0 where there is no room. */
   tryAllocate(): number {
+    const kept = this.#stock === undefined ? 0 : this.#stock.take();
+    if (kept !== 0) return kept;
     this.#lock("SlabCache.allocate");
     try {
-      const pfn = this.#fullestPartial();
+      const pfn = this.#slabWithRoom();
       return pfn >= 0 ? this.#take(pfn) : 0;
     } finally {
       this.#unlock();
     }
   }
 
-  /** Allocates up to `count` objects under one hold of the lock and adds their refs to `refs`: fewer where there is no room. */
+  /**
+   * Allocates up to `count` objects from the fullest slabs under one hold of the lock and adds their refs to `refs`: fewer
+   * where there is no room.
+   */
   allocateInto(refs: number[], count: number): void {
     this.#lock("SlabCache.allocateInto");
     try {
       for (let i = 0; i < count; i++) {
-        const pfn = this.#fullestPartial();
+        const pfn = this.#slabWithRoom();
         if (pfn < 0) return;
         refs.push(this.#take(pfn));
       }
@@ -313,22 +330,32 @@ export class SlabCache {
    * Frees the objects of a chain that are this cache's, up to the first that is not; returns that one, or 0.
    *
    * @param mistakes Gets the errors of objects that could not be freed (debug mode finds such); the others are freed.
+   * @param mayKeep Whether this thread may keep some of them at hand.
    */
-  reclaim(head: number, mistakes: unknown[]): number {
+  reclaim(head: number, mistakes: unknown[], mayKeep: boolean): number {
+    let room = mayKeep && this.#stock !== undefined ? this.#stock.room : 0;
+    const kept: number[] = [];
     this.#lock("SlabCache.reclaim");
     try {
       let ref = head;
       while (ref !== 0) {
-        const word = this.#words[this.#frameOf(ref) + OWNER];
+        const frame = this.#frameOf(ref);
+        const word = this.#words[frame + OWNER];
         if ((word & ID_MASK) !== this.#id || (word & IS_DYING) !== 0) break;
         const next = this.#words[ref * GRANULE_WORDS + this.#link] >>> 0;
-        try {
-          this.#free(ref, true);
-        } catch (error) {
-          mistakes.push(error);
+        if (room > 0 && this.#isWorthKeeping(frame)) {
+          kept.push(ref);
+          room--;
+        } else {
+          try {
+            this.#free(ref, true);
+          } catch (error) {
+            mistakes.push(error);
+          }
         }
         ref = next;
       }
+      this.#stock?.keep(kept);
       return ref;
     } finally {
       this.#unlock();
@@ -374,11 +401,15 @@ export class SlabCache {
     }
   }
 
-  /** Gives all empty slabs back, and empties this thread's quarantine first. Returns how many slabs. */
+  /**
+   * Gives all empty slabs back; first what the threads keep at hand, and this thread's quarantine, goes back to the slabs.
+   * Returns how many slabs.
+   */
   shrink(): number {
     this.#lock("SlabCache.shrink");
     try {
       const before = this.#words[this.#base + SLABS];
+      this.#returnStocks();
       const mistakes: unknown[] = [];
       for (const ref of this.#tracker?.drain() ?? []) {
         try {
@@ -453,10 +484,11 @@ export class SlabCache {
       this.objectsOf(pfn).includes(ref);
   }
 
-  /** The cache's numbers. */
+  /** The cache's numbers. What the threads keep at hand goes back to the slabs first. */
   stats(): SlabCacheStats {
     this.#lock("SlabCache.stats");
     try {
+      this.#returnStocks();
       const slabsByOccupancy = [];
       for (let inUse = 0; inUse <= this.capacity; inUse++) {
         let slabs = 0;
@@ -556,6 +588,26 @@ export class SlabCache {
     throw new OutOfMemoryError(
       `Cannot allocate an object of "${this.name}": no slab has room and ${this.#arena.pages.freePages} pages are free`,
     );
+  }
+
+  /** The fullest slab with room, or a new one; -1 if there is no page for it and no thread keeps anything at hand. */
+  #slabWithRoom(): number {
+    const pfn = this.#fullestPartial();
+    return pfn < 0 && this.#returnStocks() ? this.#fullestPartial() : pfn;
+  }
+
+  /** Frees what all threads keep at hand; says whether there was anything. */
+  #returnStocks(): boolean {
+    const refs = this.#stock === undefined ? [] : this.#stock.takeAll();
+    for (const ref of refs) this.#finishFree(ref);
+    return refs.length > 0;
+  }
+
+  /** Whether an object of the slab should be used again soon: not if the slab is to run dry. */
+  #isWorthKeeping(frame: number): boolean {
+    const words = this.#words;
+    return (words[frame + OWNER] & IS_ISOLATED) === 0 &&
+      words[frame + IN_USE] * 2 >= this.capacity;
   }
 
   /** The fullest slab with room, or a new one; -1 if there is no page for it. */

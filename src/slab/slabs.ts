@@ -46,7 +46,7 @@ export class Slabs {
 
   private constructor(arena: Arena) {
     this.#arena = arena;
-    arena.setReclaimer((head) => this.#reclaim(head));
+    arena.setReclaimer((head, mayKeep) => this.#reclaim(head, mayKeep));
   }
 
   /** The slab caches of an arena. */
@@ -100,7 +100,7 @@ export class Slabs {
     });
   }
 
-  #reclaim(head: number): void {
+  #reclaim(head: number, mayKeep: boolean): void {
     const arena = this.#arena;
     const mistakes: unknown[] = [];
     for (let ref = head; ref !== 0;) {
@@ -114,7 +114,7 @@ export class Slabs {
         ref = next;
       } else {
         const cache = this.#caches[id] ?? this.#locked(() => this.#open(id));
-        ref = cache.reclaim(ref, mistakes);
+        ref = cache.reclaim(ref, mistakes, mayKeep);
       }
     }
     if (mistakes.length > 0) throw mistakes[0];

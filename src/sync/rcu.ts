@@ -93,8 +93,12 @@ export interface RcuOptions {
   lockdep: Lockdep;
   /** Throws where this thread can't free anything; then what is queued stays queued. */
   assertCanReclaim(): void;
-  /** Frees every ref of a chain, reading each ref's link before; what it throws, it throws when all of them are dealt with. */
-  reclaim(head: number): void;
+  /**
+   * Frees every ref of a chain, reading each ref's link before; what it throws, it throws when all of them are dealt with.
+   *
+   * @param mayKeep Whether some may be kept at hand for this thread instead.
+   */
+  reclaim(head: number, mayKeep: boolean): void;
 }
 
 /**
@@ -115,7 +119,7 @@ export class Rcu {
   readonly #reader: number;
   readonly #lockdep: Lockdep;
   readonly #assertCanReclaim: () => void;
-  readonly #reclaim: (head: number) => void;
+  readonly #reclaim: (head: number, mayKeep: boolean) => void;
   #depth = 0;
   #sections = 0;
   #nextCount = 0;
@@ -249,13 +253,21 @@ export class Rcu {
     this.#nextCount += count;
   }
 
-  /** Frees what can be freed without waiting, once enough has gathered. May be called where waiting may not. */
+  /**
+   * Frees what can be freed without waiting, once enough has gathered; some of it may be kept at hand for this thread. May be
+   * called where waiting may not.
+   */
   poll(): void {
-    if (this.#nextCount >= BATCH) this.flush();
+    if (this.#nextCount >= BATCH) this.#freeElapsed(true);
   }
 
   /** Frees what can be freed without waiting, however little has gathered. Returns whether nothing is left. */
   flush(): boolean {
+    this.#freeElapsed(false);
+    return this.pending === 0;
+  }
+
+  #freeElapsed(mayKeep: boolean): void {
     // What is freed can defer more (a slab that became empty), so until nothing moves any more.
     while (this.#waitCount + this.#nextCount > 0) {
       if (this.#waitCount === 0) this.#startBatch();
@@ -263,9 +275,9 @@ export class Rcu {
       this.#waitCount = 0;
       this.#reclaim(
         exchange(this.#words, this.#slot(this.#thread) + WAIT_HEAD, 0),
+        mayKeep,
       );
     }
-    return this.pending === 0;
   }
 
   /**
@@ -311,7 +323,9 @@ export class Rcu {
       try {
         this.#assertCanReclaim();
         this.#await(this.#startGracePeriod(), stallMillis);
-        while (this.#taken.length > 0) this.#reclaim(this.#taken.pop()!);
+        while (this.#taken.length > 0) {
+          this.#reclaim(this.#taken.pop()!, false);
+        }
       } finally {
         // Nothing is left unless it failed.
         for (const head of this.#taken.splice(0)) this.#putBack(head);

@@ -289,7 +289,7 @@ Deno.test("Arena.attach() refuses another version", () => {
   assertThrows(
     () => Arena.attach(buffer),
     TypeError,
-    "expected version 1, found 2",
+    "expected version 2, found 3",
   );
 });
 
@@ -472,7 +472,7 @@ Deno.test("Arena.load() refuses another version", () => {
   assertThrows(
     () => Arena.load(bytes),
     TypeError,
-    "expected version 1, found 7",
+    "expected version 2, found 7",
   );
 });
 
