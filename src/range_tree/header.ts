@@ -4,7 +4,7 @@
  * | words | field | protected by |
  * |---|---|---|
  * | 0 | root: a node's ref, 0 = empty tree | atomic; written under the lock |
- * | 1 | flags: live, serial, lock mode, RCU | atomic; only the RCU bit ever changes in a live tree |
+ * | 1 | flags: live, serial, gap tracking, lock mode, RCU | atomic; only the RCU bit ever changes in a live tree |
  * | 16 | the lock | itself |
  * | 17 | generation: goes up with every change of the tree | atomic; written under the lock |
  * | 18 | how many entries are stored | atomic; written under the lock |
@@ -29,11 +29,12 @@ export const HEADER_BYTES = 128;
 /** The word of a header that the queue of deferred frees may use. */
 export const HEADER_LINK = 31;
 
-// The flags word: bit 0 RCU, bits 1-2 the lock mode, bits 8-27 a serial number, bits 28-30 a mark of life that neither 0 nor
-// the poison of freed objects carries. The serial goes up each time the header is used for a new tree, so that a handle
-// of the old one is found out.
+// The flags word: bit 0 RCU, bits 1-2 the lock mode, bit 3 gap tracking, bits 8-27 a serial number, bits 28-30 a mark of
+// life that neither 0 nor the poison of freed objects carries. The serial goes up each time the header is used for a new
+// tree, so that a handle of the old one is found out.
 const RCU = 1;
 const LOCK_MODE_SHIFT = 1;
+const GAPS = 8;
 const SERIAL = 0x100;
 const SERIAL_MASK = 0x0fff_ff00;
 const LIVE = 0x5000_0000;
@@ -54,6 +55,7 @@ export function initHeader(
   words: Words,
   header: number,
   rcu: boolean,
+  gaps: boolean,
   lock: LockMode,
 ): void {
   const base = header * 16;
@@ -61,7 +63,8 @@ export function initHeader(
   words.fill(0, base, base + FLAGS);
   words.fill(0, base + FLAGS + 1, base + HEADER_BYTES / 4);
   const mode = LOCK_MODES.indexOf(lock) << LOCK_MODE_SHIFT;
-  store(words, base + FLAGS, LIVE | serial | mode | (rcu ? RCU : 0));
+  const tracks = gaps ? GAPS : 0;
+  store(words, base + FLAGS, LIVE | serial | mode | tracks | (rcu ? RCU : 0));
 }
 
 /** Whether the object is the header of a tree that was not destroyed. */
@@ -80,6 +83,11 @@ export function flagsOf(words: Words, header: number): number {
   return load(words, header * 16 + FLAGS);
 }
 
+/** The flags word, read plainly: under the lock. */
+export function heldFlagsOf(words: Words, header: number): number {
+  return words[header * 16 + FLAGS];
+}
+
 /** What of the flags word stays the same as long as the tree lives, and is never the same for another one in its place. */
 export function identityOf(flags: number): number {
   return flags & ~RCU;
@@ -88,6 +96,11 @@ export function identityOf(flags: number): number {
 /** Whether readers need no lock. */
 export function isRcu(flags: number): boolean {
   return (flags & RCU) !== 0;
+}
+
+/** Whether the tree tracks gaps. */
+export function tracksGaps(flags: number): boolean {
+  return (flags & GAPS) !== 0;
 }
 
 /** Who guards the writers. */
@@ -104,6 +117,11 @@ export function setRcuFlag(words: Words, header: number, on: boolean): void {
 /** The root node's ref, 0 where the tree is empty. */
 export function rootOf(words: Words, header: number): number {
   return load(words, header * 16 + ROOT);
+}
+
+/** The root node's ref, read plainly: under the lock, whose holder is the only one that changes it. */
+export function heldRootOf(words: Words, header: number): number {
+  return words[header * 16 + ROOT];
 }
 
 /** Publishes a root. Under the lock. */

@@ -5,14 +5,23 @@
  */
 import type { SlabCache } from "../slab/slab_cache.ts";
 import type { Words } from "../sync/atomics.ts";
-import { entryCountOf, headerParent, rootOf } from "./header.ts";
+import {
+  entryCountOf,
+  flagsOf,
+  headerParent,
+  rootOf,
+  tracksGaps,
+} from "./header.ts";
 import {
   countOf,
   type Doubles,
+  gapOf,
   heightOf,
+  largestGap,
+  largestRun,
   MAX_INDEX,
-  MAX_SLOTS,
-  MIN_SLOTS,
+  maxSlots,
+  minSlots,
   parentOf,
   pivotOf,
   slotOf,
@@ -85,7 +94,9 @@ export function validateTree(
   nodes: SlabCache,
 ): void {
   const root = rootOf(words, header);
+  const gaps = tracksGaps(flagsOf(words, header));
   let entries = 0;
+  let before = -1;
   forEachNode(words, doubles, root, (node, parent, height, min, max) => {
     const fail = (rule: string): never => {
       throw new TreeInvariantError(
@@ -102,8 +113,10 @@ export function validateTree(
     if (parentOf(words, node) !== parent) {
       fail(`its parent word is ${parentOf(words, node)}, not ${parent}`);
     }
-    if (count < 1 || count > MAX_SLOTS) fail(`it uses ${count} slots`);
-    if (node !== root && count < MIN_SLOTS) {
+    if (count < 1 || count > maxSlots(height, gaps)) {
+      fail(`it uses ${count} slots`);
+    }
+    if (node !== root && count < minSlots(height, gaps)) {
       fail(`it uses ${count} slots, under a third`);
     }
     if (node === root && height > 0 && count < 2) {
@@ -115,12 +128,20 @@ export function validateTree(
       const held = slotOf(words, node, slot);
       if (last < first) fail(`pivot ${slot} is ${last}, below ${first}`);
       if (height > 0 && held === 0) fail(`slot ${slot} has no child`);
-      if (height === 0 && held !== 0) entries++;
-      if (
-        height === 0 && held === 0 && slot > 0 &&
-        slotOf(words, node, slot - 1) === 0
-      ) {
-        fail(`slots ${slot - 1} and ${slot} are both empty`);
+      if (height === 0) {
+        if (held !== 0) entries++;
+        if (held === 0 && before === 0) {
+          fail(`slot ${slot} and the one before it are both empty`);
+        }
+        before = held;
+      } else if (gaps) {
+        const found = height > 1
+          ? largestGap(words, doubles, held)
+          : largestRun(words, doubles, held, first, last);
+        const noted = gapOf(doubles, node, slot);
+        if (noted !== found) {
+          fail(`gap ${slot} is ${noted}, below it is one of ${found}`);
+        }
       }
       first = last + 1;
     }
@@ -172,10 +193,12 @@ export function treeStats(
   header: number,
 ): RangeTreeStats {
   const root = rootOf(words, header);
-  let nodes = 0, leaves = 0, used = 0;
+  const gaps = tracksGaps(flagsOf(words, header));
+  let nodes = 0, leaves = 0, used = 0, slots = 0;
   forEachNode(words, doubles, root, (node, _parent, height) => {
     nodes++;
     used += countOf(words, node);
+    slots += maxSlots(height, gaps);
     if (height === 0) leaves++;
   }, 0);
   return {
@@ -183,6 +206,6 @@ export function treeStats(
     entries: entryCountOf(words, header),
     nodes,
     leaves,
-    fill: nodes === 0 ? 0 : used / (nodes * MAX_SLOTS),
+    fill: nodes === 0 ? 0 : used / slots,
   };
 }

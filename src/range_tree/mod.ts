@@ -3,9 +3,15 @@
  *
  * @module
  */
-export { RangeTree, type RangeTreeOptions } from "./range_tree.ts";
+export {
+  type AllocationWindow,
+  type CyclicAllocation,
+  type CyclicWindow,
+  RangeTree,
+  type RangeTreeOptions,
+} from "./range_tree.ts";
 export { Cursor, type CursorTarget } from "./cursor.ts";
-export type { Entry } from "./walk.ts";
+export { type Entry, RESERVED } from "./walk.ts";
 export type { LockMode } from "./header.ts";
 export { type RangeTreeStats, TreeInvariantError } from "./inspect.ts";
 export { MAX_INDEX } from "./node.ts";

@@ -20,6 +20,20 @@
  * count: it ends at the first pivot that is not below the index, at the latest at 20. A linear scan of at most 20 beats
  * binary search.
  *
+ * An inner node of a tree that tracks gaps has 12 slots instead, in the same place, so that all loops here serve both kinds:
+ *
+ * | words | field | who may write it |
+ * |---|---|---|
+ * | 2–25 | 12 pivots, `f64`; the last used slot's is always stored | immutable once published |
+ * | 26–41 | gaps of slots 0–7, `f64`: the largest free run below each | under the tree's lock |
+ * | 42–53 | 12 slots | atomic; under the tree's lock |
+ * | 54–61 | gaps of slots 8–11, `f64` | under the tree's lock |
+ *
+ * Gaps are read and written plainly: both only by the holder of the tree's lock. (Were they immutable too, as pivots are,
+ * each store that fills the largest gap of a leaf would have to republish the whole path.) No reader without the lock looks
+ * at them: its scan of pivots ends at slot 11 at the latest, since the last used slot's pivot is not below any index of the
+ * node.
+ *
  * Node refs are multiples of 4 (256-byte objects), header refs of 2 (128-byte objects), so "header's ref + 1" is odd and
  * can't be mistaken for either.
  *
@@ -39,6 +53,11 @@ const LINK = 63;
 const NODE_WORDS = 64;
 const SLOT_COUNT = 21;
 const PIVOT_COUNT = 20;
+// In an inner node of a tree that tracks gaps, in doubles; from slot 8 on they stand behind the slots.
+const GAPS = 13;
+const FAR_GAPS = 27 - 8;
+const NEAR_GAP_COUNT = 8;
+const GAP_SLOT_COUNT = 12;
 
 /** Bytes of a node. */
 export const NODE_BYTES = 256;
@@ -46,6 +65,10 @@ export const NODE_BYTES = 256;
 export const MAX_SLOTS = 21;
 /** The fewest slots of a node that is not the root: a third. */
 export const MIN_SLOTS = 7;
+/** The most slots of an inner node of a tree that tracks gaps. */
+export const MAX_GAP_SLOTS = 12;
+/** The fewest slots of an inner node of a tree that tracks gaps, if it is not the root: a third. */
+export const MIN_GAP_SLOTS = 4;
 /** The word of a node that the queue of deferred frees may use. */
 export const NODE_LINK = 63;
 /** The largest index. */
@@ -53,7 +76,11 @@ export const MAX_INDEX: number = Number.MAX_SAFE_INTEGER;
 
 if (
   SLOTS + SLOT_COUNT !== LINK || LINK + 1 !== NODE_WORDS ||
-  NODE_WORDS * 4 !== NODE_BYTES
+  NODE_WORDS * 4 !== NODE_BYTES ||
+  PIVOTS + GAP_SLOT_COUNT !== GAPS ||
+  (GAPS + NEAR_GAP_COUNT) * 2 !== SLOTS ||
+  (FAR_GAPS + NEAR_GAP_COUNT) * 2 !== SLOTS + GAP_SLOT_COUNT ||
+  (FAR_GAPS + GAP_SLOT_COUNT) * 2 > LINK
 ) {
   throw new Error("The layout of a node does not add up");
 }
@@ -111,6 +138,106 @@ export function pivotOf(
   max: number,
 ): number {
   return slot === PIVOT_COUNT ? max : doubles[node * 8 + PIVOTS + slot];
+}
+
+/** The most slots of a node at a height. */
+export function maxSlots(height: number, gaps: boolean): number {
+  return gaps && height > 0 ? MAX_GAP_SLOTS : MAX_SLOTS;
+}
+
+/** The fewest slots of a node at a height that is not the root. */
+export function minSlots(height: number, gaps: boolean): number {
+  return gaps && height > 0 ? MIN_GAP_SLOTS : MIN_SLOTS;
+}
+
+/** The length of the largest free run below a slot of an inner node. Under the tree's lock. */
+export function gapOf(doubles: Doubles, node: number, slot: number): number {
+  return doubles[
+    node * 8 + (slot < NEAR_GAP_COUNT ? GAPS : FAR_GAPS) + slot
+  ];
+}
+
+/** Notes the length of the largest free run below a slot of an inner node. Under the tree's lock. */
+export function setGap(
+  doubles: Doubles,
+  node: number,
+  slot: number,
+  gap: number,
+): void {
+  doubles[node * 8 + (slot < NEAR_GAP_COUNT ? GAPS : FAR_GAPS) + slot] = gap;
+}
+
+/** The largest gap of an inner node. Under the tree's lock. */
+export function largestGap(
+  words: Words,
+  doubles: Doubles,
+  node: number,
+): number {
+  const count = words[node * 16 + META] >>> 8;
+  let largest = 0;
+  for (let slot = 0; slot < count; slot++) {
+    const gap = gapOf(doubles, node, slot);
+    if (gap > largest) largest = gap;
+  }
+  return largest;
+}
+
+/** The first slot from `from` on below which a free run of that size lies; `count` if there is none. Under the tree's lock. */
+export function slotWithGap(
+  doubles: Doubles,
+  node: number,
+  from: number,
+  count: number,
+  size: number,
+): number {
+  const near = count < NEAR_GAP_COUNT ? count : NEAR_GAP_COUNT;
+  let slot = from;
+  for (; slot < near; slot++) {
+    if (doubles[node * 8 + GAPS + slot] >= size) return slot;
+  }
+  for (; slot < count; slot++) {
+    if (doubles[node * 8 + FAR_GAPS + slot] >= size) return slot;
+  }
+  return slot;
+}
+
+/** The last slot up to `from` below which a free run of that size lies; -1 if there is none. Under the tree's lock. */
+export function slotWithGapBefore(
+  doubles: Doubles,
+  node: number,
+  from: number,
+  size: number,
+): number {
+  let slot = from;
+  while (slot >= 0 && gapOf(doubles, node, slot) < size) slot--;
+  return slot;
+}
+
+/**
+ * The length of the largest free run in a leaf. Under the tree's lock.
+ *
+ * @param min The leaf's first index.
+ * @param max Its last.
+ */
+export function largestRun(
+  words: Words,
+  doubles: Doubles,
+  leaf: number,
+  min: number,
+  max: number,
+): number {
+  const count = words[leaf * 16 + META] >>> 8;
+  let largest = 0;
+  let first = min;
+  for (let slot = 0; slot < count; slot++) {
+    const last = slot === PIVOT_COUNT ? max : doubles[leaf * 8 + PIVOTS + slot];
+    // Plain: only the holder of the lock changes slots.
+    if (words[leaf * 16 + SLOTS + slot] === 0 && last - first >= largest) {
+      largest = last - first + 1;
+    }
+    first = last + 1;
+  }
+  return largest;
 }
 
 /** What a slot holds. */
@@ -294,7 +421,7 @@ export function copyNode(
 ): void {
   words[to * 16 + META] = words[from * 16 + META];
   const source = from * 8, target = to * 8;
-  // A double at a time carries two slots; slots are read plainly, since only the holder of the lock changes them.
+  // Pivots and near gaps, then slots and far gaps. Slots are read plainly, since only the holder of the lock changes them.
   for (let i = PIVOTS; i < PIVOTS + PIVOT_COUNT; i++) {
     doubles[target + i] = doubles[source + i];
   }

@@ -16,8 +16,16 @@ import type { Arena } from "../memory/arena.ts";
 import type { SlabCache } from "../slab/slab_cache.ts";
 import { spinLock, spinTryLock, spinUnlock } from "../sync/spin_lock.ts";
 import type { Words } from "../sync/atomics.ts";
+import {
+  checkEntry,
+  checkIndex,
+  checkRange,
+  checkRoom,
+  checkValue,
+} from "./checks.ts";
 import { Cursor } from "./cursor.ts";
 import { EntryIterator } from "./entries.ts";
+import { GapSearch } from "./gaps.ts";
 import {
   entryCountOf,
   flagsOf,
@@ -35,6 +43,7 @@ import {
   rootOf,
   setRcuFlag,
   setRoot,
+  tracksGaps,
 } from "./header.ts";
 import {
   dumpTree,
@@ -51,7 +60,7 @@ import {
 } from "./node.ts";
 import { copySubtree, retireSubtree, SubtreeBuilder } from "./subtree.ts";
 import { TreeMemory } from "./tree_memory.ts";
-import { type Entry, Walk } from "./walk.ts";
+import { type Entry, RESERVED, Walk } from "./walk.ts";
 import { Writer } from "./writer.ts";
 
 /** How a tree is created. */
@@ -65,6 +74,12 @@ export interface RangeTreeOptions {
    */
   rcu?: boolean;
   /**
+   * Whether the tree knows its free runs, which finding room in it needs. It makes stores dearer.
+   *
+   * @default {false}
+   */
+  gaps?: boolean;
+  /**
    * Who guards the writers.
    *
    * @default {"internal"}
@@ -72,11 +87,45 @@ export interface RangeTreeOptions {
   lock?: LockMode;
 }
 
-/** The largest entry. */
-const MAX_VALUE = 0xffff_ffff;
+/** Where room is looked for. */
+export interface AllocationWindow {
+  /**
+   * The lowest index that may be used.
+   *
+   * @default {0}
+   */
+  min?: number;
+  /**
+   * The highest one.
+   *
+   * @default {MAX_INDEX}
+   */
+  max?: number;
+}
+
+/** Where {@linkcode RangeTree.allocCyclic} looks. */
+export interface CyclicWindow extends AllocationWindow {
+  /**
+   * Where the search begins: what the call before returned as `next`.
+   *
+   * @default {0}
+   */
+  next?: number;
+}
+
+/** What {@linkcode RangeTree.allocCyclic} found. */
+export interface CyclicAllocation {
+  /** The index that the entry is stored at. */
+  readonly index: number;
+  /** Whether the search came to the end of its window and began anew. */
+  readonly wrapped: boolean;
+  /** Where the next search is to begin. */
+  readonly next: number;
+}
 
 /**
- * A map from ranges of indices (safe integers, both ends included) to `u32` entries; 0 is empty.
+ * A map from ranges of indices (safe integers, both ends included) to `u32` entries; 0 is empty, 2^32 − 1 is
+ * {@linkcode RESERVED}.
  *
  * Thread contract: an object belongs to one thread; the tree is shared, by name or by ref. One writer at a time, which the
  * lock sees to; in RCU mode any number of readers beside it, without a lock.
@@ -110,12 +159,15 @@ export class RangeTree implements Iterable<Entry> {
   readonly ref: number;
   /** Who guards the writers. */
   readonly lockMode: LockMode;
+  /** Whether the tree knows its free runs. */
+  readonly gaps: boolean;
   readonly #arena: Arena;
   readonly #words: Words;
   readonly #doubles: Doubles;
   readonly #nodes: SlabCache;
   readonly #writer: Writer;
   readonly #walk: Walk;
+  readonly #gapSearch: GapSearch;
   readonly #lockIndex: number;
   readonly #lockClass: number;
   readonly #internal: boolean;
@@ -128,6 +180,7 @@ export class RangeTree implements Iterable<Entry> {
     const flags = flagsOf(arena.words, header);
     this.#identity = identityOf(flags);
     this.lockMode = lockModeOf(flags);
+    this.gaps = tracksGaps(flags);
     this.#internal = this.lockMode === "internal";
     this.#arena = arena;
     this.#words = arena.words;
@@ -135,6 +188,7 @@ export class RangeTree implements Iterable<Entry> {
     this.#nodes = memory.nodes(this.lockMode);
     this.#writer = Writer.of(arena);
     this.#walk = new Walk(arena.words, arena.doubles);
+    this.#gapSearch = new GapSearch(arena.words, arena.doubles);
     this.#lockIndex = lockIndexOf(header);
     this.#lockClass = memory.lockClass;
   }
@@ -146,10 +200,10 @@ export class RangeTree implements Iterable<Entry> {
    * @throws {Error} If the name is taken; then no tree was created.
    */
   static create(arena: Arena, options: RangeTreeOptions = {}): RangeTree {
-    const { name, rcu = false, lock = "internal" } = options;
+    const { name, rcu = false, gaps = false, lock = "internal" } = options;
     const headers = TreeMemory.of(arena).headers;
     const header = headers.allocate();
-    initHeader(arena.words, header, rcu, lock);
+    initHeader(arena.words, header, rcu, gaps, lock);
     if (name !== undefined) {
       try {
         arena.roots.add(name, header);
@@ -216,7 +270,7 @@ export class RangeTree implements Iterable<Entry> {
       ? 0
       : lookup(this.#words, this.#doubles, root, index);
     this.#exit(flags);
-    return value;
+    return value === RESERVED ? 0 : value;
   }
 
   /** Stores an entry at one index. As {@linkcode RangeTree.storeRange}. */
@@ -255,13 +309,10 @@ export class RangeTree implements Iterable<Entry> {
    */
   insertRange(first: number, last: number, value: number): boolean {
     checkRange(first, last);
-    checkValue(value);
-    if (value === 0) {
-      throw new RangeError("Cannot insert: the entry 0 means empty");
-    }
+    checkEntry(value);
     this.#lockWriter("RangeTree.insertRange");
     try {
-      if (this.#walk.find(this.ref, first, last)) return false;
+      if (!this.#walk.isFree(this.ref, first, last)) return false;
       this.#writer.storeRange(this.ref, this.#nodes, first, last, value);
       return true;
     } finally {
@@ -270,7 +321,89 @@ export class RangeTree implements Iterable<Entry> {
   }
 
   /**
-   * Removes the whole range that contains an index; returns its entry, 0 if nothing is stored there.
+   * Occupies `first` … `last` if all of it is free; says whether it did. Nothing is inserted or allocated there any more,
+   * but it reads as empty.
+   *
+   * @throws {RangeError} If the range is out of bounds.
+   * @throws {OutOfMemoryError} If there is no room; the tree is as it was.
+   */
+  reserve(first: number, last: number): boolean {
+    return this.insertRange(first, last, RESERVED);
+  }
+
+  /**
+   * Stores an entry over the lowest `size` free indices of a window; returns the first of them, nothing if there are none.
+   * Analogous to Linux `mtree_alloc_range`.
+   *
+   * @throws {RangeError} If the window is out of bounds or smaller than that, or the entry is out of bounds or 0.
+   * @throws {Error} If the tree does not track gaps.
+   * @throws {OutOfMemoryError} If there is no memory; the tree is as it was.
+   */
+  allocRange(
+    size: number,
+    value: number,
+    window: AllocationWindow = {},
+  ): number | undefined {
+    const { min = 0, max = MAX_INDEX } = window;
+    checkRoom(size, min, max);
+    checkEntry(value);
+    return this.#alloc("RangeTree.allocRange", () => {
+      const first = this.#gapSearch.lowest(this.ref, size, min, max);
+      return this.#storeFound(first, size, value);
+    });
+  }
+
+  /**
+   * Stores an entry over the highest `size` free indices of a window. As {@linkcode RangeTree.allocRange}. Analogous to
+   * Linux `mtree_alloc_rrange`.
+   */
+  allocRangeReverse(
+    size: number,
+    value: number,
+    window: AllocationWindow = {},
+  ): number | undefined {
+    const { min = 0, max = MAX_INDEX } = window;
+    checkRoom(size, min, max);
+    checkEntry(value);
+    return this.#alloc("RangeTree.allocRangeReverse", () => {
+      const first = this.#gapSearch.highest(this.ref, size, min, max);
+      return this.#storeFound(first, size, value);
+    });
+  }
+
+  /**
+   * Stores an entry at the lowest free index of a window from `next` on, or if there is none, at the lowest of all of the
+   * window, and says so. Nothing if none is free. Analogous to Linux `mtree_alloc_cyclic`; differs: what wraps is this very
+   * search, and the tree remembers nothing of it.
+   *
+   * @throws {RangeError} If the window or the entry is out of bounds, or the entry is 0.
+   * @throws {Error} If the tree does not track gaps.
+   * @throws {OutOfMemoryError} If there is no memory; the tree is as it was.
+   */
+  allocCyclic(
+    value: number,
+    window: CyclicWindow = {},
+  ): CyclicAllocation | undefined {
+    const { min = 0, max = MAX_INDEX, next = 0 } = window;
+    checkRange(min, max);
+    // Behind the last index begins who was given that one.
+    if (next !== MAX_INDEX + 1) checkIndex(next);
+    checkEntry(value);
+    return this.#alloc("RangeTree.allocCyclic", () => {
+      const from = next > min ? next : min;
+      const search = this.#gapSearch;
+      let index = from > max ? -1 : search.lowest(this.ref, 1, from, max);
+      const wrapped = index < 0 && from > min;
+      if (wrapped) index = search.lowest(this.ref, 1, min, max);
+      return this.#storeFound(index, 1, value) === undefined
+        ? undefined
+        : { index, wrapped, next: index + 1 };
+    });
+  }
+
+  /**
+   * Removes the whole range that contains an index; returns its entry, 0 if nothing is stored there. A reserved range is
+   * removed too, as which it is not seen.
    *
    * @throws {RangeError} If the index is no safe integer from 0 on.
    * @throws {OutOfMemoryError} If there is no room; the tree is as it was.
@@ -282,7 +415,7 @@ export class RangeTree implements Iterable<Entry> {
       const walk = this.#walk;
       walk.to(this.ref, index);
       const { first, last, value } = walk;
-      if (value !== 0) {
+      if (!walk.isFreeHere()) {
         this.#writer.storeRange(this.ref, this.#nodes, first, last, 0);
       }
       return value;
@@ -389,7 +522,12 @@ export class RangeTree implements Iterable<Entry> {
    * @throws {OutOfMemoryError} If there is no room; the tree stays empty.
    */
   bulkLoad(entries: Iterable<Entry>): void {
-    const builder = new SubtreeBuilder(this.#words, this.#doubles, this.#nodes);
+    const builder = new SubtreeBuilder(
+      this.#words,
+      this.#doubles,
+      this.#nodes,
+      this.gaps,
+    );
     let published = false;
     try {
       // Built before the lock is taken: the entries may come from another tree, whose lock they need.
@@ -422,6 +560,7 @@ export class RangeTree implements Iterable<Entry> {
   clone(options: { name?: string } = {}): RangeTree {
     const copy = RangeTree.create(this.#arena, {
       rcu: this.rcu,
+      gaps: this.gaps,
       lock: this.lockMode,
     });
     try {
@@ -534,6 +673,29 @@ export class RangeTree implements Iterable<Entry> {
       "dump",
       () => dumpTree(this.#words, this.#doubles, this.ref),
     );
+  }
+
+  /** Looks for room and stores there, under the lock. */
+  #alloc<T>(site: string, alloc: () => T): T {
+    if (!this.gaps) {
+      throw new Error(
+        `Cannot find room in ${site}: the tree does not track gaps`,
+      );
+    }
+    this.#lockWriter(site);
+    try {
+      return alloc();
+    } finally {
+      this.#unlockWriter();
+    }
+  }
+
+  /** Stores where room was found, if it was. */
+  #storeFound(first: number, size: number, value: number): number | undefined {
+    if (first < 0) return undefined;
+    const last = first + size - 1;
+    this.#writer.storeRange(this.ref, this.#nodes, first, last, value);
+    return first;
   }
 
   #copyInto(copy: RangeTree): void {
@@ -664,36 +826,4 @@ function pushAll(builder: SubtreeBuilder, entries: Iterable<Entry>): number {
   }
   if (count > 0 && next <= MAX_INDEX) builder.push(MAX_INDEX, 0);
   return count;
-}
-
-function checkIndex(index: number): void {
-  if (!(Number.isSafeInteger(index) && index >= 0)) badIndex(index);
-}
-
-function checkRange(first: number, last: number): void {
-  checkIndex(first);
-  checkIndex(last);
-  if (first > last) badRange(first, last);
-}
-
-function checkValue(value: number): void {
-  if (value >>> 0 !== value) badValue(value);
-}
-
-function badIndex(index: number): never {
-  throw new RangeError(
-    `Cannot use index ${index}: it is no integer in [0, ${MAX_INDEX}]`,
-  );
-}
-
-function badRange(first: number, last: number): never {
-  throw new RangeError(
-    `Cannot use range [${first}, ${last}]: it ends before it begins`,
-  );
-}
-
-function badValue(value: number): never {
-  throw new RangeError(
-    `Cannot store ${value}: an entry is an integer in [0, ${MAX_VALUE}]`,
-  );
 }

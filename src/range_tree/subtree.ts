@@ -14,14 +14,16 @@ import {
   copyNode,
   countOf,
   type Doubles,
-  fillNode,
   heightOf,
   MAX_SLOTS,
+  maxSlots,
   MIN_SLOTS,
+  minSlots,
   setParent,
   setSlot,
   slotOf,
 } from "./node.ts";
+import { Pool } from "./pool.ts";
 
 /** Marks an unreachable node dead and defers its freeing. */
 export function retireNode(words: Words, nodes: SlabCache, node: number): void {
@@ -97,10 +99,11 @@ export function copySubtree(
   return copy;
 }
 
-/** Nodes of one height, in order, with their last indices. */
+/** Nodes of one height, in order, with their last indices and the largest free run below each. */
 interface Level {
   readonly refs: number[];
   readonly pivots: number[];
+  readonly gaps: number[];
 }
 
 /**
@@ -110,39 +113,47 @@ interface Level {
  */
 export class SubtreeBuilder {
   readonly #words: Words;
-  readonly #doubles: Doubles;
   readonly #nodes: SlabCache;
-  readonly #pivots = new Float64Array(MAX_SLOTS + MIN_SLOTS);
-  readonly #slots = new Int32Array(MAX_SLOTS + MIN_SLOTS);
-  #pooled = 0;
-  #built: Level = { refs: [], pivots: [] };
+  readonly #gaps: boolean;
+  readonly #pool: Pool;
+  /** The first index of the pool. */
+  #min = 0;
+  #built: Level = { refs: [], pivots: [], gaps: [] };
   #height = 0;
+  #most = MAX_SLOTS;
+  #enough = MAX_SLOTS + MIN_SLOTS;
   readonly #all: number[] = [];
 
-  /** Builds from nodes of that cache. */
-  constructor(words: Words, doubles: Doubles, nodes: SlabCache) {
+  /** Builds from nodes of that cache, for a tree that tracks gaps or does not. */
+  constructor(
+    words: Words,
+    doubles: Doubles,
+    nodes: SlabCache,
+    gaps: boolean,
+  ) {
     this.#words = words;
-    this.#doubles = doubles;
     this.#nodes = nodes;
+    this.#gaps = gaps;
+    this.#pool = new Pool(words, doubles);
   }
 
   /** Adds the next slot, which ends at `last`. */
-  push(last: number, slot: number): void {
-    if (this.#pooled === this.#pivots.length) this.#flush(MAX_SLOTS);
-    this.#pivots[this.#pooled] = last;
-    this.#slots[this.#pooled++] = slot | 0;
+  push(last: number, slot: number, gap = 0): void {
+    if (this.#pool.size === this.#enough) this.#flush(this.#most);
+    this.#pool.push(last, slot | 0, gap);
   }
 
   /** Builds all that is above; returns the root. At least one slot was pushed, and the last ended at the last index. */
   finish(): number {
     for (;;) {
-      if (this.#pooled > MAX_SLOTS) this.#flush(this.#pooled >> 1);
-      this.#flush(this.#pooled);
-      const { refs, pivots } = this.#built;
+      if (this.#pool.size > this.#most) this.#flush(this.#pool.size >> 1);
+      this.#flush(this.#pool.size);
+      const { refs, pivots, gaps } = this.#built;
       if (refs.length === 1) break;
-      this.#built = { refs: [], pivots: [] };
-      this.#height++;
-      for (let i = 0; i < refs.length; i++) this.push(pivots[i], refs[i]);
+      this.#beginHeight(this.#height + 1);
+      for (let i = 0; i < refs.length; i++) {
+        this.push(pivots[i], refs[i], gaps[i]);
+      }
     }
     for (const node of this.#all) {
       if (heightOf(this.#words, node) > 0) adoptChildren(this.#words, node);
@@ -155,23 +166,28 @@ export class SubtreeBuilder {
     for (const node of this.#all) this.#nodes.free(node);
   }
 
+  #beginHeight(height: number): void {
+    this.#built = { refs: [], pivots: [], gaps: [] };
+    this.#height = height;
+    this.#min = 0;
+    this.#most = maxSlots(height, this.#gaps);
+    this.#enough = this.#most + minSlots(height, this.#gaps);
+  }
+
   #flush(count: number): void {
+    const pool = this.#pool;
     const node = this.#nodes.allocate();
     this.#all.push(node);
-    fillNode(
-      this.#words,
-      this.#doubles,
-      node,
-      this.#height,
-      this.#pivots,
-      this.#slots,
-      0,
-      count,
-    );
+    pool.fill(node, this.#height, 0, count, this.#gaps);
+    const last = pool.pivots[count - 1];
     this.#built.refs.push(node);
-    this.#built.pivots.push(this.#pivots[count - 1]);
-    this.#pivots.copyWithin(0, count, this.#pooled);
-    this.#slots.copyWithin(0, count, this.#pooled);
-    this.#pooled -= count;
+    this.#built.pivots.push(last);
+    if (this.#gaps) {
+      this.#built.gaps.push(
+        pool.largestGap(this.#height, 0, count, this.#min),
+      );
+    }
+    this.#min = last + 1;
+    pool.drop(count);
   }
 }

@@ -18,13 +18,19 @@ import {
   slotOf,
 } from "./node.ts";
 
+/**
+ * The reserved entry. It occupies its range like any other, so nothing is inserted or allocated there, but reads as empty:
+ * only a {@linkcode Cursor} sees it. Analogous to Linux `XA_ZERO_ENTRY`.
+ */
+export const RESERVED = 0xffff_ffff;
+
 /** One stored range. */
 export interface Entry {
   /** Its first index. */
   readonly first: number;
   /** Its last index, inclusive. */
   readonly last: number;
-  /** What is stored there, 1 to 2^32 − 1. */
+  /** What is stored there, 1 to 2^32 − 2; a cursor also finds {@linkcode RESERVED}. */
   readonly value: number;
 }
 
@@ -43,11 +49,27 @@ export class Walk {
   #max: number = MAX_INDEX;
   readonly #words: Words;
   readonly #doubles: Doubles;
+  /** What is read as empty: the reserved entry, or nothing but the empty one. */
+  readonly #hidden: number;
 
-  /** A walk over the trees of one arena. */
-  constructor(words: Words, doubles: Doubles) {
+  /** A walk over the trees of one arena. It takes reserved ranges for empty, unless it is to see them. */
+  constructor(words: Words, doubles: Doubles, seesReserved = false) {
     this.#words = words;
     this.#doubles = doubles;
+    this.#hidden = seesReserved ? 0 : RESERVED;
+  }
+
+  /** Whether all of `first` … `last` is free, reserved ranges not included. The walk is at `first` then. */
+  isFree(header: number, first: number, last: number): boolean {
+    this.to(header, first);
+    // A free run is one slot.
+    return last <= this.last && this.isFreeHere();
+  }
+
+  /** Whether the range that was walked to is free, and not only reserved. */
+  isFreeHere(): boolean {
+    return this.#leaf === 0 ||
+      slotOf(this.#words, this.#leaf, this.#slot) === 0;
   }
 
   /** Walks to the range that covers an index. */
@@ -116,7 +138,8 @@ export class Walk {
     this.#slot++;
     this.first = this.last + 1;
     this.last = pivotOf(this.#doubles, this.#leaf, this.#slot, this.#max);
-    this.value = slotOf(this.#words, this.#leaf, this.#slot) >>> 0;
+    const held = slotOf(this.#words, this.#leaf, this.#slot) >>> 0;
+    this.value = held === this.#hidden ? 0 : held;
     return true;
   }
 
@@ -152,6 +175,7 @@ export class Walk {
       ? this.#min
       : pivotOf(this.#doubles, leaf, slot - 1, this.#max) + 1;
     this.last = pivotOf(this.#doubles, leaf, slot, this.#max);
-    this.value = slotOf(this.#words, leaf, slot) >>> 0;
+    const held = slotOf(this.#words, leaf, slot) >>> 0;
+    this.value = held === this.#hidden ? 0 : held;
   }
 }

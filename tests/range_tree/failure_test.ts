@@ -122,11 +122,16 @@ const OPERATIONS: Record<
   },
 };
 
-for (const lock of ["internal", "none"] as const) {
+for (
+  const [lock, gaps] of [["internal", false], ["none", false], [
+    "internal",
+    true,
+  ]] as const
+) {
   for (const [name, { needs, run }] of Object.entries(OPERATIONS)) {
-    Deno.test(`RangeTree.${name} leaves all as it was when any of its allocations fails, lock ${lock}`, () => {
+    Deno.test(`RangeTree.${name} leaves all as it was when any of its allocations fails, lock ${lock}, gaps ${gaps}`, () => {
       const arena = Arena.create({ byteLength: 2 ** 23 });
-      const tree = RangeTree.create(arena, { lock, rcu: true });
+      const tree = RangeTree.create(arena, { lock, gaps, rcu: true });
       // Full leaves, so that every store into a gap splits, up to the root.
       tree.bulkLoad(
         points(8000, 5).map((entry) => ({ ...entry, last: entry.first + 2 })),

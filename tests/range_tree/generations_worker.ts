@@ -45,7 +45,7 @@ workerPort.onmessage = ({ data }: MessageEvent<GenerationsCommand>) => {
     see(tree.load(last), "at the last index");
     see(tree.load(first), "at the first index");
     if (
-      tree.load(first - 1) !== 0xffff_ffff ||
+      tree.load(first - 1) !== 0xffff_fffe ||
       tree.load(last + 1) !== 0xffff_fffe
     ) {
       throw new Error("Saw a change beside the range");

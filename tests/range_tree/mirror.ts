@@ -3,16 +3,21 @@
  *
  * @module
  */
-import { type Entry, MAX_INDEX } from "../../src/range_tree/mod.ts";
+import { type Entry, MAX_INDEX, RESERVED } from "../../src/range_tree/mod.ts";
 
 /** What a range tree must agree with. */
 export class Mirror {
-  /** The stored ranges, in order. */
+  /** The stored ranges, in order, reserved ones among them. */
   entries: Entry[] = [];
+
+  /** The stored ranges that are not reserved. */
+  get visible(): Entry[] {
+    return this.entries.filter((entry) => entry.value !== RESERVED);
+  }
 
   /** The entry at an index, 0 where nothing is stored. */
   load(index: number): number {
-    return this.#at(index)?.value ?? 0;
+    return visibleValue(this.#at(index));
   }
 
   /** Stores over a range whatever is there; 0 empties it. */
@@ -28,7 +33,10 @@ export class Mirror {
 
   /** Stores over a range if all of it is empty. */
   insertRange(first: number, last: number, value: number): boolean {
-    if (this.overlapping(first, last).length > 0) return false;
+    const occupied = this.entries.some((entry) =>
+      entry.last >= first && entry.first <= last
+    );
+    if (occupied) return false;
     this.storeRange(first, last, value);
     return true;
   }
@@ -37,13 +45,13 @@ export class Mirror {
   erase(index: number): number {
     const entry = this.#at(index);
     this.entries = this.entries.filter((other) => other !== entry);
-    return entry?.value ?? 0;
+    return visibleValue(entry);
   }
 
   /** The first entry that contains or follows an index and begins at or before `max`. */
   find(index: number, max = MAX_INDEX): Entry | undefined {
     if (index > max) return undefined;
-    return this.entries.find((entry) =>
+    return this.visible.find((entry) =>
       entry.last >= index && entry.first <= max
     );
   }
@@ -55,23 +63,48 @@ export class Mirror {
 
   /** The first entry that begins after an index and at or before `max`. */
   next(index: number, max = MAX_INDEX): Entry | undefined {
-    return this.entries.find((entry) =>
+    return this.visible.find((entry) =>
       entry.first > index && entry.first <= max
     );
   }
 
   /** The last entry that ends before an index and at or after `min`. */
   prev(index: number, min = 0): Entry | undefined {
-    return this.entries.findLast((entry) =>
+    return this.visible.findLast((entry) =>
       entry.last < index && entry.last >= min
     );
   }
 
   /** Every entry that overlaps a window, whole. */
   overlapping(from: number, to: number): Entry[] {
-    return this.entries.filter((entry) =>
+    return this.visible.filter((entry) =>
       entry.last >= from && entry.first <= to
     );
+  }
+
+  /** The ranges where nothing is stored, in order. */
+  freeRuns(): [first: number, last: number][] {
+    const runs: [number, number][] = [];
+    let from = 0;
+    for (const { first, last } of this.entries) {
+      if (first > from) runs.push([from, first - 1]);
+      from = last + 1;
+    }
+    if (from <= MAX_INDEX) runs.push([from, MAX_INDEX]);
+    return runs;
+  }
+
+  /** The first index of each free run of that size inside a window, cut to it; each run's lowest or highest place. */
+  places(
+    size: number,
+    min: number,
+    max: number,
+    highest = false,
+  ): number[] {
+    return this.freeRuns()
+      .map(([first, last]) => [Math.max(first, min), Math.min(last, max)])
+      .filter(([first, last]) => last - first >= size - 1)
+      .map(([first, last]) => highest ? last - size + 1 : first);
   }
 
   #at(index: number): Entry | undefined {
@@ -79,4 +112,8 @@ export class Mirror {
       entry.first <= index && index <= entry.last
     );
   }
+}
+
+function visibleValue(entry: Entry | undefined): number {
+  return entry === undefined || entry.value === RESERVED ? 0 : entry.value;
 }

@@ -130,7 +130,7 @@ testModes(
   "RangeTree stores the smallest and largest indices and entries",
   (tree) => {
     tree.store(0, 1);
-    tree.store(MAX_INDEX, 0xffff_ffff);
+    tree.store(MAX_INDEX, 0xffff_fffe);
     tree.storeRange(1, MAX_INDEX - 1, 0x8000_0000);
     assertEquals(
       [0, 1, MAX_INDEX - 1, MAX_INDEX].map((index) => tree.load(index)),
@@ -138,13 +138,13 @@ testModes(
         1,
         0x8000_0000,
         0x8000_0000,
-        0xffff_ffff,
+        0xffff_fffe,
       ],
     );
     assertEquals(tree.next(1), {
       first: MAX_INDEX,
       last: MAX_INDEX,
-      value: 0xffff_ffff,
+      value: 0xffff_fffe,
     });
     assertEquals(tree.next(MAX_INDEX), undefined);
     assertEquals(tree.prev(0), undefined);

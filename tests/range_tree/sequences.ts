@@ -9,6 +9,7 @@ import {
   type Entry,
   MAX_INDEX,
   type RangeTree,
+  RESERVED,
 } from "../../src/range_tree/mod.ts";
 import type { Rng } from "../seed.ts";
 import type { Mirror } from "./mirror.ts";
@@ -19,6 +20,9 @@ const OPERATIONS = [
   "eraseRange",
   "insertRange",
   "erase",
+  "reserve",
+  "alloc",
+  "allocCyclic",
   "refill",
 ] as const;
 const KEYS = ["anywhere", "both ends", "at boundaries"] as const;
@@ -69,7 +73,7 @@ export function doOne(
   run: Run,
 ): [first: number, last: number] {
   const [first, last] = chooseRange(mirror, random, run);
-  const value = random.pick([1, 2, 0xffff_ffff, 1 + random.int(0xffff_fffe)]);
+  const value = random.pick([1, 2, 0xffff_fffe, 1 + random.int(0xffff_fffd)]);
   switch (random.pick(run.operations)) {
     case "store":
       tree.storeRange(first, last, value);
@@ -96,10 +100,69 @@ export function doOne(
     case "erase":
       assertEquals(tree.erase(first), mirror.erase(first), `erase(${first})`);
       break;
+    case "reserve":
+      assertEquals(
+        tree.reserve(first, last),
+        mirror.insertRange(first, last, RESERVED),
+        `reserve(${first}, ${last})`,
+      );
+      break;
+    case "alloc":
+      if (tree.gaps) alloc(tree, mirror, random, first, last, value);
+      break;
+    case "allocCyclic":
+      if (tree.gaps) allocCyclic(tree, mirror, random, first, last, value);
+      break;
     case "refill":
       refill(tree, mirror, random, run);
   }
   return [first, last];
+}
+
+/** Room in a window that the range gives, low or high, of a size up to all of it. */
+function alloc(
+  tree: RangeTree,
+  mirror: Mirror,
+  random: Rng,
+  min: number,
+  max: number,
+  value: number,
+): void {
+  const size = Math.min(1 + random.int(4), max - min + 1);
+  const highest = random.int(2) === 0;
+  const places = mirror.places(size, min, max, highest);
+  const expected = highest ? places.at(-1) : places[0];
+  const found = highest
+    ? tree.allocRangeReverse(size, value, { min, max })
+    : tree.allocRange(size, value, { min, max });
+  assertEquals(found, expected, `room for ${size} in [${min}, ${max}]`);
+  if (expected === undefined) return;
+  mirror.storeRange(expected, expected + size - 1, value);
+}
+
+function allocCyclic(
+  tree: RangeTree,
+  mirror: Mirror,
+  random: Rng,
+  min: number,
+  max: number,
+  value: number,
+): void {
+  const next = Math.min(
+    random.pick([0, min, max, max + 1, min + random.int(5)]),
+    MAX_INDEX,
+  );
+  const ahead = next > max ? [] : mirror.places(1, Math.max(min, next), max);
+  const around = next > min ? mirror.places(1, min, max) : [];
+  const index = ahead[0] ?? around[0];
+  assertEquals(
+    tree.allocCyclic(value, { min, max, next }),
+    index === undefined
+      ? undefined
+      : { index, wrapped: ahead.length === 0, next: index + 1 },
+    `cyclic from ${next} in [${min}, ${max}]`,
+  );
+  if (index !== undefined) mirror.storeRange(index, index, value);
 }
 
 /** Now and then everything goes, and comes back at once or piece by piece. */

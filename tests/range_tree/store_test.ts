@@ -5,6 +5,7 @@ import { rootOf } from "../../src/range_tree/header.ts";
 import {
   countOf,
   heightOf,
+  MAX_GAP_SLOTS,
   MAX_SLOTS,
   pivotOf,
   slotOf,
@@ -95,10 +96,16 @@ Deno.test("RangeTree agrees with the mirror after every 2 operations over 6 indi
 });
 
 /** A tree of that height whose nodes were thinned out at random, and whose root has `children`. */
-function leanTree(arena: Arena, height: number, children: number): RangeTree {
-  const tree = RangeTree.create(arena, { rcu: true });
+function leanTree(
+  arena: Arena,
+  height: number,
+  children: number,
+  gaps: boolean,
+): RangeTree {
+  const tree = RangeTree.create(arena, { rcu: true, gaps });
   // Each entry and the gap behind it are a slot each.
-  const entries = Math.ceil(children * MAX_SLOTS ** (height - 1) / 2) * 2;
+  const inner = (gaps ? MAX_GAP_SLOTS : MAX_SLOTS) ** (height - 2);
+  const entries = Math.ceil(children * inner * MAX_SLOTS / 2) * 2;
   tree.bulkLoad(points(entries, 2, 5));
   // A node is joined with a neighbour only when it is too small, so erasing at random leaves small ones behind.
   const random = rng(height);
@@ -112,8 +119,8 @@ function leanTree(arena: Arena, height: number, children: number): RangeTree {
 
 Deno.test("RangeTree agrees with the mirror after every range stored or erased in lean trees of heights 2 and 3", () => {
   const arena = Arena.create({ byteLength: 2 ** 22 });
-  for (const height of [2, 3]) {
-    const base = leanTree(arena, height, 3);
+  for (const [height, gaps] of [[2, false], [3, false], [3, true]] as const) {
+    const base = leanTree(arena, height, 3, gaps);
     const entries = [...base];
     const cuts = [
       0,
@@ -160,8 +167,14 @@ function firstsAt(arena: Arena, tree: RangeTree, height: number): number[] {
 Deno.test("RangeTree agrees with the mirror after every range from about one edge of a subtree to about another", () => {
   const arena = Arena.create({ byteLength: 2 ** 22 });
   // What is left at both ends of such a range is too little for a node, and what it is joined with is no sibling.
-  for (const [height, below] of [[3, 1], [4, 2], [4, 1]]) {
-    const base = leanTree(arena, height, 4);
+  for (
+    const [height, below, gaps] of [[3, 1, false], [3, 1, true], [4, 2, true], [
+      4,
+      2,
+      false,
+    ], [4, 1, false]] as const
+  ) {
+    const base = leanTree(arena, height, 4, gaps);
     const entries = [...base];
     const edges = firstsAt(arena, base, below);
     assert(edges.length >= 3, `${edges.length} subtrees`);
@@ -193,7 +206,7 @@ Deno.test("RangeTree agrees with the mirror after every range from about one edg
 
 Deno.test("RangeTree agrees with the mirror after every 2 operations around the edges of leaves", () => {
   const arena = Arena.create({ byteLength: 2 ** 22 });
-  const base = leanTree(arena, 2, 4);
+  const base = leanTree(arena, 2, 4, true);
   const entries = [...base];
   const leaves = nodesOf(arena, base).filter((node) =>
     heightOf(arena.words, node) === 0
@@ -230,7 +243,10 @@ for (const debug of [false, true]) {
         for (let round = 0; round < (debug ? 2 : 5); round++) {
           const random = rng(seed * 100 + round);
           const arena = Arena.create({ byteLength: 2 ** 22, debug });
-          const tree = RangeTree.create(arena, { rcu: round % 2 === 0 });
+          const tree = RangeTree.create(arena, {
+            rcu: round % 2 === 0,
+            gaps: seed % 2 === 1,
+          });
           const mirror = new Mirror();
           const run = chooseRun(random, window);
           if (random.int(2) === 0) {
@@ -274,11 +290,11 @@ const ORDERS = {
 };
 
 for (const [order, indexAt] of Object.entries(ORDERS)) {
-  for (const rcu of [false, true]) {
-    Deno.test(`RangeTree of height 4 and more is built and taken down in ${order} order, rcu ${rcu}`, () => {
+  for (const gaps of [false, true]) {
+    Deno.test(`RangeTree of height 4 and more is built and taken down in ${order} order, gaps ${gaps}`, () => {
       const count = 10_000;
       const arena = Arena.create({ byteLength: 2 ** 23 });
-      const tree = RangeTree.create(arena, { rcu });
+      const tree = RangeTree.create(arena, { rcu: gaps, gaps });
       for (let i = 0; i < count; i++) {
         const index = indexAt(i, count) * 3;
         tree.storeRange(index, index + 1, index + 1);
@@ -362,14 +378,14 @@ Deno.test("RangeTree overwrites exactly one range in place", () => {
   tree.bulkLoad(points(1000, 2));
   const before = nodesOf(arena, tree);
   for (const { first, last } of [...tree]) {
-    tree.storeRange(first, last, 0xffff_ffff);
+    tree.storeRange(first, last, 0xffff_fffe);
   }
   // A gap is one range too.
   tree.store(1, 5);
   assertEquals(nodesOf(arena, tree), before);
   assertEquals([tree.count, tree.load(0), tree.load(1)], [
     1001,
-    0xffff_ffff,
+    0xffff_fffe,
     5,
   ]);
   tree.validate();

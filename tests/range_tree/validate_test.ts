@@ -1,7 +1,13 @@
 import { assert, assertThrows } from "@std/assert";
 import { Arena } from "../../src/memory/mod.ts";
 import { RangeTree, TreeInvariantError } from "../../src/range_tree/mod.ts";
-import { countOf, heightOf, slotOf } from "../../src/range_tree/node.ts";
+import { rootOf } from "../../src/range_tree/header.ts";
+import {
+  countOf,
+  heightOf,
+  setGap,
+  slotOf,
+} from "../../src/range_tree/node.ts";
 import { cacheOf, nodesOf, points } from "./worlds.ts";
 
 // Where a node keeps what is broken here, in words and (pivots) in doubles of the node: see the table in `node.ts`.
@@ -102,7 +108,7 @@ const BREAKS: Record<string, (world: World) => [node: number, rule: string]> = {
   "empty slots side by side": ({ arena, leaf }) => {
     const at = slotOf(arena.words, leaf, 4) === 0 ? 5 : 4;
     arena.words[leaf * 16 + SLOTS + at] = 0;
-    return [leaf, `slots ${at - 1} and ${at} are both empty`];
+    return [leaf, `slot ${at} and the one before it are both empty`];
   },
   "a leaf that ends too early": ({ arena, leaf }) => {
     // One slot fewer, in a leaf that is full and so does not store its last pivot.
@@ -147,5 +153,19 @@ Deno.test("RangeTree.validate() finds a wrong number of entries", () => {
     () => tree.validate(),
     TreeInvariantError,
     `Tree ${tree.ref}: it holds 600 entries, 599 are counted`,
+  );
+});
+
+Deno.test("RangeTree.validate() finds a gap that is not the largest free run below its slot", () => {
+  const arena = Arena.create({ byteLength: 2 ** 20 });
+  const tree = RangeTree.create(arena, { gaps: true });
+  tree.bulkLoad(points(100, 10));
+  const root = rootOf(arena.words, tree.ref);
+  tree.validate();
+  setGap(arena.doubles, root, 4, 8);
+  assertThrows(
+    () => tree.validate(),
+    TreeInvariantError,
+    "gap 4 is 8, below it is one of 9",
   );
 });

@@ -185,7 +185,7 @@ for (const rcu of [true, false]) {
     const tree = RangeTree.create(arena, { name: "generations", rcu });
     const signals = new Int32Array(new SharedArrayBuffer(64));
     const first = 100, last = 1899;
-    tree.storeRange(0, first - 1, 0xffff_ffff);
+    tree.storeRange(0, first - 1, 0xffff_fffe);
     tree.storeRange(last + 1, 3000, 0xffff_fffe);
     tree.storeRange(first, last, 1);
     using readers = new DisposableStack();

@@ -1,0 +1,83 @@
+/**
+ * What every argument must be. The messages are built where they are thrown, since building one costs more than a lookup.
+ *
+ * @module
+ */
+import { MAX_INDEX } from "./node.ts";
+
+/** The largest entry. */
+const MAX_VALUE = 0xffff_ffff;
+
+/**
+ * An index.
+ *
+ * @throws {RangeError} If it is no safe integer from 0 on.
+ */
+export function checkIndex(index: number): void {
+  if (!(Number.isSafeInteger(index) && index >= 0)) badIndex(index);
+}
+
+/**
+ * A range of indices, both ends included.
+ *
+ * @throws {RangeError} If an end is no index, or it ends before it begins.
+ */
+export function checkRange(first: number, last: number): void {
+  checkIndex(first);
+  checkIndex(last);
+  if (first > last) badRange(first, last);
+}
+
+/**
+ * An entry, or 0.
+ *
+ * @throws {RangeError} If it is no 32-bit unsigned integer.
+ */
+export function checkValue(value: number): void {
+  if (value >>> 0 !== value) badValue(value);
+}
+
+/**
+ * An entry.
+ *
+ * @throws {RangeError} If it is no 32-bit unsigned integer, or 0.
+ */
+export function checkEntry(value: number): void {
+  checkValue(value);
+  if (value === 0) {
+    throw new RangeError("Cannot insert: the entry 0 means empty");
+  }
+}
+
+/**
+ * The room to look for a number of indices in.
+ *
+ * @throws {RangeError} If the number is no integer from 1 on, or more than the room holds.
+ */
+export function checkRoom(size: number, min: number, max: number): void {
+  checkRange(min, max);
+  if (Number.isInteger(size) && size >= 1 && size - 1 <= max - min) return;
+  throw new RangeError(
+    `Cannot find room for ${size} indices: [${min}, ${max}] holds 1 to ${
+      max - min + 1
+    }`,
+  );
+}
+
+function badIndex(index: number): never {
+  throw new RangeError(
+    `Cannot use index ${index}: it is no integer in [0, ${MAX_INDEX}]`,
+  );
+}
+
+function badRange(first: number, last: number): never {
+  throw new RangeError(
+    `Cannot use range [${first}, ${last}]: it ends before it begins`,
+  );
+}
+
+function badValue(value: number): never {
+  throw new RangeError(
+    `Cannot store ${value}: an entry is an integer in [0, ${MAX_VALUE}]`,
+  );
+}
