@@ -452,6 +452,7 @@ export class Cursor implements Disposable {
   /** Goes on to the next range, or entry. */
   #forward(max: number, skipsEmpty: boolean): number {
     const { header } = this.#target;
+    this.#position();
     do {
       if (!this.#walk.forward(header, max)) {
         this.#arrive();
@@ -464,6 +465,7 @@ export class Cursor implements Disposable {
   /** Goes back to the range, or entry, before. */
   #backward(min: number, skipsEmpty: boolean): number {
     const { header } = this.#target;
+    this.#position();
     do {
       if (!this.#walk.backward(header, min)) {
         this.#arrive();
@@ -476,6 +478,11 @@ export class Cursor implements Disposable {
   #end(state: "overflow" | "underflow"): 0 {
     this.#state = state;
     return 0;
+  }
+
+  /** A search that ended before it looked at the tree has left no position. */
+  #position(): void {
+    if (this.#stamp === 0) this.#toIndex();
   }
 
   #toIndex(): number {

@@ -590,6 +590,8 @@ export class RangeTree implements Iterable<Entry> {
    * @throws {Error} If the name is taken; nothing of the copy is left.
    */
   clone(options: { name?: string } = {}): RangeTree {
+    // Where the lock is another one, undoing a copy needs it as well.
+    if (!this.#lock.isInternal) this.#lock.assertHeld("RangeTree.clone");
     const copy = this.#createAlike();
     try {
       this.#copyInto(copy);
