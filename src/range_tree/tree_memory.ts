@@ -20,14 +20,16 @@ export class TreeMemory {
   readonly pinnedNodes: SlabCache;
   /** Tree headers. */
   readonly headers: SlabCache;
-  /** External locks. */
-  readonly locks: SlabCache;
   /** The class of the locks inside trees. */
   readonly lockClass: number;
   /** The class of external locks. */
   readonly externalLockClass: number;
 
+  readonly #arena: Arena;
+  #locks: SlabCache | undefined;
+
   private constructor(arena: Arena) {
+    this.#arena = arena;
     const slabs = Slabs.of(arena);
     const node = { objectBytes: NODE_BYTES, link: NODE_LINK };
     this.movableNodes = slabs.cache({
@@ -45,11 +47,6 @@ export class TreeMemory {
       objectBytes: HEADER_BYTES,
       link: HEADER_LINK,
     });
-    this.locks = slabs.cache({
-      name: "external_lock",
-      objectBytes: 64,
-      link: 15,
-    });
     this.lockClass = arena.lockdep.lockClass("range tree");
     this.externalLockClass = arena.lockdep.lockClass("external lock");
   }
@@ -61,6 +58,15 @@ export class TreeMemory {
       memoryOf.set(arena, memory = new TreeMemory(arena));
     }
     return memory;
+  }
+
+  /** External locks; the cache is made when the first one is. */
+  get locks(): SlabCache {
+    return this.#locks ??= Slabs.of(this.#arena).cache({
+      name: "external_lock",
+      objectBytes: 64,
+      link: 15,
+    });
   }
 
   /** The cache of the nodes of a tree, whose lock the mover can take or not. */

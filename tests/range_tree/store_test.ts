@@ -5,8 +5,6 @@ import { rootOf } from "../../src/range_tree/header.ts";
 import {
   countOf,
   heightOf,
-  MAX_GAP_SLOTS,
-  MAX_SLOTS,
   pivotOf,
   slotOf,
 } from "../../src/range_tree/node.ts";
@@ -17,105 +15,10 @@ import {
   assertSame,
   assertSameAt,
   cacheOf,
+  leanTree,
   nodesOf,
   points,
 } from "./worlds.ts";
-
-type Operation = (tree: RangeTree, mirror: Mirror, value: number) => void;
-
-/** Every operation that there is over a few indices. */
-function operationsOver(indices: readonly number[]): Operation[] {
-  const operations: Operation[] = [];
-  indices.forEach((first, i) => {
-    operations.push((tree, mirror) => {
-      assertEquals(tree.erase(first), mirror.erase(first));
-    });
-    for (const last of indices.slice(i)) {
-      operations.push(
-        (tree, mirror, value) => {
-          tree.storeRange(first, last, value);
-          mirror.storeRange(first, last, value);
-        },
-        (tree, mirror) => {
-          tree.eraseRange(first, last);
-          mirror.storeRange(first, last, 0);
-        },
-        (tree, mirror, value) => {
-          assertEquals(
-            tree.insertRange(first, last, value),
-            mirror.insertRange(first, last, value),
-          );
-        },
-      );
-    }
-  });
-  return operations;
-}
-
-/** Calls `run` with every sequence of `length` operations. */
-function forEachSequence(
-  operations: readonly Operation[],
-  length: number,
-  run: (sequence: readonly Operation[]) => void,
-): void {
-  const choose = (sequence: readonly Operation[]) => {
-    if (sequence.length === length) return run(sequence);
-    for (const operation of operations) choose([...sequence, operation]);
-  };
-  choose([]);
-}
-
-/** Runs every sequence of up to `length` operations on an empty tree. */
-function exhaust(
-  indices: readonly number[],
-  length: number,
-  rcu: boolean,
-): void {
-  const arena = Arena.create({ byteLength: 2 ** 20 });
-  const tree = RangeTree.create(arena, { rcu });
-  const operations = operationsOver(indices);
-  for (let steps = 1; steps <= length; steps++) {
-    forEachSequence(operations, steps, (sequence) => {
-      const mirror = new Mirror();
-      tree.clear();
-      sequence.forEach((operation, i) => operation(tree, mirror, i + 1));
-      assertSame(tree, mirror);
-    });
-  }
-  tree.clear();
-  arena.rcu.barrier();
-  assertEquals(cacheOf(arena).stats().objects, 0);
-}
-
-Deno.test("RangeTree agrees with the mirror after every 3 operations over 5 indices at both ends", () => {
-  exhaust([0, 1, 2, MAX_INDEX - 1, MAX_INDEX], 3, false);
-});
-
-Deno.test("RangeTree agrees with the mirror after every 2 operations over 6 indices in the middle", () => {
-  exhaust([3, 4, 5, 6, 7, 8], 2, true);
-});
-
-/** A tree of that height whose nodes were thinned out at random, and whose root has `children`. */
-function leanTree(
-  arena: Arena,
-  height: number,
-  children: number,
-  gaps: boolean,
-): RangeTree {
-  const tree = RangeTree.create(arena, { rcu: true, gaps });
-  // Each entry and the gap behind it are a slot each.
-  const inner = (gaps ? MAX_GAP_SLOTS : MAX_SLOTS) ** (height - 2);
-  const entries = Math.ceil(children * inner * MAX_SLOTS / 2) * 2;
-  tree.bulkLoad(points(entries, 2, 5));
-  // A node is joined with a neighbour only when it is too small, so erasing at random leaves small ones behind.
-  const random = rng(height);
-  const root = () => rootOf(arena.words, tree.ref);
-  while (tree.height > height || countOf(arena.words, root()) > children) {
-    tree.erase((tree.find(random.int(entries * 2)) ?? tree.find(0)!).first);
-  }
-  assertEquals([tree.height, countOf(arena.words, root())], [height, children]);
-  return tree;
-}
 
 Deno.test("RangeTree agrees with the mirror after every range stored or erased in lean trees of heights 2 and 3", () => {
   const arena = Arena.create({ byteLength: 2 ** 22 });
@@ -202,32 +105,6 @@ Deno.test("RangeTree agrees with the mirror after every range from about one edg
     assertEquals(cacheOf(arena).stats().objects, base.stats().nodes);
     base.destroy();
   }
-});
-
-Deno.test("RangeTree agrees with the mirror after every 2 operations around the edges of leaves", () => {
-  const arena = Arena.create({ byteLength: 2 ** 22 });
-  const base = leanTree(arena, 2, 4, true);
-  const entries = [...base];
-  const leaves = nodesOf(arena, base).filter((node) =>
-    heightOf(arena.words, node) === 0
-  );
-  const firstLeaf = countOf(arena.words, leaves[0]) >> 1;
-  const indices = [
-    entries[0],
-    entries[firstLeaf - 1],
-    entries[firstLeaf],
-    entries.at(-1)!,
-  ]
-    .map(({ first }) => first);
-  const operations = operationsOver(indices);
-  forEachSequence(operations, 2, (sequence) => {
-    const tree = base.clone();
-    const mirror = new Mirror();
-    mirror.entries = entries;
-    sequence.forEach((operation, i) => operation(tree, mirror, i + 1));
-    assertSame(tree, mirror);
-    tree.destroy();
-  });
 });
 
 /** Steps of a random run over a window; what each costs grows with the window. */

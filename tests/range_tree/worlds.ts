@@ -5,13 +5,16 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { Arena } from "../../src/memory/mod.ts";
-import {
-  type Entry,
-  MAX_INDEX,
-  type RangeTree,
-} from "../../src/range_tree/mod.ts";
+import { type Entry, MAX_INDEX, RangeTree } from "../../src/range_tree/mod.ts";
 import { rootOf } from "../../src/range_tree/header.ts";
-import { countOf, heightOf, slotOf } from "../../src/range_tree/node.ts";
+import {
+  countOf,
+  heightOf,
+  MAX_GAP_SLOTS,
+  MAX_SLOTS,
+  slotOf,
+} from "../../src/range_tree/node.ts";
+import { rng } from "../seed.ts";
 import { type SlabCache, Slabs } from "../../src/slab/mod.ts";
 import type { Mirror } from "./mirror.ts";
 
@@ -107,4 +110,26 @@ export function insideSection(
       reader.leave();
     },
   };
+}
+
+/** A tree of that height whose nodes were thinned out at random, and whose root has `children`. */
+export function leanTree(
+  arena: Arena,
+  height: number,
+  children: number,
+  gaps: boolean,
+): RangeTree {
+  const tree = RangeTree.create(arena, { rcu: true, gaps });
+  // Each entry and the gap behind it are a slot each.
+  const inner = (gaps ? MAX_GAP_SLOTS : MAX_SLOTS) ** (height - 2);
+  const entries = Math.ceil(children * inner * MAX_SLOTS / 2) * 2;
+  tree.bulkLoad(points(entries, 2, 5));
+  // A node is joined with a neighbour only when it is too small, so erasing at random leaves small ones behind.
+  const random = rng(height);
+  const root = () => rootOf(arena.words, tree.ref);
+  while (tree.height > height || countOf(arena.words, root()) > children) {
+    tree.erase((tree.find(random.int(entries * 2)) ?? tree.find(0)!).first);
+  }
+  assertEquals([tree.height, countOf(arena.words, root())], [height, children]);
+  return tree;
 }
