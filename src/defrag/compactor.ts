@@ -99,8 +99,9 @@ export class Compactor {
   readonly #arena: Arena;
   readonly #movers: NodeMover[];
 
-  /** Gives the caches of range-tree nodes a mover. */
+  /** Gives the caches of range-tree nodes a mover, and stores that may wait for memory a way to win it back. */
   constructor(arena: Arena) {
+    Slabs.of(arena).compact = () => void this.run();
     this.#arena = arena;
     const { movableNodes, pinnedNodes } = TreeMemory.of(arena);
     this.#movers = [movableNodes, pinnedNodes].map((cache) => {

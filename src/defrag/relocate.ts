@@ -7,7 +7,7 @@
  * 1. Inside a read section nothing that is reachable is freed, so parent words can be followed without a lock. A node
  *    whose parent word is its own ref is dead (*gone*); 0 says that nobody has linked it yet (*busy*).
  * 2. Walk up to the header. A dead node on the way means that a writer is replacing this path right now: *busy*.
- * 3. A tree of lock mode `"external"` or `"none"` gives the mover nothing to take: *pinned*.
+ * 3. A tree of lock mode `"none"`, or `"external"` with no lock registered, gives the mover nothing to take: *pinned*.
  * 4. Allocate the new place, from a slab that is not isolated, and try the lock. Where there is no room, or the tree is
  *    contended, the node is visited again later: *busy*.
  * 5. Under the lock check again from the node up, since all that was seen in 2 may have changed before 4: each parent's slot
@@ -23,12 +23,10 @@
  */
 import type { Arena } from "../memory/arena.ts";
 import {
-  flagsOf,
   headerParent,
   isHeaderParent,
   isLiveHeader,
   lockIndexOf,
-  lockModeOf,
   rootOf,
   setRoot,
 } from "../range_tree/header.ts";
@@ -45,6 +43,7 @@ import {
   touchPrivate,
 } from "../range_tree/node.ts";
 import { MAX_HEIGHT } from "../range_tree/path.ts";
+import { guardIndexOf } from "../range_tree/tree_lock.ts";
 import { TreeMemory } from "../range_tree/tree_memory.ts";
 import type { MoveOutcome, Mover, SlabCache } from "../slab/slab_cache.ts";
 import type { Words } from "../sync/atomics.ts";
@@ -64,6 +63,7 @@ export class NodeMover implements Mover {
   readonly #doubles: Doubles;
   readonly #nodes: SlabCache;
   readonly #lockClass: number;
+  readonly #externalLockClass: number;
   /** Private objects for the nodes that are moved next. */
   readonly #places: number[] = [];
   /** Nodes that were moved and marked dead; their freeing is still to be deferred. */
@@ -79,7 +79,9 @@ export class NodeMover implements Mover {
     this.#words = arena.words;
     this.#doubles = arena.doubles;
     this.#nodes = nodes;
-    this.#lockClass = TreeMemory.of(arena).lockClass;
+    const memory = TreeMemory.of(arena);
+    this.#lockClass = memory.lockClass;
+    this.#externalLockClass = memory.externalLockClass;
     this.#firstRef = arena.pageRef(0);
     this.#endRef = arena.pageRef(arena.pages.count);
   }
@@ -116,7 +118,7 @@ export class NodeMover implements Mover {
     const rcu = this.#arena.rcu;
     rcu.readLock();
     const header = this.#headerAbove(node, parentOf(this.#words, node));
-    const pinned = header !== 0 && !this.#canLock(header);
+    const pinned = header !== 0 && guardIndexOf(this.#words, header) < 0;
     rcu.readUnlock();
     return pinned;
   }
@@ -126,12 +128,15 @@ export class NodeMover implements Mover {
     if (parent === node) return "gone";
     const header = this.#headerAbove(node, parent);
     if (header === 0) return "busy";
-    if (!this.#canLock(header)) return "pinned";
+    const lock = guardIndexOf(this.#words, header);
+    if (lock < 0) return "pinned";
     if (this.#places.length === 0) this.#nodes.allocateInto(this.#places, 1);
     if (this.#places.length === 0) return "busy";
-    const lock = lockIndexOf(header);
     if (!spinTryLock(this.#words, lock, this.#arena.thread)) return "busy";
-    this.#arena.lockdep.acquired(this.#lockClass, lock, "NodeMover.relocate");
+    const lockClass = lock === lockIndexOf(header)
+      ? this.#lockClass
+      : this.#externalLockClass;
+    this.#arena.lockdep.acquired(lockClass, lock, "NodeMover.relocate");
     this.holdTimes.start();
     try {
       return this.#isLinked(node, header) && this.#replace(node, header)
@@ -164,10 +169,6 @@ export class NodeMover implements Mover {
   /** Whether a ref can be followed at all: what a debug arena poisoned can't. */
   #isInPage(ref: number): boolean {
     return ref >= this.#firstRef && ref < this.#endRef;
-  }
-
-  #canLock(header: number): boolean {
-    return lockModeOf(flagsOf(this.#words, header)) === "internal";
   }
 
   /**

@@ -10,6 +10,7 @@
  *
  * @module
  */
+import type { Arena } from "../memory/arena.ts";
 import type { Words } from "../sync/atomics.ts";
 import { heldRootOf } from "./header.ts";
 import {
@@ -24,7 +25,13 @@ import {
   slotWithGapBefore,
 } from "./node.ts";
 
-/** A search for free runs in the trees of one arena. */
+const searchOf = new WeakMap<Arena, GapSearch>();
+
+/**
+ * A search for free runs in the trees of one arena.
+ *
+ * Thread contract: an object belongs to one thread, and is used under the lock of the tree that is searched.
+ */
 export class GapSearch {
   readonly #words: Words;
   readonly #doubles: Doubles;
@@ -32,10 +39,18 @@ export class GapSearch {
   #min = 0;
   #max: number = MAX_INDEX;
 
-  /** A search in the trees of one arena. */
-  constructor(words: Words, doubles: Doubles) {
-    this.#words = words;
-    this.#doubles = doubles;
+  private constructor(arena: Arena) {
+    this.#words = arena.words;
+    this.#doubles = arena.doubles;
+  }
+
+  /** The search of this thread. */
+  static of(arena: Arena): GapSearch {
+    let search = searchOf.get(arena);
+    if (search === undefined) {
+      searchOf.set(arena, search = new GapSearch(arena));
+    }
+    return search;
   }
 
   /** The lowest index in `min` … `max` from which `size` indices up to `max` are free; -1 if there is none. */

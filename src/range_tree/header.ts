@@ -5,6 +5,7 @@
  * |---|---|---|
  * | 0 | root: a node's ref, 0 = empty tree | atomic; written under the lock |
  * | 1 | flags: live, serial, gap tracking, lock mode, RCU | atomic; only the RCU bit ever changes in a live tree |
+ * | 2 | ref of the external lock, 0 = none is registered | immutable |
  * | 16 | the lock | itself |
  * | 17 | generation: goes up with every change of the tree | atomic; written under the lock |
  * | 18 | how many entries are stored | atomic; written under the lock |
@@ -20,6 +21,7 @@ import { add, load, store, type Words } from "../sync/atomics.ts";
 
 const ROOT = 0;
 const FLAGS = 1;
+const EXTERNAL_LOCK = 2;
 const LOCK = 16;
 const GENERATION = 17;
 const COUNT = 18;
@@ -44,7 +46,8 @@ const LIVE_MASK = 0x7000_0000;
  * Who guards the writers of a tree.
  *
  * - `"internal"`: the tree's own lock, taken by every operation. Its nodes can be moved.
- * - `"external"`: a lock of the user's. Nothing can take it for the mover, so the nodes are pinned.
+ * - `"external"`: a lock of the user's. Its nodes can be moved if it is an `ExternalLock` that was registered with the tree;
+ *   else nothing can take it for the mover, and the nodes are pinned.
  * - `"none"`: nothing. The nodes are pinned.
  */
 export type LockMode = "internal" | "external" | "none";
@@ -57,11 +60,13 @@ export function initHeader(
   rcu: boolean,
   gaps: boolean,
   lock: LockMode,
+  externalLock: number,
 ): void {
   const base = header * 16;
   const serial = (load(words, base + FLAGS) + SERIAL) & SERIAL_MASK;
   words.fill(0, base, base + FLAGS);
   words.fill(0, base + FLAGS + 1, base + HEADER_BYTES / 4);
+  words[base + EXTERNAL_LOCK] = externalLock;
   const mode = LOCK_MODES.indexOf(lock) << LOCK_MODE_SHIFT;
   const tracks = gaps ? GAPS : 0;
   store(words, base + FLAGS, LIVE | serial | mode | tracks | (rcu ? RCU : 0));
@@ -106,6 +111,11 @@ export function tracksGaps(flags: number): boolean {
 /** Who guards the writers. */
 export function lockModeOf(flags: number): LockMode {
   return LOCK_MODES[(flags >> LOCK_MODE_SHIFT) & 3];
+}
+
+/** The ref of the external lock, 0 where none is registered. */
+export function externalLockOf(words: Words, header: number): number {
+  return words[header * 16 + EXTERNAL_LOCK];
 }
 
 /** Switches lock-free readers on or off. Under the lock. */

@@ -10,7 +10,9 @@ export {
   RangeTree,
   type RangeTreeOptions,
 } from "./range_tree.ts";
-export { Cursor, type CursorTarget } from "./cursor.ts";
+export { Cursor, type CursorState, type CursorTarget } from "./cursor.ts";
+export { ExternalLock } from "./external_lock.ts";
+export { TreeLock } from "./tree_lock.ts";
 export { type Entry, RESERVED } from "./walk.ts";
 export type { LockMode } from "./header.ts";
 export { type RangeTreeStats, TreeInvariantError } from "./inspect.ts";

@@ -13,8 +13,9 @@
  * @module
  */
 import type { Arena } from "../memory/arena.ts";
+import { OutOfMemoryError } from "../memory/page_allocator.ts";
+import { makeRoom } from "../slab/make_room.ts";
 import type { SlabCache } from "../slab/slab_cache.ts";
-import { spinLock, spinTryLock, spinUnlock } from "../sync/spin_lock.ts";
 import type { Words } from "../sync/atomics.ts";
 import {
   checkEntry,
@@ -25,9 +26,11 @@ import {
 } from "./checks.ts";
 import { Cursor } from "./cursor.ts";
 import { EntryIterator } from "./entries.ts";
+import { countTree, ExternalLock } from "./external_lock.ts";
 import { GapSearch } from "./gaps.ts";
 import {
   entryCountOf,
+  externalLockOf,
   flagsOf,
   generationOf,
   headerParent,
@@ -36,9 +39,7 @@ import {
   isLiveHeader,
   isRcu,
   killHeader,
-  lockIndexOf,
   type LockMode,
-  lockModeOf,
   noteChange,
   rootOf,
   setRcuFlag,
@@ -59,6 +60,7 @@ import {
   setParent,
 } from "./node.ts";
 import { copySubtree, retireSubtree, SubtreeBuilder } from "./subtree.ts";
+import { TreeLock } from "./tree_lock.ts";
 import { TreeMemory } from "./tree_memory.ts";
 import { type Entry, RESERVED, Walk } from "./walk.ts";
 import { Writer } from "./writer.ts";
@@ -85,6 +87,8 @@ export interface RangeTreeOptions {
    * @default {"internal"}
    */
   lock?: LockMode;
+  /** The lock that guards the writers, where the lock mode is `"external"`: with it the tree's nodes can be moved. */
+  externalLock?: ExternalLock;
 }
 
 /** Where room is looked for. */
@@ -168,29 +172,24 @@ export class RangeTree implements Iterable<Entry> {
   readonly #writer: Writer;
   readonly #walk: Walk;
   readonly #gapSearch: GapSearch;
-  readonly #lockIndex: number;
-  readonly #lockClass: number;
-  readonly #internal: boolean;
+  readonly #lock: TreeLock;
   /** Tells the tree from a later one in the same place. */
   readonly #identity: number;
 
   private constructor(arena: Arena, header: number) {
-    const memory = TreeMemory.of(arena);
     this.ref = header;
     const flags = flagsOf(arena.words, header);
     this.#identity = identityOf(flags);
-    this.lockMode = lockModeOf(flags);
     this.gaps = tracksGaps(flags);
-    this.#internal = this.lockMode === "internal";
+    this.#lock = new TreeLock(arena, header);
+    this.lockMode = this.#lock.mode;
     this.#arena = arena;
     this.#words = arena.words;
     this.#doubles = arena.doubles;
-    this.#nodes = memory.nodes(this.lockMode);
+    this.#nodes = TreeMemory.of(arena).nodes(this.#lock.index >= 0);
     this.#writer = Writer.of(arena);
     this.#walk = new Walk(arena.words, arena.doubles);
-    this.#gapSearch = new GapSearch(arena.words, arena.doubles);
-    this.#lockIndex = lockIndexOf(header);
-    this.#lockClass = memory.lockClass;
+    this.#gapSearch = GapSearch.of(arena);
   }
 
   /**
@@ -201,9 +200,17 @@ export class RangeTree implements Iterable<Entry> {
    */
   static create(arena: Arena, options: RangeTreeOptions = {}): RangeTree {
     const { name, rcu = false, gaps = false, lock = "internal" } = options;
-    const headers = TreeMemory.of(arena).headers;
+    const { externalLock } = options;
+    if (externalLock !== undefined && lock !== "external") {
+      throw new TypeError(
+        `Cannot register an external lock: the tree is to have lock mode "${lock}"`,
+      );
+    }
+    externalLock?.assertExists("RangeTree.create");
+    const { headers } = TreeMemory.of(arena);
     const header = headers.allocate();
-    initHeader(arena.words, header, rcu, gaps, lock);
+    const lockRef = externalLock?.ref ?? 0;
+    initHeader(arena.words, header, rcu, gaps, lock, lockRef);
     if (name !== undefined) {
       try {
         arena.roots.add(name, header);
@@ -213,6 +220,7 @@ export class RangeTree implements Iterable<Entry> {
         throw error;
       }
     }
+    if (lockRef !== 0) countTree(arena.words, lockRef, 1);
     return new RangeTree(arena, header);
   }
 
@@ -288,11 +296,35 @@ export class RangeTree implements Iterable<Entry> {
   storeRange(first: number, last: number, value: number): void {
     checkRange(first, last);
     checkValue(value);
-    this.#lockWriter("RangeTree.storeRange");
+    this.#enterWriter("RangeTree.storeRange");
     try {
       this.#writer.storeRange(this.ref, this.#nodes, first, last, value);
     } finally {
-      this.#unlockWriter();
+      this.#exitWriter();
+    }
+  }
+
+  /**
+   * As {@linkcode RangeTree.storeRange}, but when there is no room **drops the lock**, makes room, and begins anew: what is
+   * deferred is freed after a grace period; then, if there is a `Compactor` for the arena on this thread, all trees
+   * of the arena are compacted. What other threads store meanwhile is overwritten like everything else in the range.
+   *
+   * With an external lock or none there is nothing that it could drop, so it gives up at once.
+   *
+   * @throws {RangeError} If the range or the entry is out of bounds.
+   * @throws {LockdepError} Inside a read section, or while a lock is held.
+   * @throws {OutOfMemoryError} If no room could be made; the tree is as it was.
+   */
+  storeBlocking(first: number, last: number, value: number): void {
+    const { isInternal } = this.#lock;
+    if (isInternal) this.#arena.rcu.assertMayWait("RangeTree.storeBlocking");
+    for (let attempt = 0;; attempt++) {
+      try {
+        return this.storeRange(first, last, value);
+      } catch (error) {
+        if (!(error instanceof OutOfMemoryError) || !isInternal) throw error;
+        if (!makeRoom(this.#arena, attempt)) throw error;
+      }
     }
   }
 
@@ -310,13 +342,13 @@ export class RangeTree implements Iterable<Entry> {
   insertRange(first: number, last: number, value: number): boolean {
     checkRange(first, last);
     checkEntry(value);
-    this.#lockWriter("RangeTree.insertRange");
+    this.#enterWriter("RangeTree.insertRange");
     try {
       if (!this.#walk.isFree(this.ref, first, last)) return false;
       this.#writer.storeRange(this.ref, this.#nodes, first, last, value);
       return true;
     } finally {
-      this.#unlockWriter();
+      this.#exitWriter();
     }
   }
 
@@ -410,7 +442,7 @@ export class RangeTree implements Iterable<Entry> {
    */
   erase(index: number): number {
     checkIndex(index);
-    this.#lockWriter("RangeTree.erase");
+    this.#enterWriter("RangeTree.erase");
     try {
       const walk = this.#walk;
       walk.to(this.ref, index);
@@ -420,7 +452,7 @@ export class RangeTree implements Iterable<Entry> {
       }
       return value;
     } finally {
-      this.#unlockWriter();
+      this.#exitWriter();
     }
   }
 
@@ -533,7 +565,7 @@ export class RangeTree implements Iterable<Entry> {
       // Built before the lock is taken: the entries may come from another tree, whose lock they need.
       const count = pushAll(builder, entries);
       const root = count === 0 ? 0 : builder.finish();
-      this.#lockWriter("RangeTree.bulkLoad");
+      this.#enterWriter("RangeTree.bulkLoad");
       try {
         if (rootOf(this.#words, this.ref) !== 0) {
           throw new Error(
@@ -543,7 +575,7 @@ export class RangeTree implements Iterable<Entry> {
         if (root !== 0) this.#publishRoot(root, count);
         published = true;
       } finally {
-        this.#unlockWriter();
+        this.#exitWriter();
       }
     } catch (error) {
       if (!published) builder.abandon();
@@ -558,11 +590,9 @@ export class RangeTree implements Iterable<Entry> {
    * @throws {Error} If the name is taken; nothing of the copy is left.
    */
   clone(options: { name?: string } = {}): RangeTree {
-    const copy = RangeTree.create(this.#arena, {
-      rcu: this.rcu,
-      gaps: this.gaps,
-      lock: this.lockMode,
-    });
+    // Where the lock is another one, undoing a copy needs it as well.
+    if (!this.#lock.isInternal) this.#lock.assertHeld("RangeTree.clone");
+    const copy = this.#createAlike();
     try {
       this.#copyInto(copy);
       // Last: whoever finds the name finds the whole copy.
@@ -578,58 +608,54 @@ export class RangeTree implements Iterable<Entry> {
 
   /** Removes every entry. Needs no memory. */
   clear(): void {
-    this.#lockWriter("RangeTree.clear");
+    this.#enterWriter("RangeTree.clear");
     try {
       this.#clear();
     } finally {
-      this.#unlockWriter();
+      this.#exitWriter();
     }
   }
 
   /** Removes every entry and the tree itself; every later use of it is an error. */
   destroy(): void {
-    this.#lockWriter("RangeTree.destroy");
+    this.#enterWriter("RangeTree.destroy");
     try {
       this.#clear();
       killHeader(this.#words, this.ref);
+      const lock = externalLockOf(this.#words, this.ref);
+      if (lock !== 0) countTree(this.#words, lock, -1);
       this.#arena.roots.remove(this.ref);
     } finally {
-      this.#unlockWriter();
+      this.#exitWriter();
     }
     TreeMemory.of(this.#arena).headers.defer(this.ref);
   }
 
   /** Switches lock-free readers on or off. Takes the lock. */
   setRcu(on: boolean): void {
-    this.#lockWriter("RangeTree.setRcu");
+    this.#enterWriter("RangeTree.setRcu");
     setRcuFlag(this.#words, this.ref, on);
-    this.#unlockWriter();
+    this.#exitWriter();
   }
 
   /**
-   * Takes the tree's lock until the end of the caller's block: for a {@linkcode Cursor}. The other methods that write take
-   * the lock themselves and are errors inside.
+   * Takes the tree's lock, or its external lock, until the end of the caller's block: for a {@linkcode Cursor}. The other
+   * methods that write take an internal lock themselves and are errors inside.
    *
+   * @throws {Error} If the lock mode is `"none"`, or `"external"` and no lock was registered.
    * @throws {LockdepError} If this thread holds the lock of a tree already.
    */
   lock(): Disposable {
-    this.#lock("RangeTree.lock");
+    this.#lock.lock("RangeTree.lock");
     this.#assertLive("RangeTree.lock");
-    return { [Symbol.dispose]: () => this.#unlock() };
+    return { [Symbol.dispose]: () => this.#lock.unlock() };
   }
 
   /** Takes the tree's lock if it is free, as {@linkcode RangeTree.lock}; nothing otherwise. */
   tryLock(): Disposable | undefined {
-    if (!spinTryLock(this.#words, this.#lockIndex, this.#arena.thread)) {
-      return undefined;
-    }
-    this.#arena.lockdep.acquired(
-      this.#lockClass,
-      this.#lockIndex,
-      "RangeTree.tryLock",
-    );
+    if (!this.#lock.tryLock("RangeTree.tryLock")) return undefined;
     this.#assertLive("RangeTree.tryLock");
-    return { [Symbol.dispose]: () => this.#unlock() };
+    return { [Symbol.dispose]: () => this.#lock.unlock() };
   }
 
   /**
@@ -643,7 +669,8 @@ export class RangeTree implements Iterable<Entry> {
       arena: this.#arena,
       header: this.ref,
       nodes: this.#nodes,
-      internal: this.#internal,
+      lock: this.#lock,
+      gaps: this.gaps,
     };
     return new Cursor(target, index, last);
   }
@@ -682,11 +709,11 @@ export class RangeTree implements Iterable<Entry> {
         `Cannot find room in ${site}: the tree does not track gaps`,
       );
     }
-    this.#lockWriter(site);
+    this.#enterWriter(site);
     try {
       return alloc();
     } finally {
-      this.#unlockWriter();
+      this.#exitWriter();
     }
   }
 
@@ -698,8 +725,18 @@ export class RangeTree implements Iterable<Entry> {
     return first;
   }
 
+  /** An empty tree of the same modes. */
+  #createAlike(): RangeTree {
+    const { rcu, gaps, lockMode: lock } = this;
+    const ref = externalLockOf(this.#words, this.ref);
+    const externalLock = ref === 0
+      ? undefined
+      : ExternalLock.attach(this.#arena, ref);
+    return RangeTree.create(this.#arena, { rcu, gaps, lock, externalLock });
+  }
+
   #copyInto(copy: RangeTree): void {
-    this.#lockWriter("RangeTree.clone");
+    this.#enterWriter("RangeTree.clone");
     try {
       const root = rootOf(this.#words, this.ref);
       if (root === 0) return;
@@ -711,7 +748,7 @@ export class RangeTree implements Iterable<Entry> {
       );
       copy.#publishRoot(subtree, this.count);
     } finally {
-      this.#unlockWriter();
+      this.#exitWriter();
     }
   }
 
@@ -743,11 +780,11 @@ export class RangeTree implements Iterable<Entry> {
   }
 
   #inspect<T>(name: string, look: () => T): T {
-    this.#lockWriter(`RangeTree.${name}`);
+    this.#enterWriter(`RangeTree.${name}`);
     try {
       return look();
     } finally {
-      this.#unlockWriter();
+      this.#exitWriter();
     }
   }
 
@@ -759,43 +796,31 @@ export class RangeTree implements Iterable<Entry> {
   /** Begins reading; what it returns ends it. */
   #enter(site: string): number {
     const flags = this.#flags(site);
-    if (isRcu(flags)) this.#arena.rcu.readLock();
-    else if (this.#internal) this.#lock(site);
+    this.#lock.enterReader(flags, site);
     return flags;
   }
 
   #exit(flags: number): void {
-    if (isRcu(flags)) this.#arena.rcu.readUnlock();
-    else if (this.#internal) this.#unlock();
+    this.#lock.exitReader(flags);
   }
 
-  #lockWriter(site: string): void {
-    if (this.#internal) this.#lock(site);
+  #enterWriter(site: string): void {
+    this.#lock.enterWriter(site);
     if (identityOf(flagsOf(this.#words, this.ref)) === this.#identity) return;
-    if (this.#internal) this.#unlock();
+    this.#lock.exitWriter();
     this.#destroyed(site);
+  }
+
+  #exitWriter(): void {
+    this.#lock.exitWriter();
+    this.#arena.rcu.poll();
   }
 
   /** Releases the lock that was just taken and throws, if the tree was destroyed meanwhile. */
   #assertLive(site: string): void {
     if (identityOf(flagsOf(this.#words, this.ref)) === this.#identity) return;
-    this.#unlock();
+    this.#lock.unlock();
     this.#destroyed(site);
-  }
-
-  #unlockWriter(): void {
-    if (this.#internal) this.#unlock();
-    this.#arena.rcu.poll();
-  }
-
-  #lock(site: string): void {
-    this.#arena.lockdep.acquire(this.#lockClass, this.#lockIndex, site);
-    spinLock(this.#words, this.#lockIndex, this.#arena.thread);
-  }
-
-  #unlock(): void {
-    spinUnlock(this.#words, this.#lockIndex, this.#arena.thread);
-    this.#arena.lockdep.release(this.#lockIndex);
   }
 
   #destroyed(site: string): never {

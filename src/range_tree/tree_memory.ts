@@ -1,13 +1,13 @@
 /**
  * Where the trees of an arena get their memory: one slab cache of nodes that can be moved, one of nodes that are pinned
- * (so that these do not hold up slabs that could be emptied), one of headers; and what one thread's writers share.
+ * (so that these do not hold up slabs that could be emptied), one of headers, one of external locks.
  *
  * @module
  */
 import type { Arena } from "../memory/arena.ts";
 import type { SlabCache } from "../slab/slab_cache.ts";
 import { Slabs } from "../slab/slabs.ts";
-import { HEADER_BYTES, HEADER_LINK, type LockMode } from "./header.ts";
+import { HEADER_BYTES, HEADER_LINK } from "./header.ts";
 import { NODE_BYTES, NODE_LINK } from "./node.ts";
 
 const memoryOf = new WeakMap<Arena, TreeMemory>();
@@ -20,8 +20,12 @@ export class TreeMemory {
   readonly pinnedNodes: SlabCache;
   /** Tree headers. */
   readonly headers: SlabCache;
-  /** The class of all tree locks. */
+  /** External locks. */
+  readonly locks: SlabCache;
+  /** The class of the locks inside trees. */
   readonly lockClass: number;
+  /** The class of external locks. */
+  readonly externalLockClass: number;
 
   private constructor(arena: Arena) {
     const slabs = Slabs.of(arena);
@@ -41,7 +45,13 @@ export class TreeMemory {
       objectBytes: HEADER_BYTES,
       link: HEADER_LINK,
     });
+    this.locks = slabs.cache({
+      name: "external_lock",
+      objectBytes: 64,
+      link: 15,
+    });
     this.lockClass = arena.lockdep.lockClass("range tree");
+    this.externalLockClass = arena.lockdep.lockClass("external lock");
   }
 
   /** The memory of an arena's trees. */
@@ -53,8 +63,8 @@ export class TreeMemory {
     return memory;
   }
 
-  /** The cache of the nodes of a tree of that lock mode. */
-  nodes(mode: LockMode): SlabCache {
-    return mode === "internal" ? this.movableNodes : this.pinnedNodes;
+  /** The cache of the nodes of a tree, whose lock the mover can take or not. */
+  nodes(movable: boolean): SlabCache {
+    return movable ? this.movableNodes : this.pinnedNodes;
   }
 }

@@ -102,7 +102,7 @@ export class Walk {
   find(header: number, index: number, max: number): boolean {
     this.to(header, index);
     while (this.value === 0) {
-      if (!this.#forward(header, max)) return false;
+      if (!this.forward(header, max)) return false;
     }
     return true;
   }
@@ -111,7 +111,7 @@ export class Walk {
   findReverse(header: number, index: number, min: number): boolean {
     this.to(header, index);
     while (this.value === 0) {
-      if (!this.#backward(header, min)) return false;
+      if (!this.backward(header, min)) return false;
     }
     return true;
   }
@@ -119,7 +119,7 @@ export class Walk {
   /** Goes on to the next stored range that begins at or before `max`; says if there is one. */
   next(header: number, max: number): boolean {
     do {
-      if (!this.#forward(header, max)) return false;
+      if (!this.forward(header, max)) return false;
     } while (this.value === 0);
     return true;
   }
@@ -127,7 +127,7 @@ export class Walk {
   /** Goes back to the last stored range before this one that ends at or after `min`; says if there is one. */
   prev(header: number, min: number): boolean {
     do {
-      if (!this.#backward(header, min)) return false;
+      if (!this.backward(header, min)) return false;
     } while (this.value === 0);
     return true;
   }
@@ -148,13 +148,15 @@ export class Walk {
     return { first: this.first, last: this.last, value: this.value };
   }
 
-  #forward(header: number, max: number): boolean {
+  /** Goes on to the next range, stored or empty, if it begins at or before `max`; says if it does. */
+  forward(header: number, max: number): boolean {
     if (this.last >= max) return false;
     if (!this.stepInLeaf()) this.to(header, this.last + 1);
     return true;
   }
 
-  #backward(header: number, min: number): boolean {
+  /** Goes back to the range before, stored or empty, if it ends at or after `min`; says if it does. */
+  backward(header: number, min: number): boolean {
     if (this.first <= min) return false;
     if (this.#slot > 0 && this.#leaf !== 0) {
       this.#slot--;

@@ -41,6 +41,8 @@ const slabsOf = new WeakMap<Arena, Slabs>();
  * ```
  */
 export class Slabs {
+  /** Compacts all caches that can be, for allocations that may wait; set by who can. */
+  compact: (() => void) | undefined;
   readonly #arena: Arena;
   readonly #caches: (SlabCache | undefined)[] = [];
 

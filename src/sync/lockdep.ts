@@ -174,10 +174,14 @@ export class Lockdep {
   /**
    * Asserts that waiting for a grace period can end: no lock is held. (A read section is checked by RCU itself.)
    *
+   * @param dropped A lock that is held now, but will not be while waiting.
    * @throws {LockdepError} If a lock is held.
    */
-  assertMayWait(site: string): void {
-    if (this.enabled && this.#depth > 0) {
+  assertMayWait(site: string, dropped?: number): void {
+    const others = dropped !== undefined && this.stampOf(dropped) !== 0
+      ? this.#depth - 1
+      : this.#depth;
+    if (this.enabled && others > 0) {
       throw this.splat(
         `illegal wait for a grace period while holding a lock\n${site} would wait for readers that may need it`,
         0,

@@ -288,7 +288,7 @@ export class Rcu {
    * @throws {RcuStallError} If the grace period did not end in time.
    */
   synchronize(stallMillis = 10_000): void {
-    this.#assertMayWait("Rcu.synchronize");
+    this.assertMayWait("Rcu.synchronize");
     this.#await(this.#startGracePeriod(), stallMillis);
   }
 
@@ -300,7 +300,7 @@ export class Rcu {
    * @throws {RcuStallError} If the grace period did not end in time.
    */
   barrier(stallMillis = 10_000): void {
-    this.#assertMayWait("Rcu.barrier");
+    this.assertMayWait("Rcu.barrier");
     this.#drain(1, this.#maxThreads, stallMillis);
   }
 
@@ -311,9 +311,25 @@ export class Rcu {
    * @throws {RcuStallError} If the grace period for it did not end in time; then the thread has not left.
    */
   leave(stallMillis = 10_000): void {
-    this.#assertMayWait("Rcu.leave");
+    this.assertMayWait("Rcu.leave");
     this.#drain(this.#thread, this.#thread, stallMillis);
     store(this.#words, this.#slot(this.#thread) + ALIVE, 0);
+  }
+
+  /**
+   * Asserts that this thread may wait for a grace period.
+   *
+   * @param dropped The word of a lock that is held now, but will not be while waiting.
+   * @throws {LockdepError} Inside a read section, or while a lock is held.
+   */
+  assertMayWait(site: string, dropped?: number): void {
+    if (this.#depth > 0) {
+      throw this.#lockdep.splat(
+        `suspicious RCU usage\n${site}: illegal wait for a grace period inside a read section`,
+        this.#depth,
+      );
+    }
+    this.#lockdep.assertMayWait(site, dropped);
   }
 
   /** Frees what the threads `from` … `to` have deferred. */
@@ -437,16 +453,6 @@ export class Rcu {
       return;
     }
     this.#left.push(head);
-  }
-
-  #assertMayWait(site: string): void {
-    if (this.#depth > 0) {
-      throw this.#lockdep.splat(
-        `suspicious RCU usage\n${site}: illegal wait for a grace period inside a read section`,
-        this.#depth,
-      );
-    }
-    this.#lockdep.assertMayWait(site);
   }
 }
 

@@ -5,6 +5,13 @@
  */
 
 import {
+  CURSOR_READERS,
+  type CursorAction,
+  NO_MEMORY,
+  REFERENCE_ONLY,
+} from "./cursor_case.ts";
+import { CaseError, Fields, type Json, requireTexts } from "./fields.ts";
+import {
   IndexOutOfReachError,
   toIndex,
   toIndexBefore,
@@ -40,15 +47,12 @@ export type Action =
     readonly range: RecordedRange;
     readonly result: number;
     readonly count?: number;
-    /** Set if the record holds an operation of another kind, which this one stands for. */
-    readonly insteadOf?: string;
   }
   | {
     readonly kind: "erase";
     readonly index: number;
     readonly expected: Token | null;
     readonly count?: number;
-    readonly insteadOf?: string;
   }
   | {
     readonly kind: "load";
@@ -83,6 +87,26 @@ export type Action =
     readonly count: number;
     readonly other?: number;
   }
+  | {
+    readonly kind: "alloc" | "alloc_reverse";
+    readonly size: number;
+    readonly min: number;
+    readonly max: number;
+    readonly token: Token | null;
+    readonly result: number;
+    /** Where room was found. */
+    readonly expected?: number;
+  }
+  | {
+    readonly kind: "alloc_cyclic";
+    readonly min: number;
+    readonly max: number;
+    readonly next: number;
+    readonly token: Token | null;
+    readonly expected: number;
+    readonly wrapped: boolean;
+  }
+  | CursorAction
   | { readonly kind: "skip"; readonly reason: string };
 
 /** One operation of a case. */
@@ -101,12 +125,8 @@ export interface Case {
   readonly name: string;
   /** Its operations, in order. */
   readonly operations: readonly Operation[];
-}
-
-/** A file that is no case, or not one that can be read. */
-export class CaseError extends Error {
-  /** The class, for messages. */
-  override name = "CaseError";
+  /** Whether one of them looks for room. */
+  readonly needsGaps: boolean;
 }
 
 /** What the recorded results mean. */
@@ -118,77 +138,11 @@ export const Result = {
   invalid: -22,
 } as const;
 
-const NEEDS_CURSOR = "needs a cursor";
-const NEEDS_GAP_SEARCH = "needs a gap search";
-const NO_MEMORY = "failed for want of memory in the reference";
-const REFERENCE_ONLY = "concerns the reference's own memory";
 const REFUSED = "refused by the reference for what is no error here";
-
-const INSTEAD_OF_CURSOR = "cursor operations";
-const INSTEAD_OF_GAP_SEARCH = "allocations, at the place that was recorded";
 
 const INDEX_FIELDS = ["index", "last", "min", "max", "start", "next"];
 
-type Json = Record<string, unknown>;
 type ReadAction = (fields: Fields) => Action;
-
-/** The fields of one recorded operation, read with the type that the caller expects. */
-class Fields {
-  readonly #record: Json;
-
-  constructor(record: Json) {
-    this.#record = record;
-  }
-
-  has(name: string): boolean {
-    return this.#record[name] !== undefined;
-  }
-
-  text(name: string): string {
-    const found = this.#record[name];
-    if (typeof found !== "string") this.#reject(name, "a text");
-    return found;
-  }
-
-  /** A count, step or result: recorded as a number or as its decimal text. */
-  integer(name: string): number {
-    const found = this.#record[name];
-    const number = typeof found === "string" && /^-?\d+$/.test(found)
-      ? Number(found)
-      : found;
-    if (!Number.isSafeInteger(number)) this.#reject(name, "an integer");
-    return number as number;
-  }
-
-  boolean(name: string): boolean {
-    const found = this.#record[name];
-    if (typeof found !== "boolean") this.#reject(name, "true or false");
-    return found;
-  }
-
-  list(name: string): readonly unknown[] {
-    const found = this.#record[name];
-    if (!Array.isArray(found)) this.#reject(name, "a list");
-    return found;
-  }
-
-  index(name: string): number {
-    return toIndex(this.text(name));
-  }
-
-  token(name: string): Token | null {
-    return this.#record[name] === null ? null : toToken(this.text(name));
-  }
-
-  optionalInteger(name: string): number | undefined {
-    return this.has(name) ? this.integer(name) : undefined;
-  }
-
-  #reject(name: string, wanted: string): never {
-    const found = JSON.stringify(this.#record[name]) ?? "nothing";
-    throw new CaseError(`"${name}" is ${found}, not ${wanted}`);
-  }
-}
 
 /**
  * Reads a case from the text of its file.
@@ -202,7 +156,15 @@ export function readCase(text: string): Case {
   if (typeof name !== "string" || !Array.isArray(ops)) {
     throw new CaseError('Cannot read case: "name" or "ops" is missing');
   }
-  return { name, operations: ops.map(readOperation) };
+  const operations = ops.map(readOperation);
+  const needsGaps = operations.some(({ action }) => looksForRoom(action));
+  return { name, operations, needsGaps };
+}
+
+function looksForRoom(action: Action): boolean {
+  return action.kind === "alloc" || action.kind === "alloc_reverse" ||
+    action.kind === "alloc_cyclic" ||
+    (action.kind === "cursor" && action.call.name.startsWith("emptyArea"));
 }
 
 function parseRecord(text: string): Json {
@@ -343,70 +305,39 @@ function readContents(fields: Fields): Action {
   return { kind: "expect_contents", entries };
 }
 
-function requireTexts(value: unknown, length: number): string[] {
-  const right = Array.isArray(value) && value.length === length &&
-    value.every((item) => typeof item === "string");
-  if (!right) {
-    throw new CaseError(`found ${JSON.stringify(value)} for ${length} texts`);
-  }
-  return value;
-}
-
-function readCursorStore(fields: Fields): Action {
-  const [, , after] = fields.has("post")
-    ? requireTexts(fields.list("post"), 3)
-    : [];
-  // A store that ran out of memory leaves its cursor in this state, and the tree as it was.
-  if (after === "error") return skip(NO_MEMORY);
-  const [first, last] = readPosition(fields);
-  const token = fields.token("value");
-  return {
-    kind: "store",
-    range: { first, last, token },
-    result: Result.done,
-    insteadOf: INSTEAD_OF_CURSOR,
+function readAllocation(kind: "alloc" | "alloc_reverse"): ReadAction {
+  return (fields) => {
+    const result = fields.integer("expect");
+    if (result === Result.noMemory) return skip(NO_MEMORY);
+    return {
+      kind,
+      size: fields.integer("size"),
+      min: fields.index("min"),
+      max: fields.index("max"),
+      token: fields.token("value"),
+      result,
+      expected: result === Result.done ? fields.index("start") : undefined,
+    };
   };
 }
 
-function readCursorStoreChecked(fields: Fields): Action {
+function readCyclicAllocation(fields: Fields): Action {
   const result = fields.integer("expect");
-  if (result === Result.noMemory) return skip(NO_MEMORY);
-  if (result !== Result.done) return skip(REFUSED);
-  return readCursorStore(fields);
-}
-
-function readCursorErase(fields: Fields): Action {
-  const [index] = readPosition(fields);
-  const expected = fields.token("expect");
-  return { kind: "erase", index, expected, insteadOf: INSTEAD_OF_CURSOR };
-}
-
-function readPosition(fields: Fields): [first: number, last: number] {
-  const [first, last] = requireTexts(fields.list("pre"), 3);
-  return [toIndex(first), toIndex(last)];
-}
-
-function readAllocation(fields: Fields): Action {
-  if (fields.integer("expect") < 0) return skip(NEEDS_GAP_SEARCH);
-  const first = fields.index("start");
-  // The cyclic forms take one index and record no size.
-  const last = first + (fields.optionalInteger("size") ?? 1) - 1;
-  const token = fields.token("value");
-  // An insert, so that a place which is not free here shows.
+  if (result < 0) return skip(REFUSED);
   return {
-    kind: "insert",
-    range: { first, last, token },
-    result: Result.done,
-    insteadOf: INSTEAD_OF_GAP_SEARCH,
+    kind: "alloc_cyclic",
+    min: fields.index("min"),
+    max: fields.index("max"),
+    next: fields.index("next"),
+    token: fields.token("value"),
+    expected: fields.index("start"),
+    wrapped: result === 1,
   };
 }
 
 function skip(reason: string): Action {
   return { kind: "skip", reason };
 }
-
-const skipCursor: ReadAction = () => skip(NEEDS_CURSOR);
-const skipGapSearch: ReadAction = () => skip(NEEDS_GAP_SEARCH);
 
 const READERS: Readonly<Record<string, ReadAction>> = {
   init: () => ({ kind: "init" }),
@@ -436,35 +367,10 @@ const READERS: Readonly<Record<string, ReadAction>> = {
   }),
   set_non_kernel: () => skip(REFERENCE_ONLY),
 
-  alloc_range: readAllocation,
-  alloc_rrange: readAllocation,
-  alloc_cyclic: readAllocation,
-  mas_alloc_cyclic: readAllocation,
-  mas_empty_area: skipGapSearch,
-  mas_empty_area_rev: skipGapSearch,
+  alloc_range: readAllocation("alloc"),
+  alloc_rrange: readAllocation("alloc_reverse"),
+  alloc_cyclic: readCyclicAllocation,
+  mas_alloc_cyclic: readCyclicAllocation,
 
-  mas_store: readCursorStore,
-  mas_store_prealloc: readCursorStore,
-  mas_store_gfp: readCursorStoreChecked,
-  mas_erase: readCursorErase,
-  mas_destroy: skipCursor,
-  mas_expected_entries: skipCursor,
-  mas_find: skipCursor,
-  mas_find_range: skipCursor,
-  mas_find_range_rev: skipCursor,
-  mas_find_rev: skipCursor,
-  mas_for_each: skipCursor,
-  mas_for_each_rev: skipCursor,
-  mas_next: skipCursor,
-  mas_next_range: skipCursor,
-  mas_nomem: skipCursor,
-  mas_pause: skipCursor,
-  mas_preallocate: skipCursor,
-  mas_prev: skipCursor,
-  mas_prev_range: skipCursor,
-  mas_reset: skipCursor,
-  mas_set: skipCursor,
-  mas_set_range: skipCursor,
-  mas_set_subrange: skipCursor,
-  mas_walk: skipCursor,
+  ...CURSOR_READERS,
 };

@@ -8,7 +8,8 @@
  */
 
 import { parseArgs } from "@std/cli/parse-args";
-import { CaseError, readCase } from "./case.ts";
+import { readCase } from "./case.ts";
+import { CaseError } from "./fields.ts";
 import {
   type FileReport,
   formatReport,
@@ -17,7 +18,7 @@ import {
   reportUnplayed,
   summarize,
 } from "./report.ts";
-import { replay, VARIANTS } from "./runner.ts";
+import { replay, VARIANTS, variantsOf } from "./runner.ts";
 import { IndexOutOfReachError } from "./values.ts";
 
 const USAGE = "usage: deno task conformance --cases DIR [--json]";
@@ -26,7 +27,9 @@ const USAGE = "usage: deno task conformance --cases DIR [--json]";
 export function runFile(file: string, text: string): FileReport {
   try {
     const recorded = readCase(text);
-    const replays = VARIANTS.map((variant) => replay(recorded, variant));
+    const replays = variantsOf(recorded).map((variant) =>
+      replay(recorded, variant)
+    );
     return reportReplays(file, recorded, replays);
   } catch (error) {
     if (error instanceof IndexOutOfReachError) {

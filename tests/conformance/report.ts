@@ -35,8 +35,6 @@ export interface FileReport {
   readonly operationsRun: number;
   /** Operations that were carried out and agreed in every replay. */
   readonly operationsAgreed: number;
-  /** Operations among those carried out that were done by means of other ones. */
-  readonly asNormal: Counts;
   /** Operations that every replay passes over, by reason. */
   readonly operationsSkipped: Counts;
   /** The first departure of each replay that departed. */
@@ -61,7 +59,6 @@ export interface Report {
     | "operations"
     | "operationsRun"
     | "operationsAgreed"
-    | "asNormal"
     | "operationsSkipped"
   >;
   /** How long the run took. */
@@ -80,12 +77,8 @@ export function reportReplays(
     disagreement ? [{ ...variant, ...disagreement }] : []
   );
   const operationsSkipped: Record<string, number> = {};
-  const asNormal: Record<string, number> = {};
   for (const { action } of recorded.operations) {
     if (action.kind === "skip") addTo(operationsSkipped, action.reason, 1);
-    else if ("insteadOf" in action && action.insteadOf !== undefined) {
-      addTo(asNormal, action.insteadOf, 1);
-    }
   }
   const operations = recorded.operations.length;
   return {
@@ -98,7 +91,6 @@ export function reportReplays(
     operations,
     operationsRun: operations - sum(operationsSkipped),
     operationsAgreed: Math.min(...replays.map((each) => each.agreed)),
-    asNormal,
     operationsSkipped,
     failures,
   };
@@ -121,7 +113,6 @@ export function reportUnplayed(
     operations: 0,
     operationsRun: 0,
     operationsAgreed: 0,
-    asNormal: {},
     operationsSkipped: {},
     failures: [],
   };
@@ -142,7 +133,6 @@ export function summarize(
     operations: 0,
     operationsRun: 0,
     operationsAgreed: 0,
-    asNormal: {},
     operationsSkipped: {},
   };
   for (const each of cases) {
@@ -154,7 +144,6 @@ export function summarize(
     totals.operations += each.operations;
     totals.operationsRun += each.operationsRun;
     totals.operationsAgreed += each.operationsAgreed;
-    addAll(totals.asNormal, each.asNormal);
     addAll(totals.operationsSkipped, each.operationsSkipped);
   }
   return { version: 1, variants, files, totals, seconds, cases };
@@ -175,7 +164,6 @@ export function formatReport(report: Report): string {
     `files: ${cases.length}; agreed ${files.agreed}, disagreed ${files.disagreed}, skipped ${files.skipped}, unreadable ${files.unreadable}`,
     `replays: ${totals.replays}; agreed ${totals.replaysAgreed}; compactions ${totals.compactions}, nodes moved ${totals.moves}`,
     `operations, each file counted once: ${formatOperations(totals)}`,
-    ...formatCounts("carried out as normal ones", totals.asNormal),
     ...formatCounts("skipped", totals.operationsSkipped),
     `seconds: ${report.seconds.toFixed(1)}`,
   ].join("\n");
@@ -189,7 +177,6 @@ function formatFile(each: FileReport): string[] {
     `${each.file}: ${each.status} in ${each.replaysAgreed} of ${each.replays} replays; operations: ${
       formatOperations(each)
     }`,
-    ...formatCounts("carried out as normal ones", each.asNormal),
     ...formatCounts("skipped", each.operationsSkipped),
     ...each.failures.map(formatFailure),
   ];
@@ -217,11 +204,11 @@ function formatFailure(failure: Failure): string {
   }) at operation ${position}, ${operation}: ${message}`;
 }
 
-function formatVariant({ rcu, compactEvery }: Variant): string {
+function formatVariant({ rcu, gaps, compactEvery }: Variant): string {
   const compaction = compactEvery === 0
     ? "never compacted"
     : `compacted every ${compactEvery}`;
-  return `RCU ${rcu ? "on" : "off"} ${compaction}`;
+  return `RCU ${rcu ? "on" : "off"} gaps ${gaps ? "on" : "off"} ${compaction}`;
 }
 
 function addAll(counts: Record<string, number>, more: Counts): void {

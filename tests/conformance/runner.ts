@@ -4,7 +4,13 @@
  * @module
  */
 
-import { Arena, Compactor, type Entry, RangeTree } from "../../mod.ts";
+import {
+  Arena,
+  Compactor,
+  type CyclicAllocation,
+  type Entry,
+  RangeTree,
+} from "../../mod.ts";
 import {
   type Action,
   type Case,
@@ -12,7 +18,9 @@ import {
   Result,
   type Run,
 } from "./case.ts";
-import { RESERVED, type Token, ValueTable } from "./values.ts";
+import { CursorReplayer } from "./cursor_replay.ts";
+import { fail, MismatchError } from "./mismatch.ts";
+import { type Token, ValueTable } from "./values.ts";
 
 /** Room for the largest case, twice over; small, since every replay has an arena of its own. */
 const ARENA_BYTES = 4 * 2 ** 20;
@@ -32,14 +40,23 @@ const BYSTANDERS = entriesOfLeaves(20);
 export interface Variant {
   /** Whether the trees are in RCU mode. */
   readonly rcu: boolean;
+  /** Whether they track gaps. */
+  readonly gaps: boolean;
   /** Compact after every so many operations; 0 = never. */
   readonly compactEvery: number;
 }
 
-/** All variants in which a case is replayed. */
-export const VARIANTS: readonly Variant[] = [false, true].flatMap((rcu) =>
-  [0, 1, 7, 64].map((compactEvery) => ({ rcu, compactEvery }))
+/** All variants in which cases are replayed. */
+export const VARIANTS: readonly Variant[] = [false, true].flatMap((gaps) =>
+  [false, true].flatMap((rcu) =>
+    [0, 1, 7, 64].map((compactEvery) => ({ rcu, gaps, compactEvery }))
+  )
 );
+
+/** The variants in which a case is replayed: one that looks for room needs gaps. */
+export function variantsOf(recorded: Case): readonly Variant[] {
+  return VARIANTS.filter(({ gaps }) => gaps || !recorded.needsGaps);
+}
 
 /** Where a replay departed from the record. */
 export interface Disagreement {
@@ -87,11 +104,6 @@ export function replay(recorded: Case, variant: Variant): Replay {
 
 type LiveAction = Exclude<Action, { kind: "skip" }>;
 
-/** Thrown by a comparison that failed. */
-class MismatchError extends Error {
-  override name = "MismatchError";
-}
-
 class Replayer {
   compactions = 0;
   moves = 0;
@@ -102,7 +114,9 @@ class Replayer {
   /** Which tree another was duplicated from. */
   readonly #origins = new Map<number, number>();
   readonly #values = new ValueTable();
-  readonly #reserved = this.#values.valueOf(RESERVED);
+  readonly #cursors = new CursorReplayer(this.#values);
+  /** Where the last cyclic allocation in a tree was recorded, and where the next one is to begin. */
+  readonly #cyclic = new Map<number, CyclicAllocation>();
   #bystander: RangeTree;
   #steps = 0;
 
@@ -160,6 +174,14 @@ class Replayer {
         return this.#expectContents(number, action.entries);
       case "expect_same":
         return this.#expectSame(number, action.count, action.other);
+      case "alloc":
+      case "alloc_reverse":
+        return this.#alloc(action, number);
+      case "alloc_cyclic":
+        return this.#allocCyclic(action, number);
+      case "cursor":
+        this.#cursors.carryOut(action, this.#tree(number));
+        return this.#step();
     }
   }
 
@@ -168,14 +190,22 @@ class Replayer {
     const known = this.#trees.get(number);
     if (known) return known;
     // The lock is internal whatever was recorded: the mover would leave any other tree alone, and test nothing.
-    const tree = RangeTree.create(this.#arena, { rcu: this.#variant.rcu });
+    const tree = RangeTree.create(this.#arena, {
+      rcu: this.#variant.rcu,
+      gaps: this.#variant.gaps,
+    });
     this.#trees.set(number, tree);
     return tree;
   }
 
   #destroy(number: number): void {
-    this.#trees.get(number)?.destroy();
+    const tree = this.#trees.get(number);
+    if (tree) {
+      this.#cursors.forget(tree);
+      tree.destroy();
+    }
     this.#trees.delete(number);
+    this.#cyclic.delete(number);
     this.#origins.delete(number);
     this.#step();
   }
@@ -271,7 +301,7 @@ class Replayer {
 
   #find(action: Extract<Action, { kind: "find" }>, number: number): void {
     const { index, max, expected } = action;
-    const found = this.#findVisible(number, index, max);
+    const found = index > max ? undefined : this.#tree(number).find(index, max);
     this.#expectValue(`find from ${index}`, expected, found?.value ?? 0);
     if (found && found.last !== action.last) {
       fail(`last index found from ${index}`, action.last, found.last);
@@ -283,32 +313,67 @@ class Replayer {
     action: Extract<Action, { kind: "for_each" }>,
     number: number,
   ): void {
-    let entry = this.#findVisible(number, action.index, action.max);
+    const { index, max } = action;
+    const tree = this.#tree(number);
+    let entry = tree.find(index, max);
     for (const { last, token } of action.expected) {
       const what = `iteration at ${last}`;
       this.#expectValue(what, token, entry?.value ?? 0);
       if (entry?.last !== last) fail(what, last, entry?.last);
-      entry = this.#findVisible(number, last + 1, action.max);
+      entry = tree.findAfter(last, max);
     }
     if (entry) fail("iteration", "an end", `[${entry.first}, ${entry.last}]`);
     this.#step();
   }
 
-  /** The first entry that is not reserved, as the normal functions see it. */
-  #findVisible(
+  #alloc(
+    action: Extract<Action, { kind: "alloc" | "alloc_reverse" }>,
     number: number,
-    index: number,
-    max: number,
-  ): Entry | undefined {
-    if (index > max) return undefined;
-    const entry = this.#tree(number).find(index, max);
-    return entry?.value === this.#reserved
-      ? this.#findVisible(number, entry.last + 1, max)
-      : entry;
+  ): void {
+    const { kind, size, min, max, expected } = action;
+    const tree = this.#tree(number);
+    const value = this.#values.valueOf(action.token);
+    const alloc = kind === "alloc" ? "allocRange" : "allocRangeReverse";
+    let found: number | undefined;
+    try {
+      found = tree[alloc](size, value, { min, max });
+    } catch (error) {
+      if (action.result === Result.invalid && error instanceof RangeError) {
+        return this.#step();
+      }
+      throw error;
+    }
+    if (action.result === Result.invalid || found !== expected) {
+      fail(`room for ${size} in [${min}, ${max}]`, expected, found);
+    }
+    this.#step();
+  }
+
+  /** The reference's "next" behind the last index is 0, and it remembers that it wrapped. */
+  #allocCyclic(
+    action: Extract<Action, { kind: "alloc_cyclic" }>,
+    number: number,
+  ): void {
+    const { min, max, expected, wrapped } = action;
+    const before = this.#cyclic.get(number);
+    const next = action.next === 0 && before?.index === max
+      ? before.next
+      : action.next;
+    const value = this.#values.valueOf(action.token);
+    const found = this.#tree(number).allocCyclic(value, { min, max, next });
+    if (found?.index !== expected || found.wrapped !== wrapped) {
+      fail(
+        `cyclic from ${next} in [${min}, ${max}]`,
+        `${expected}, wrapped ${wrapped}`,
+        JSON.stringify(found),
+      );
+    }
+    this.#cyclic.set(number, found);
+    this.#step();
   }
 
   #duplicate(number: number, into: number): void {
-    this.#trees.get(into)?.destroy();
+    this.#destroy(into);
     this.#trees.set(into, this.#tree(number).clone());
     this.#origins.set(into, number);
     this.#step();
@@ -324,7 +389,6 @@ class Replayer {
 
   #expectValue(what: string, expected: Token | null, found: number): void {
     if (found === this.#values.valueOf(expected)) return;
-    if (expected === null && found === this.#reserved) return;
     fail(what, expected ?? "nothing", this.#values.nameOf(found));
   }
 
@@ -337,7 +401,7 @@ class Replayer {
   #expectContents(number: number, expected: readonly RecordedRange[]): void {
     const tree = this.#tree(number);
     let position = 0;
-    for (const entry of tree.entries()) {
+    for (const entry of allEntries(tree)) {
       this.#expectEntry(position, expected[position], entry);
       position++;
     }
@@ -409,6 +473,17 @@ function entriesOfLeaves(count: number): readonly Entry[] {
   return Array.from({ length: count * LEAF_SLOTS }, create);
 }
 
+/** Every entry, reserved ones too. */
+function allEntries(tree: RangeTree): Entry[] {
+  using _guard = tree.lock();
+  const cursor = tree.cursor();
+  const entries: Entry[] = [];
+  for (let value = cursor.find(); value !== 0; value = cursor.find()) {
+    entries.push({ first: cursor.index, last: cursor.last, value });
+  }
+  return entries;
+}
+
 function* members(run: Run): Generator<RecordedRange> {
   for (let i = 0; i < run.count; i++) {
     const offset = i * run.step;
@@ -424,8 +499,4 @@ function tokenAt(run: Run, i: number): Token | null {
   return typeof run.token === "number"
     ? run.token + i * run.tokenStep
     : run.token;
-}
-
-function fail(what: string, expected: unknown, found: unknown): never {
-  throw new MismatchError(`${what}: expected ${expected}, found ${found}`);
 }

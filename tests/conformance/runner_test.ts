@@ -102,12 +102,19 @@ const SOUND: readonly Recorded[] = [
     expect: 0,
     start: "10",
   },
-  { op: "mas_next", mas: 0, max: TOP, expect: null, pre: ["0", "0", "start"] },
+  {
+    op: "mas_next",
+    mas: 0,
+    max: TOP,
+    expect: "ptr:B",
+    pre: ["0", "0", "start"],
+    post: ["2", "2", "active"],
+  },
   {
     op: "alloc_rrange",
     min: "10",
-    max: "12",
-    size: "9",
+    max: "13",
+    size: "2",
     value: "9",
     expect: -16,
   },
@@ -196,9 +203,40 @@ const UNSOUND: readonly [recorded: Recorded[], message: string][] = [
       start: "9",
       next_after: "10",
     }],
-    "insert of",
+    "cyclic from 9",
+  ],
+  [[store(1, 9, "1"), cursorCall("mas_walk", "2", 4, 1, 9)], "walk"],
+  [
+    [store(1, 9, "1"), cursorCall("mas_walk", "1", 4, 2, 9)],
+    "range of walk",
+  ],
+  [
+    [store(1, 9, "1"), {
+      ...cursorCall("mas_empty_area", "1", 0, 1, 2),
+      expect: 0,
+      min: "0",
+      max: "5",
+      size: "2",
+    }],
+    "emptyArea",
   ],
 ];
+
+function cursorCall(
+  op: string,
+  expect: string,
+  index: number,
+  first: number,
+  last: number,
+): Recorded {
+  return {
+    op,
+    mas: 0,
+    expect,
+    pre: [String(index), String(index), "start"],
+    post: [String(first), String(last), "active"],
+  };
+}
 
 function store(
   first: number,
@@ -227,20 +265,15 @@ Deno.test("runFile() agrees with a sound case in every variant, and counts what 
   const report = runOperations(SOUND);
   assertEquals(report.failures, []);
   assertEquals(report.status, "agreed");
-  assertEquals(report.replaysAgreed, VARIANTS.length);
+  // It looks for room, which needs gaps.
+  assertEquals(report.replaysAgreed, VARIANTS.length / 2);
   assertEquals(report.operations, SOUND.length);
   assertEquals(report.operationsSkipped, {
     "failed for want of memory in the reference": 2,
-    "needs a cursor": 1,
-    "needs a gap search": 1,
     "concerns the reference's own memory": 1,
   });
-  assertEquals(report.operationsRun, SOUND.length - 5);
-  assertEquals(report.operationsAgreed, SOUND.length - 5);
-  assertEquals(report.asNormal, {
-    "cursor operations": 2,
-    "allocations, at the place that was recorded": 1,
-  });
+  assertEquals(report.operationsRun, SOUND.length - 3);
+  assertEquals(report.operationsAgreed, SOUND.length - 3);
   assert(report.moves > 0, "no node was moved");
 });
 
@@ -248,7 +281,7 @@ Deno.test("runFile() disagrees in every variant with each case that expects some
   for (const [ops, message] of UNSOUND) {
     const report = runOperations(ops);
     assertEquals(report.status, "disagreed", message);
-    assertEquals(report.failures.length, VARIANTS.length);
+    assertEquals(report.failures.length, report.replays, message);
     for (const failure of report.failures) {
       assertEquals(failure.position, ops.length - 1);
       assertStringIncludes(failure.message, message);

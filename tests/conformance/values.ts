@@ -6,6 +6,8 @@
  * @module
  */
 
+import { RESERVED } from "../../mod.ts";
+
 const MAX_INDEX = Number.MAX_SAFE_INTEGER;
 const TOP = 2n ** 64n - 1n;
 const TOP_WINDOW = 2n ** 20n;
@@ -16,8 +18,8 @@ const SPREAD = 0x9e3779b1;
 /** What a case stores: a number for an integer entry, else the recorded text, of which only the identity matters. */
 export type Token = number | string;
 
-/** The reserved entry: it occupies its range and reads as empty through the normal functions. */
-export const RESERVED: Token = "zero";
+/** The recorded name of the reserved entry. */
+const ZERO: Token = "zero";
 
 /** A recorded index that a range tree has no place for. */
 export class IndexOutOfReachError extends Error {
@@ -72,8 +74,8 @@ export function toToken(text: string): Token {
 
 /** Gives each token of a case a `u32` of its own, and finds the token again. */
 export class ValueTable {
-  readonly #values = new Map<Token, number>();
-  readonly #tokens = new Map<number, Token>();
+  readonly #values = new Map<Token, number>([[ZERO, RESERVED]]);
+  readonly #tokens = new Map<number, Token>([[RESERVED, ZERO]]);
 
   /** The value that stands for a token, 0 for an empty entry. */
   valueOf(token: Token | null): number {

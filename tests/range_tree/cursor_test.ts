@@ -52,7 +52,8 @@ Deno.test("Cursor.find(), next() and prev() visit every entry of a window once",
     back.push(at(cursor, value));
   }
   assertEquals(back, entries.slice(150, 200).reverse());
-  assertEquals(at(cursor, cursor.next()), entries[151]);
+  // It stopped before the first one, so the next one is that.
+  assertEquals(at(cursor, cursor.next()), entries[150]);
 });
 
 const RANDOM_TEST = "Cursor.store() and erase() agree with an array";

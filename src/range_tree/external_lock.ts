@@ -1,0 +1,202 @@
+/**
+ * A lock of the user's that guards the writers of one or several trees, and that the mover can take because it lies in the
+ * arena and the trees name it.
+ *
+ * | word | field | protected by |
+ * |---|---|---|
+ * | 0 | the lock | itself |
+ * | 1 | serial: odd while the lock exists, different for each lock in the same place | atomic |
+ * | 2 | how many trees it is registered with | atomic |
+ * | 15 | link of the queue of deferred frees | the queue, once the lock is destroyed |
+ *
+ * A lock is not destroyed while a tree names it, and is freed by deferral: a mover that read the name of it from the header
+ * of a tree, inside a read section, finds the lock there, takes it, and sees that the tree is no more.
+ *
+ * @module
+ */
+import type { Arena } from "../memory/arena.ts";
+import { add, load, store, type Words } from "../sync/atomics.ts";
+import { spinLock, spinTryLock, spinUnlock } from "../sync/spin_lock.ts";
+import { TreeMemory } from "./tree_memory.ts";
+
+const LOCK = 0;
+const SERIAL = 1;
+const TREES = 2;
+
+/** The word of the lock. */
+export function externalLockIndex(lock: number): number {
+  return lock * 16 + LOCK;
+}
+
+/** Notes that one tree more (1) or fewer (−1) names the lock. */
+export function countTree(words: Words, lock: number, change: 1 | -1): void {
+  add(words, lock * 16 + TREES, change);
+}
+
+/**
+ * A lock that guards trees of lock mode `"external"`.
+ *
+ * Thread contract: an object belongs to one thread; the lock is shared, by name or by ref.
+ *
+ * - At most one thread holds the lock; with it, it may write all trees that the lock is registered with.
+ * - The nodes of those trees stay movable: the mover takes this lock.
+ *
+ * Analogous to Linux `mt_set_external_lock`; differs: registering it is not only for lockdep.
+ *
+ * @example Two trees that change together
+ * ```ts
+ * import { Arena, ExternalLock, RangeTree } from "@pollard/pollard";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const arena = Arena.create({ byteLength: 2 ** 20 });
+ * const externalLock = ExternalLock.create(arena);
+ * const options = { lock: "external", externalLock } as const;
+ * const trees = [RangeTree.create(arena, options), RangeTree.create(arena, options)];
+ * {
+ *   using _guard = externalLock.guard();
+ *   for (const tree of trees) tree.storeRange(10, 19, 7);
+ *   assertEquals(trees[1].load(15), 7);
+ * }
+ * ```
+ */
+export class ExternalLock {
+  /** The lock's ref: with it another thread of the arena can attach. */
+  readonly ref: number;
+  readonly #arena: Arena;
+  readonly #class: number;
+  readonly #serial: number;
+
+  private constructor(arena: Arena, ref: number) {
+    this.ref = ref;
+    this.#arena = arena;
+    this.#class = TreeMemory.of(arena).externalLockClass;
+    this.#serial = load(arena.words, ref * 16 + SERIAL);
+  }
+
+  /**
+   * Creates a lock.
+   *
+   * @throws {OutOfMemoryError} If there is no room for it.
+   * @throws {Error} If the name is taken; then no lock was created.
+   */
+  static create(arena: Arena, options: { name?: string } = {}): ExternalLock {
+    const { locks } = TreeMemory.of(arena);
+    const ref = locks.allocate();
+    const { words } = arena;
+    store(words, ref * 16 + LOCK, 0);
+    store(words, ref * 16 + TREES, 0);
+    store(words, ref * 16 + SERIAL, (load(words, ref * 16 + SERIAL) + 1) | 1);
+    if (options.name !== undefined) {
+      try {
+        arena.roots.add(options.name, ref);
+      } catch (error) {
+        locks.free(ref);
+        throw error;
+      }
+    }
+    return new ExternalLock(arena, ref);
+  }
+
+  /**
+   * Opens a lock that exists, by its name or by its ref.
+   *
+   * @throws {Error} If there is no such lock.
+   */
+  static attach(arena: Arena, root: string | number): ExternalLock {
+    const ref = typeof root === "string" ? arena.roots.get(root) : root;
+    const { locks } = TreeMemory.of(arena);
+    if (
+      ref === 0 || !locks.isAllocated(ref) ||
+      (load(arena.words, ref * 16 + SERIAL) & 1) === 0
+    ) {
+      throw new Error(
+        `Cannot attach to an external lock: there is none at ${
+          JSON.stringify(root)
+        }`,
+      );
+    }
+    return new ExternalLock(arena, ref);
+  }
+
+  /** How many trees it is registered with. Stale as soon as it is read. */
+  get trees(): number {
+    this.assertExists("ExternalLock.trees");
+    return load(this.#arena.words, this.ref * 16 + TREES);
+  }
+
+  /**
+   * Takes the lock; sleeps while another thread holds it.
+   *
+   * @throws {LockdepError} If this thread holds it, or another external lock, already.
+   */
+  lock(): void {
+    this.assertExists("ExternalLock.lock");
+    const { arena, index } = this.#place();
+    arena.lockdep.acquire(this.#class, index, "ExternalLock.lock");
+    spinLock(arena.words, index, arena.thread);
+  }
+
+  /** Takes the lock if it is free; says whether it did. */
+  tryLock(): boolean {
+    this.assertExists("ExternalLock.tryLock");
+    const { arena, index } = this.#place();
+    if (!spinTryLock(arena.words, index, arena.thread)) return false;
+    arena.lockdep.acquired(this.#class, index, "ExternalLock.tryLock");
+    return true;
+  }
+
+  /**
+   * Releases the lock.
+   *
+   * @throws {Error} If this thread does not hold it.
+   */
+  unlock(): void {
+    const { arena, index } = this.#place();
+    spinUnlock(arena.words, index, arena.thread);
+    arena.lockdep.release(index);
+  }
+
+  /** Takes the lock and releases it at the end of the caller's block. */
+  guard(): Disposable {
+    this.lock();
+    return { [Symbol.dispose]: () => this.unlock() };
+  }
+
+  /**
+   * Destroys the lock.
+   *
+   * @throws {Error} If a tree is registered with it, or somebody holds it.
+   */
+  destroy(): void {
+    const { words } = this.#arena;
+    const { trees } = this;
+    if (trees > 0) {
+      throw new Error(
+        `Cannot destroy the external lock: ${trees} trees are registered with it`,
+      );
+    }
+    if (load(words, this.ref * 16 + LOCK) !== 0) {
+      throw new Error("Cannot destroy the external lock: it is held");
+    }
+    add(words, this.ref * 16 + SERIAL, 1);
+    this.#arena.roots.remove(this.ref);
+    TreeMemory.of(this.#arena).locks.defer(this.ref);
+  }
+
+  /**
+   * Asserts that the lock was not destroyed.
+   *
+   * @throws {Error} If it was.
+   */
+  assertExists(site: string): void {
+    const serial = load(this.#arena.words, this.ref * 16 + SERIAL);
+    if (serial === this.#serial) return;
+    throw new Error(
+      `Cannot use the external lock in ${site}: it was destroyed`,
+    );
+  }
+
+  #place(): { arena: Arena; index: number } {
+    return { arena: this.#arena, index: externalLockIndex(this.ref) };
+  }
+}

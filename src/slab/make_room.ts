@@ -1,0 +1,27 @@
+/**
+ * Getting memory back when there is none, by ways that may wait and so need that nothing is locked.
+ *
+ * @module
+ */
+import type { Arena } from "../memory/arena.ts";
+import { Slabs } from "./slabs.ts";
+
+/**
+ * Tries the next way to get memory back: first everything that is deferred is freed, after a grace period, and empty slabs
+ * go back; then the arena is compacted, if it has a compactor. Says whether there was another way to try.
+ *
+ * @param attempt How many ways were tried before.
+ * @throws {LockdepError} Inside a read section, or while a lock is held.
+ */
+export function makeRoom(arena: Arena, attempt: number): boolean {
+  const slabs = Slabs.of(arena);
+  if (attempt === 0) {
+    arena.rcu.barrier();
+    for (const cache of slabs.all()) cache.shrink();
+    arena.rcu.barrier();
+    return true;
+  }
+  if (attempt > 1 || slabs.compact === undefined) return false;
+  slabs.compact();
+  return true;
+}

@@ -1,0 +1,169 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import {
+  Arena,
+  Compactor,
+  ExternalLock,
+  LockdepError,
+  RangeTree,
+} from "../../mod.ts";
+import { cacheOf, digest, points } from "./worlds.ts";
+
+function worldOf(rcu = false): {
+  arena: Arena;
+  externalLock: ExternalLock;
+  create: () => RangeTree;
+} {
+  const arena = Arena.create({ byteLength: 2 ** 22 });
+  const externalLock = ExternalLock.create(arena, { name: "vm lock" });
+  const create = () =>
+    RangeTree.create(arena, { lock: "external", externalLock, rcu });
+  return { arena, externalLock, create };
+}
+
+/** Trees under one external lock, most of whose slabs are nearly empty. */
+function fragmented(create: () => RangeTree, lock: ExternalLock): RangeTree[] {
+  using _guard = lock.guard();
+  const trees = Array.from({ length: 200 }, create);
+  for (const tree of trees) tree.bulkLoad(points(60, 2));
+  return trees.filter((tree, i) => {
+    if (i % 4 === 0) return true;
+    tree.destroy();
+    return false;
+  });
+}
+
+Deno.test("Compactor.run() moves the nodes of trees with a registered external lock, as it does those with their own", () => {
+  const { arena, externalLock, create } = worldOf(true);
+  const trees = fragmented(create, externalLock);
+  const before = trees.map(digest);
+  const result = new Compactor(arena).run();
+  assert(result.plan.freeableSlabs > 5);
+  assertEquals([result.yield, result.moveEfficiency, result.pinned], [1, 1, 0]);
+  assertEquals(trees.map(digest), before);
+  using _guard = externalLock.guard();
+  for (const tree of trees) tree.validate();
+});
+
+Deno.test("Compactor.run() reports trees as busy while their external lock is held", () => {
+  const { arena, externalLock, create } = worldOf(true);
+  const trees = fragmented(create, externalLock);
+  const other = Arena.attach(arena.buffer);
+  ExternalLock.attach(other, "vm lock").lock();
+  const result = new Compactor(arena).run();
+  assertEquals([result.moves, result.pinned], [0, 0]);
+  assert(result.busy > 0);
+  ExternalLock.attach(other, "vm lock").unlock();
+  assert(new Compactor(arena).run().moves > 0);
+  assert(trees[0].count > 0);
+});
+
+Deno.test("RangeTree with a registered external lock asserts that it is held", () => {
+  const { externalLock, create } = worldOf();
+  const tree = create();
+  for (
+    const use of [
+      () => tree.store(1, 1),
+      () => tree.load(1),
+      () => tree.find(1),
+      () => [...tree],
+      () => tree.cursor().walk(),
+      () => tree.cursor().store(1),
+      () => tree.setRcu(true),
+      () => tree.clone(),
+      () => tree.destroy(),
+    ]
+  ) assertThrows(use, LockdepError, "suspicious rcu_dereference_");
+  using _guard = externalLock.guard();
+  tree.store(1, 1);
+  assertEquals(tree.load(1), 1);
+  const copy = tree.clone();
+  assertEquals([copy.load(1), copy.lockMode], [1, "external"]);
+  assertEquals(externalLock.trees, 2);
+  copy.destroy();
+  assertEquals(externalLock.trees, 1);
+});
+
+Deno.test("RangeTree.lock() takes the registered external lock, and is an error where there is none", () => {
+  const { arena, externalLock, create } = worldOf();
+  const tree = create();
+  {
+    using _guard = tree.lock();
+    assertEquals(externalLock.tryLock(), false);
+    tree.store(1, 1);
+    assertEquals(tree.cursor(1).walk(), 1);
+  }
+  assert(externalLock.tryLock());
+  externalLock.unlock();
+  for (const lock of ["external", "none"] as const) {
+    const bare = RangeTree.create(arena, { lock });
+    assertThrows(
+      () => bare.lock(),
+      Error,
+      `Cannot lock in RangeTree.lock: the tree has lock mode "${lock}"`,
+    );
+    assertThrows(() => bare.tryLock(), Error, "Cannot lock in RangeTree");
+  }
+});
+
+Deno.test("RangeTree in RCU mode with an external lock is read without it, and written with it", () => {
+  const { externalLock, create } = worldOf(true);
+  const tree = create();
+  {
+    using _guard = externalLock.guard();
+    tree.storeRange(5, 9, 1);
+  }
+  assertEquals(tree.load(7), 1);
+  assertEquals([...tree].length, 1);
+  assertThrows(() => tree.store(1, 1), LockdepError);
+});
+
+Deno.test("ExternalLock.destroy() refuses while a tree names it or it is held, and every later use is an error", () => {
+  const { arena, externalLock, create } = worldOf();
+  const tree = create();
+  assertThrows(
+    () => externalLock.destroy(),
+    Error,
+    "Cannot destroy the external lock: 1 trees are registered with it",
+  );
+  {
+    using _guard = externalLock.guard();
+    tree.destroy();
+    assertThrows(() => externalLock.destroy(), Error, "it is held");
+  }
+  const other = ExternalLock.attach(arena, "vm lock");
+  externalLock.destroy();
+  assertThrows(() => other.lock(), Error, "it was destroyed");
+  assertThrows(() => create(), Error, "it was destroyed");
+  assertThrows(() => ExternalLock.attach(arena, "vm lock"), Error);
+  assertThrows(
+    () => ExternalLock.attach(arena, other.ref),
+    Error,
+    "Cannot attach to an external lock",
+  );
+  arena.rcu.barrier();
+  assertEquals(cacheOf(arena, "external_lock").stats().objects, 0);
+  const again = ExternalLock.create(arena);
+  assertThrows(() => externalLock.lock(), Error, "it was destroyed");
+  assertEquals(again.trees, 0);
+});
+
+Deno.test("ExternalLock.attach() knows a lock from a tree, and create() under a taken name creates nothing", () => {
+  const { arena } = worldOf();
+  const tree = RangeTree.create(arena, { name: "tree" });
+  assertThrows(() => ExternalLock.attach(arena, "tree"), Error, '"tree"');
+  assertThrows(() => ExternalLock.attach(arena, tree.ref), Error);
+  assertThrows(() => RangeTree.attach(arena, "vm lock"), Error, "vm lock");
+  const { objects } = cacheOf(arena, "external_lock").stats();
+  assertThrows(() => ExternalLock.create(arena, { name: "vm lock" }), Error);
+  assertEquals(cacheOf(arena, "external_lock").stats().objects, objects);
+});
+
+Deno.test("RangeTree.create() registers an external lock only where the lock mode says so", () => {
+  const { arena, externalLock } = worldOf();
+  assertThrows(
+    () => RangeTree.create(arena, { externalLock }),
+    TypeError,
+    'the tree is to have lock mode "internal"',
+  );
+  assertEquals(externalLock.trees, 0);
+});

@@ -1,0 +1,177 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { stub } from "@std/testing/mock";
+import { Arena, OutOfMemoryError } from "../../src/memory/mod.ts";
+import { MAX_INDEX, RangeTree } from "../../src/range_tree/mod.ts";
+import { Compactor } from "../../src/defrag/mod.ts";
+import { rng, seeds } from "../seed.ts";
+import { Mirror } from "./mirror.ts";
+import { assertSame, cacheOf, digest, points } from "./worlds.ts";
+
+/** While it lasts, a cache hands out so many objects more; counts those that were wanted. */
+function limit(
+  arena: Arena,
+  allocations: number,
+): Disposable & { wanted: number } {
+  const cache = cacheOf(arena);
+  const allocate = cache.tryAllocate.bind(cache);
+  const state = { wanted: 0 };
+  const stubbed = stub(cache, "tryAllocate", () => {
+    return state.wanted++ < allocations ? allocate() : 0;
+  });
+  return Object.assign(state, { [Symbol.dispose]: () => stubbed.restore() });
+}
+
+const EXACT =
+  "Cursor.preallocate() takes exactly the nodes that the store needs, which then needs none";
+Deno.test(EXACT, () => {
+  for (const seed of seeds(EXACT)) {
+    const random = rng(seed);
+    const arena = Arena.create({ byteLength: 2 ** 22 });
+    const tree = RangeTree.create(arena, { gaps: seed % 2 === 0 });
+    const mirror = new Mirror();
+    mirror.entries = points(1500, 3);
+    tree.bulkLoad(mirror.entries);
+    for (let step = 0; step < 300; step++) {
+      const first = random.pick([0, random.int(5000)]);
+      const longest = random.pick([1, 30, 3000]);
+      const last = random.int(50) === 0
+        ? MAX_INDEX
+        : first + random.int(longest);
+      const value = random.int(3);
+      {
+        using _guard = tree.lock();
+        using cursor = tree.cursor(first, last);
+        const before = digestOf(tree);
+        cursor.preallocate(value);
+        assertEquals(digestOf(tree), before);
+        arena.rcu.flush();
+        const held = cacheOf(arena).stats().objects;
+        using none = limit(arena, 0);
+        cursor.store(value);
+        assertEquals(none.wanted, 0);
+        // Exact: none of them is left over.
+        cursor.destroy();
+        assert(cacheOf(arena).stats().objects <= held);
+        assertEquals(held, cacheOf(arena).stats().objects);
+      }
+      mirror.storeRange(first, last, value);
+      assertSame(tree, mirror);
+    }
+    tree.destroy();
+    arena.rcu.barrier();
+    assertEquals(cacheOf(arena).stats().objects, 0);
+  }
+});
+
+/** Under the lock only a cursor can look. */
+function digestOf(tree: RangeTree): string {
+  const cursor = tree.cursor();
+  let text = "";
+  for (let value = cursor.find(); value !== 0; value = cursor.find()) {
+    text += `${cursor.index}-${cursor.last}:${value} `;
+  }
+  return text;
+}
+
+Deno.test("Cursor.preallocate() after an unrelated change checks anew and takes only what is missing", () => {
+  const arena = Arena.create({ byteLength: 2 ** 22 });
+  const tree = RangeTree.create(arena);
+  // Full leaves of 21 points each.
+  tree.bulkLoad(points(21 * 21));
+  using cursor = tree.cursor(3, 10);
+  {
+    using _guard = tree.lock();
+    cursor.preallocate(7);
+  }
+  const before = cacheOf(arena).stats().objects;
+  tree.storeRange(4, 100, 9); // now the range spans another leaf's slots
+  arena.rcu.barrier();
+  {
+    using _guard = tree.lock();
+    {
+      using few = limit(arena, 5);
+      cursor.preallocate(7);
+      assert(few.wanted <= 2, `${few.wanted} nodes were missing`);
+    }
+    using none = limit(arena, 0);
+    cursor.store(7);
+    assertEquals(none.wanted, 0);
+  }
+  tree.validate();
+  assertEquals(tree.load(3), 7);
+  assertEquals(tree.load(11), 9);
+  assert(before > 0);
+});
+
+Deno.test("Cursor.store() takes preallocated nodes first, and others if they do not suffice", () => {
+  const arena = Arena.create({ byteLength: 2 ** 22 });
+  const tree = RangeTree.create(arena);
+  tree.bulkLoad(points(21 * 21 * 3, 2));
+  const cursor = tree.cursor(4, 4);
+  using _guard = tree.lock();
+  cursor.preallocate(7); // one node
+  cursor.setRange(5, 1500);
+  {
+    using few = limit(arena, 1);
+    assertThrows(() => cursor.store(8), OutOfMemoryError);
+    assert(few.wanted > 1);
+  }
+  using enough = limit(arena, 100);
+  cursor.store(8);
+  assert(enough.wanted > 1);
+  cursor.destroy();
+  assertEquals(tree.cursor(5).walk(), 8);
+});
+
+Deno.test("Cursor.preallocate() leaves all as it was when any of its allocations fails", () => {
+  const arena = Arena.create({ byteLength: 2 ** 22 });
+  const tree = RangeTree.create(arena, { gaps: true });
+  tree.bulkLoad(points(5000, 2));
+  const text = digest(tree);
+  for (let allocations = 0;; allocations++) {
+    const objects = cacheOf(arena).stats().objects;
+    using cursor = tree.cursor(33, 8001);
+    {
+      using _guard = tree.lock();
+      using limited = limit(arena, allocations);
+      try {
+        cursor.preallocate(7);
+      } catch (error) {
+        assert(error instanceof OutOfMemoryError);
+        assertEquals(cacheOf(arena).stats().objects, objects);
+        continue;
+      }
+      assertEquals(limited.wanted, allocations);
+    }
+    assert(allocations >= 4, `${allocations} allocations`);
+    assertEquals(
+      cacheOf(arena).stats().objects,
+      objects + allocations,
+    );
+    break;
+  }
+  assertEquals(digest(tree), text);
+  tree.validate();
+});
+
+Deno.test("Compactor.run() leaves preallocated nodes alone, and the store that they are for still works", () => {
+  const arena = Arena.create({ byteLength: 2 ** 22 });
+  const trees = Array.from({ length: 60 }, () => RangeTree.create(arena));
+  for (const tree of trees) tree.bulkLoad(points(40, 2));
+  const [tree] = trees;
+  using cursor = tree.cursor(10, 20);
+  {
+    using _guard = tree.lock();
+    cursor.preallocate(7);
+  }
+  trees.forEach((tree, i) => i % 5 !== 0 && tree.destroy());
+  assert(new Compactor(arena).run().freedSlabs > 0);
+  {
+    using _guard = tree.lock();
+    using none = limit(arena, 0);
+    cursor.store(7);
+    assertEquals(none.wanted, 0);
+  }
+  tree.validate();
+  assertEquals(tree.load(15), 7);
+});
