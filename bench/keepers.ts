@@ -5,7 +5,6 @@
  * @module
  */
 import { type Arena, type Entry, MAX_INDEX, RangeTree } from "../mod.ts";
-import { GapSearch } from "../src/range_tree/gaps.ts";
 import { emptyHash, fold, GAPPED, SPAN } from "./keys.ts";
 import type { OperationName } from "./operations.ts";
 import { arenaFor } from "./trees.ts";
@@ -143,9 +142,10 @@ class TreeKeeper implements Keeper {
   }
 
   #searching<Result>(work: (search: Search) => Result): Result {
-    const gaps = new GapSearch(this.#arena.words, this.#arena.doubles);
-    const { ref } = this.#tree;
     using _lock = this.#tree.lock();
-    return work((min, size) => gaps.lowest(ref, size, min, MAX_INDEX));
+    const cursor = this.#tree.cursor();
+    return work((min, size) =>
+      cursor.emptyArea(min, MAX_INDEX, size) ? cursor.index : -1
+    );
   }
 }

@@ -26,6 +26,13 @@ Deno.test("speedWorkloads: the sizes of the native tree up to the one that is as
   assertEquals(sizes(1e7), [1e3, 1e5, 1e6, 1e7]);
 });
 
+Deno.test("speedWorkloads: peers that do not fit the memory are left out above 1 000 000 ranges", () => {
+  const keepers = (ranges: number) =>
+    speedWorkloads(ranges).at(-1)!.subjects.map(({ variant }) => variant);
+  const missing = keepers(1e6).filter((name) => !keepers(1e7).includes(name));
+  assertEquals(missing, ["js-sdsl", "interval-tree"]);
+});
+
 Deno.test("speedWorkloads: native code and peers are compared within a round, the goals judged by the middle one", () => {
   const { rows } = report(1e6, [
     { RCU: { loadRandom: 300 }, "sorted-btree": { loadRandom: 600 } },
