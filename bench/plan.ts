@@ -4,10 +4,14 @@
  * @module
  */
 import { formatCount } from "../src/report/numbers.ts";
+import { speedWorkloads } from "./speed_plan.ts";
 import type { Figures } from "./variant.ts";
 
 /** What a row is to reach. */
-export type Goal = { readonly atLeast: number } | { readonly below: number };
+export type Goal =
+  | { readonly atLeast: number }
+  | { readonly atMost: number }
+  | { readonly below: number };
 
 /** One variant at one size: a process. */
 export interface Subject {
@@ -20,12 +24,27 @@ export interface Subject {
 /** The figures of one round, by subject in the order of the workload. */
 export type Round = readonly Figures[];
 
+/** Where a value stands in tables of many columns. */
+export interface Cell {
+  /** The heading of its table. */
+  readonly block: string;
+  /** Its line in there. */
+  readonly line: string;
+  /** Its column. */
+  readonly column: string;
+}
+
 /** One line of a workload's table. */
 export interface Row {
   /** What it says. */
   readonly label: string;
-  /** Its value in one round: only figures of the same round are compared. */
-  value(round: Round): number;
+  /** Its place, if all rows of the workload are cells. */
+  readonly cell?: Cell;
+  /**
+   * Its value in one round: only figures of the same round are compared. None if a variant has no such figure; then a cell
+   * stays empty, and anything else is a mistake.
+   */
+  value(round: Round): number | undefined;
   /** What it is to reach. */
   readonly goal?: Goal;
 }
@@ -74,6 +93,7 @@ export function workloadsFor(ranges: number): Workload[] {
     lockdepLoadWorkload(ranges),
     relocateWorkload(ranges),
     scaleWorkload(ranges),
+    ...speedWorkloads(ranges),
   ];
 }
 

@@ -3,15 +3,16 @@
  *
  * @module
  */
-import { columns } from "../src/report/layout.ts";
-import { formatCount } from "../src/report/numbers.ts";
-import type { Goal, Workload } from "./plan.ts";
+import type { Cell, Goal, Workload } from "./plan.ts";
 import { formatHash, type Rounds } from "./rounds.ts";
+import { formatGrid, formatRows } from "./tables.ts";
 
 /** One line of a table, over all rounds. */
 export interface RowReport {
   /** What it says. */
   readonly label: string;
+  /** Its place in a table of many columns. */
+  readonly cell?: Cell;
   /** The smallest value of a round. */
   readonly min: number;
   /** The middle one. */
@@ -44,13 +45,18 @@ export function reportOf(
   { rounds, hashes }: Rounds,
 ): WorkloadReport {
   const { name, title, note } = workload;
-  const rows = workload.rows.map(({ label, value, goal }) => {
-    const sorted = rounds.map(value).sort((a, b) => a - b);
+  const rows = workload.rows.flatMap(({ label, cell, value, goal }) => {
+    const values = rounds.map(value).filter((value) => value !== undefined);
+    if (values.length === 0) {
+      if (cell !== undefined) return [];
+      throw new Error(`Cannot report "${label}": no variant has its figure`);
+    }
+    const sorted = values.sort((a, b) => a - b);
     const median = middle(sorted);
     const spread = { min: sorted[0], median, max: sorted[sorted.length - 1] };
     return goal === undefined
-      ? { label, ...spread }
-      : { label, ...spread, goal, reached: reaches(median, goal) };
+      ? [{ label, cell, ...spread }]
+      : [{ label, cell, ...spread, goal, reached: reaches(median, goal) }];
   });
   return {
     name,
@@ -64,17 +70,8 @@ export function reportOf(
 /** The table of a workload. */
 export function formatReport(report: WorkloadReport): string {
   const { title, rows, hashes, note } = report;
-  const table = columns([
-    ["", "min", "median", "max", "goal", ""],
-    ...rows.map(({ label, min, median, max, goal, reached }) => [
-      `  ${label}`,
-      formatValue(min),
-      formatValue(median),
-      formatValue(max),
-      goal === undefined ? "" : formatGoal(goal),
-      goal === undefined ? "" : reached ? "reached" : "missed",
-    ]),
-  ]);
+  const isGrid = rows.every(({ cell }) => cell !== undefined);
+  const table = isGrid ? formatGrid(rows) : formatRows(rows);
   const closing = `  result hash ${hashes.join(", ")}\n`;
   const remark = note === undefined ? "" : note.replace(/^/gm, "  ") + "\n";
   return `${title}\n${table}${closing}${remark}`;
@@ -88,15 +85,7 @@ function middle(sorted: readonly number[]): number {
 }
 
 function reaches(value: number, goal: Goal): boolean {
-  return "atLeast" in goal ? value >= goal.atLeast : value < goal.below;
-}
-
-function formatGoal(goal: Goal): string {
-  return "atLeast" in goal
-    ? `≥ ${formatValue(goal.atLeast)}`
-    : `< ${formatValue(goal.below)}`;
-}
-
-function formatValue(value: number): string {
-  return Math.abs(value) < 100 ? value.toFixed(2) : formatCount(value);
+  if ("atLeast" in goal) return value >= goal.atLeast;
+  if ("atMost" in goal) return value <= goal.atMost;
+  return value < goal.below;
 }

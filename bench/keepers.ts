@@ -1,0 +1,151 @@
+/**
+ * What the benchmark `speed` measures: keepers of ranges, the tree in its modes and (in `peers.ts`) what a JavaScript
+ * program would take instead. A process has one kind of keeper, so every call through the interface has one target.
+ *
+ * @module
+ */
+import { type Arena, type Entry, MAX_INDEX, RangeTree } from "../mod.ts";
+import { emptyHash, fold, GAPPED, SPAN } from "./keys.ts";
+import type { OperationName } from "./operations.ts";
+import { arenaFor } from "./trees.ts";
+
+/** A map from ranges to entries. */
+export interface Keeper {
+  /** What is not to be tried at the size that it was created for: it would take minutes. */
+  readonly skips: ReadonlySet<OperationName>;
+  /** Stores a range where nothing is. */
+  insert(first: number, last: number, value: number): void;
+  /** Gives a range that is stored another entry. */
+  overwrite(first: number, last: number, value: number): void;
+  /** Stores an entry in a part of a range (not at its ends), then the range as it was. */
+  splitAndRejoin(whole: Entry, part: Entry): void;
+  /** Removes a range that is stored. */
+  erase(first: number, last: number): void;
+  /** The entry at an index, 0 where nothing is stored. */
+  valueAt(index: number): number;
+  /** The hash of all that is stored, in order: each range folded by {@linkcode foldEntry}. */
+  hash(): number;
+  /** A copy that shares nothing with it that either changes. */
+  clone?(): Keeper;
+  /** Prepares so many ranges in the form that it takes best and returns what fills it, empty as it is, with them. */
+  bulkLoader?(ranges: number): () => void;
+  /** Does all that within one read section. */
+  inOneSection?<Result>(work: () => Result): Result;
+  /** Hands `work` a search for the lowest of `size` free indices from `min` on. */
+  searching?<Result>(work: (search: Search) => Result): Result;
+}
+
+/** Finds the lowest of `size` free indices from `min` on. */
+export type Search = (min: number, size: number) => number;
+
+/** What a keeper skips that does everything that it can. */
+export const SKIPS_NOTHING: ReadonlySet<OperationName> = new Set();
+
+/** A keeper with nothing in it and room for that many ranges. */
+export type Create = (ranges: number) => Keeper;
+
+/**
+ * A hash with one more entry. By one word, since it is part of what is timed; weighted, so that a number that is too large
+ * does not make up for one that is too small.
+ */
+export function foldEntry(
+  hash: number,
+  first: number,
+  last: number,
+  value: number,
+): number {
+  return fold(hash, first + 3 * last + 5 * value);
+}
+
+/** The mode of a tree. */
+export interface TreeMode {
+  /** Whether readers need no lock. */
+  readonly rcu: boolean;
+  /** Whether gaps are tracked. */
+  readonly gaps: boolean;
+}
+
+/** Creates trees of a mode. */
+export function treeOf(mode: TreeMode): Create {
+  return (ranges) => {
+    // It is cloned into the same arena.
+    const arena = arenaFor(2 * ranges);
+    return new TreeKeeper(arena, RangeTree.create(arena, mode), mode);
+  };
+}
+
+/** The entry that range `range` holds first. */
+export function entryOf(range: number): Entry {
+  const first = range * SPAN;
+  return { first, last: first + GAPPED - 1, value: range + 1 };
+}
+
+class TreeKeeper implements Keeper {
+  readonly skips = SKIPS_NOTHING;
+  readonly inOneSection?: <Result>(work: () => Result) => Result;
+  readonly searching?: <Result>(work: (search: Search) => Result) => Result;
+  readonly #arena: Arena;
+  readonly #tree: RangeTree;
+  readonly #mode: TreeMode;
+
+  constructor(arena: Arena, tree: RangeTree, mode: TreeMode) {
+    this.#arena = arena;
+    this.#tree = tree;
+    this.#mode = mode;
+    if (mode.rcu) this.inOneSection = (work) => this.#inOneSection(work);
+    if (mode.gaps) this.searching = (work) => this.#searching(work);
+  }
+
+  insert(first: number, last: number, value: number): void {
+    this.#tree.storeRange(first, last, value);
+  }
+
+  overwrite(first: number, last: number, value: number): void {
+    this.#tree.storeRange(first, last, value);
+  }
+
+  splitAndRejoin(whole: Entry, part: Entry): void {
+    this.#tree.storeRange(part.first, part.last, part.value);
+    this.#tree.storeRange(whole.first, whole.last, whole.value);
+  }
+
+  erase(first: number): void {
+    this.#tree.erase(first);
+  }
+
+  valueAt(index: number): number {
+    return this.#tree.load(index);
+  }
+
+  hash(): number {
+    let hash = emptyHash();
+    for (const { first, last, value } of this.#tree.entries()) {
+      hash = foldEntry(hash, first, last, value);
+    }
+    return hash;
+  }
+
+  clone(): Keeper {
+    return new TreeKeeper(this.#arena, this.#tree.clone(), this.#mode);
+  }
+
+  bulkLoader(ranges: number): () => void {
+    const entries = Array.from({ length: ranges }, (_, i) => entryOf(i));
+    return () => this.#tree.bulkLoad(entries);
+  }
+
+  #inOneSection<Result>(work: () => Result): Result {
+    this.#arena.rcu.readLock();
+    const result = work();
+    this.#arena.rcu.readUnlock();
+    return result;
+  }
+
+  #searching<Result>(work: (search: Search) => Result): Result {
+    using _lock = this.#tree.lock();
+    const cursor = this.#tree.cursor();
+    return work((min, size) =>
+      cursor.emptyArea(min, MAX_INDEX, size) ? cursor.index : -1
+    );
+  }
+}

@@ -1,0 +1,261 @@
+/**
+ * Workload: every operation of the range tree, in all its modes, and of its peers. A variant does all that its keeper can,
+ * one operation over all ranges after the other.
+ *
+ * A small tree is over too soon to be timed: so there are as many of them, each with keys in an order of its own, as it
+ * takes to have enough of each operation. What one operation leaves behind is compared with what it must be; the hash that
+ * the variants must agree on is made of what all of them do.
+ *
+ * @module
+ */
+import type { Entry } from "../mod.ts";
+import {
+  type Create,
+  entryOf,
+  foldEntry,
+  type Keeper,
+  type Search,
+  treeOf,
+} from "./keepers.ts";
+import {
+  changeOrder,
+  emptyHash,
+  fold,
+  GAPPED,
+  randomIndices,
+  SPAN,
+  storeOrder,
+} from "./keys.ts";
+import type { OperationName } from "./operations.ts";
+import { PEERS } from "./peers.ts";
+import { roomRequests } from "./room.ts";
+import { type Figures, runVariant, type Variant } from "./variant.ts";
+
+/** The fewest times that an operation is done: 20 trees of 1 000 ranges, for example. */
+const OPERATIONS = 20_000;
+/** What is stored inside of a range, from its first index. */
+const PART = { from: 2, to: 4 };
+
+/** Adds up what operations take. */
+class Times {
+  readonly #nanos: Record<string, number> = {};
+
+  time<Result>(operation: OperationName, work: () => Result): Result {
+    const start = performance.now();
+    const result = work();
+    const nanos = (performance.now() - start) * 1e6;
+    this.#nanos[operation] = (this.#nanos[operation] ?? 0) + nanos;
+    return result;
+  }
+
+  /** Nanoseconds each, if every operation was done so often. */
+  each(times: number): Figures {
+    return Object.fromEntries(
+      Object.entries(this.#nanos).map(([name, nanos]) => [name, nanos / times]),
+    );
+  }
+}
+
+function speedOf(create: Create): Variant {
+  return (ranges) => {
+    const times = new Times();
+    const repetitions = Math.ceil(OPERATIONS / ranges);
+    let hash = emptyHash();
+    for (let i = 0; i < repetitions; i++) {
+      hash = fold(hash, measureStored(create, ranges, i, times));
+      measureBuilds(create, ranges, times);
+      measureSearches(create, ranges, i, times);
+    }
+    return { hash, figures: times.each(ranges * repetitions) };
+  };
+}
+
+/** Builds, looks at what is there, changes it, and takes it away; returns what all keepers agree on. */
+function measureStored(
+  create: Create,
+  ranges: number,
+  repetition: number,
+  times: Times,
+): number {
+  const keeper = create(ranges);
+  if (keeper.skips.has("buildRandom")) insertAll(keeper, ascending(ranges));
+  else {
+    const order = storeOrder(ranges, repetition);
+    times.time("buildRandom", () => insertAll(keeper, order));
+  }
+  const built = times.time("iterate", () => keeper.hash());
+  mustBe("building", built, hashOf(ranges, 0));
+  const loaded = measureLoads(keeper, randomIndices(ranges, repetition), times);
+  measureChanges(keeper, changeOrder(ranges, repetition), times);
+  return fold(built, loaded);
+}
+
+function measureLoads(
+  keeper: Keeper,
+  indices: Int32Array,
+  times: Times,
+): number {
+  const random = times.time("loadRandom", () => loadAll(keeper, indices));
+  keeper.inOneSection?.(() => {
+    const again = times.time("loadOneSection", () => loadAll(keeper, indices));
+    mustBe("loading within one section", again, random);
+  });
+  indices.sort();
+  const inOrder = times.time("loadInOrder", () => loadAll(keeper, indices));
+  return fold(random, inOrder);
+}
+
+function measureChanges(
+  keeper: Keeper,
+  order: Int32Array,
+  times: Times,
+): void {
+  const { skips } = keeper;
+  let added = 0;
+  if (!skips.has("overwrite")) {
+    added = 1;
+    times.time("overwrite", () => overwriteAll(keeper, order, added));
+  }
+  const expected = hashOf(order.length, added);
+  mustBe("overwriting", keeper.hash(), expected);
+  if (keeper.clone !== undefined) {
+    const copy = times.time("clone", () => keeper.clone!());
+    mustBe("cloning", copy.hash(), expected);
+  }
+  if (!skips.has("splitRejoin")) {
+    times.time("splitRejoin", () => splitAndRejoinAll(keeper, order, added));
+    mustBe("splitting and rejoining", keeper.hash(), expected);
+  }
+  if (!skips.has("erase")) {
+    times.time("erase", () => eraseAll(keeper, order));
+    mustBe("erasing", keeper.hash(), emptyHash());
+  }
+}
+
+function measureBuilds(create: Create, ranges: number, times: Times): void {
+  const expected = hashOf(ranges, 0);
+  const keeper = create(ranges);
+  const order = ascending(ranges);
+  times.time("buildInOrder", () => insertAll(keeper, order));
+  mustBe("building in order", keeper.hash(), expected);
+
+  const loaded = create(ranges);
+  const load = loaded.bulkLoader?.(ranges);
+  if (load === undefined) return;
+  times.time("bulkLoad", load);
+  mustBe("bulk-loading", loaded.hash(), expected);
+}
+
+function measureSearches(
+  create: Create,
+  ranges: number,
+  repetition: number,
+  times: Times,
+): void {
+  const keeper = create(ranges);
+  if (keeper.searching === undefined) return;
+  insertAll(keeper, storeOrder(ranges, repetition));
+  const { erased, mins, sizes, found } = roomRequests(ranges, repetition);
+  eraseAll(keeper, erased);
+  const hash = keeper.searching((search) =>
+    times.time("emptyArea", () => searchAll(search, mins, sizes))
+  );
+  mustBe("searching for room", hash, found.reduce(fold, emptyHash()));
+}
+
+function insertAll(keeper: Keeper, order: Int32Array): void {
+  for (let i = 0; i < order.length; i++) {
+    const first = order[i] * SPAN;
+    keeper.insert(first, first + GAPPED - 1, order[i] + 1);
+  }
+}
+
+function overwriteAll(
+  keeper: Keeper,
+  order: Int32Array,
+  added: number,
+): void {
+  for (let i = 0; i < order.length; i++) {
+    const first = order[i] * SPAN;
+    keeper.overwrite(first, first + GAPPED - 1, order[i] + 1 + added);
+  }
+}
+
+function splitAndRejoinAll(
+  keeper: Keeper,
+  order: Int32Array,
+  added: number,
+): void {
+  const whole = { first: 0, last: 0, value: 0 };
+  const part = { first: 0, last: 0, value: 1 };
+  for (let i = 0; i < order.length; i++) {
+    whole.first = order[i] * SPAN;
+    whole.last = whole.first + GAPPED - 1;
+    whole.value = order[i] + 1 + added;
+    part.first = whole.first + PART.from;
+    part.last = whole.first + PART.to;
+    keeper.splitAndRejoin(whole, part);
+  }
+}
+
+function eraseAll(keeper: Keeper, order: Int32Array): void {
+  for (let i = 0; i < order.length; i++) {
+    const first = order[i] * SPAN;
+    keeper.erase(first, first + GAPPED - 1);
+  }
+}
+
+function loadAll(keeper: Keeper, indices: Int32Array): number {
+  let hash = emptyHash();
+  for (let i = 0; i < indices.length; i++) {
+    hash = fold(hash, keeper.valueAt(indices[i]));
+  }
+  return hash;
+}
+
+function searchAll(
+  search: Search,
+  mins: Int32Array,
+  sizes: Int32Array,
+): number {
+  let hash = emptyHash();
+  for (let i = 0; i < mins.length; i++) {
+    hash = fold(hash, search(mins[i], sizes[i]));
+  }
+  return hash;
+}
+
+function ascending(ranges: number): Int32Array {
+  return Int32Array.from({ length: ranges }, (_, i) => i);
+}
+
+/** What {@linkcode Keeper.hash} must be, if the entries are so much larger than at first. */
+function hashOf(ranges: number, added: number): number {
+  let hash = emptyHash();
+  for (let i = 0; i < ranges; i++) {
+    const { first, last, value }: Entry = entryOf(i);
+    hash = foldEntry(hash, first, last, value + added);
+  }
+  return hash;
+}
+
+function mustBe(what: string, hash: number, expected: number): void {
+  if (hash === expected) return;
+  throw new Error(
+    `Cannot go on after ${what}: the result hash is ${hash}, not ${expected}`,
+  );
+}
+
+if (import.meta.main) {
+  runVariant(
+    Object.fromEntries(
+      Object.entries({
+        "plain": treeOf({ rcu: false, gaps: false }),
+        "RCU": treeOf({ rcu: true, gaps: false }),
+        "gaps": treeOf({ rcu: false, gaps: true }),
+        "gaps+RCU": treeOf({ rcu: true, gaps: true }),
+        ...PEERS,
+      }).map(([name, create]) => [name, speedOf(create)]),
+    ),
+  );
+}

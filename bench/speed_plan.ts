@@ -1,0 +1,121 @@
+/**
+ * The benchmark `speed`: one workload a size, whose table has a line for each operation and a column for each keeper.
+ *
+ * @module
+ */
+import { formatCount } from "../src/report/numbers.ts";
+import {
+  type Operation,
+  type OperationName,
+  OPERATIONS,
+} from "./operations.ts";
+import type { Goal, Round, Row, WarmUp, Workload } from "./plan.ts";
+
+/** The sizes that the native tree was measured at. */
+const SIZES = [1e3, 1e5, 1e6];
+const TREES = ["plain", "RCU", "gaps", "gaps+RCU"];
+const PEERS = ["sorted-btree", "js-sdsl", "interval-tree", "sorted array"];
+const KEEPERS = [...TREES, ...PEERS];
+/** Not tried with more ranges: js-sdsl was not done with 10 000 000 after four minutes, and had 3.6 GB. */
+const LARGE_PEERS = ["js-sdsl", "interval-tree"];
+const LARGE_PEERS_MAX = 1e6;
+/**
+ * Every operation is a loop, and V8 compiles it for good only when it was begun some times. (Measured at 100 000 ranges: once
+ * leaves a build 40 % slower than five times, a bulk load five times as slow; ten times add nothing.)
+ */
+const WARM_UP: WarmUp = { ranges: 20_000, times: 5 };
+/** Of smaller trees every time has many already. */
+const SMALL_WARM_UPS = 2;
+
+const TIMES = "ns an operation";
+const AGAINST_PEERS = "times as fast as";
+const AGAINST_NATIVE = "against native C";
+
+/** The workloads for trees of up to so many ranges. */
+export function speedWorkloads(ranges: number): Workload[] {
+  return [...SIZES.filter((size) => size < ranges), ranges].map(workloadOf);
+}
+
+function workloadOf(ranges: number): Workload {
+  const keepers = KEEPERS.filter((name) =>
+    ranges <= LARGE_PEERS_MAX || !LARGE_PEERS.includes(name)
+  );
+  const peers = keepers.filter((name) => !TREES.includes(name));
+  const figure = (keeper: string, operation: OperationName) => (round: Round) =>
+    round[keepers.indexOf(keeper)][operation];
+  return {
+    name: "speed",
+    title: `every operation on ${formatCount(ranges)} ranges`,
+    file: "speed.ts",
+    warmUp: ranges < WARM_UP.ranges
+      ? { ranges, times: SMALL_WARM_UPS }
+      : WARM_UP,
+    subjects: keepers.map((variant) => ({ variant, ranges })),
+    rows: [
+      ...OPERATIONS.flatMap(({ name, label }) =>
+        keepers.map((keeper) =>
+          cell(TIMES, label, keeper, figure(keeper, name))
+        )
+      ),
+      ...OPERATIONS.flatMap((operation) =>
+        peers.map((peer) =>
+          cell(
+            AGAINST_PEERS,
+            operation.label,
+            peer,
+            quotient(
+              figure(peer, operation.ofPeers ?? operation.name),
+              figure(operation.tree, operation.name),
+            ),
+            operation.peerGoal?.[ranges],
+          )
+        )
+      ),
+      ...OPERATIONS.flatMap((operation) =>
+        againstNative(operation, ranges, figure(operation.tree, operation.name))
+      ),
+    ],
+    note:
+      "The range tree that is compared is the one in RCU mode; for finding empty areas, the one that tracks gaps too.\n" +
+      "A peer's split and rejoin is the six to eight changes that do the same to a map of ranges.",
+  };
+}
+
+function againstNative(
+  { label, native, nativeGoal }: Operation,
+  ranges: number,
+  nanos: Row["value"],
+): Row[] {
+  const reference = native?.[ranges];
+  if (reference === undefined) return [];
+  return [
+    cell(AGAINST_NATIVE, label, "C, ns", () => reference),
+    cell(
+      AGAINST_NATIVE,
+      label,
+      "tree / C",
+      quotient(nanos, () => reference),
+      nativeGoal?.[ranges],
+    ),
+  ];
+}
+
+function cell(
+  block: string,
+  line: string,
+  column: string,
+  value: Row["value"],
+  goal?: Goal,
+): Row {
+  const label = `${line}, ${block} ${column}`;
+  return { label, cell: { block, line, column }, value, goal };
+}
+
+function quotient(over: Row["value"], under: Row["value"]): Row["value"] {
+  return (round) => {
+    const [numerator, denominator] = [over(round), under(round)];
+    return numerator === undefined || denominator === undefined
+      ? undefined
+      : numerator / denominator;
+  };
+}
