@@ -96,9 +96,10 @@ export class Cursor implements Disposable {
   #index: number;
   #last: number;
   #state: CursorState = "start";
-  /** Which hold of the lock (or, negative, which read section) the position belongs to; 0 = no position. */
+  /** Which hold of the lock (or, negative, which read section) the cursor belongs to; 0 = none. */
   #stamp = 0;
-  #generation = 0;
+  /** The tree's generation when the walk came to where the cursor is; -1 if it is not there. */
+  #generation = -1;
   /** Nodes that were preallocated. */
   readonly #reserve: number[] = [];
 
@@ -140,8 +141,7 @@ export class Cursor implements Disposable {
    * Analogous to Linux `mas_reset`.
    */
   reset(): void {
-    this.#stamp = 0;
-    this.#state = "start";
+    this.#forget("start");
   }
 
   /**
@@ -149,8 +149,7 @@ export class Cursor implements Disposable {
    * iteration. Analogous to Linux `mas_pause`.
    */
   pause(): void {
-    this.#stamp = 0;
-    this.#state = "paused";
+    this.#forget("paused");
   }
 
   /**
@@ -299,10 +298,10 @@ export class Cursor implements Disposable {
   insert(value: number): boolean {
     checkEntry(value);
     this.#enterWriter("Cursor.insert");
-    const { header } = this.#target;
-    const free = this.#walk.isFree(header, this.#index, this.#last);
+    const { arena, header, nodes } = this.#target;
+    const free = Writer.of(arena)
+      .insertRange(header, nodes, this.#index, this.#last, value);
     this.#stand();
-    if (free) this.#change(value);
     return free;
   }
 
@@ -316,15 +315,10 @@ export class Cursor implements Disposable {
   erase(): number {
     this.#enterWriter("Cursor.erase");
     const { arena, header, nodes } = this.#target;
-    const walk = this.#walk;
-    walk.to(header, this.#index);
-    const { first, last, value } = walk;
-    if (value !== 0) {
-      Writer.of(arena).storeRange(header, nodes, first, last, 0);
-      walk.to(header, first);
-    }
-    this.#index = first;
-    this.#last = last;
+    const writer = Writer.of(arena);
+    const value = writer.erase(header, nodes, this.#index);
+    this.#index = writer.first;
+    this.#last = writer.last;
     this.#stand();
     return value;
   }
@@ -380,6 +374,12 @@ export class Cursor implements Disposable {
   /** As {@linkcode Cursor.destroy}. */
   [Symbol.dispose](): void {
     this.destroy();
+  }
+
+  #forget(state: CursorState): void {
+    this.#stamp = 0;
+    this.#generation = -1;
+    this.#state = state;
   }
 
   #find(max: number, skipsEmpty: boolean): number {
@@ -480,13 +480,21 @@ export class Cursor implements Disposable {
     return 0;
   }
 
-  /** A search that ended before it looked at the tree has left no position. */
+  /** Has the walk be where the cursor is: it is not if nothing was walked to, or the tree has changed since. */
   #position(): void {
-    if (this.#stamp === 0) this.#toIndex();
+    const { arena, header } = this.#target;
+    const generation = generationOf(arena.words, header);
+    if (this.#generation === generation) return;
+    this.#assertLive();
+    this.#walk.to(header, this.#index);
+    this.#generation = generation;
   }
 
   #toIndex(): number {
-    this.#walk.to(this.#target.header, this.#index);
+    const { arena, header } = this.#target;
+    this.#assertLive();
+    this.#generation = generationOf(arena.words, header);
+    this.#walk.to(header, this.#index);
     return this.#arrive();
   }
 
@@ -495,32 +503,35 @@ export class Cursor implements Disposable {
     const { first, last, value } = this.#walk;
     this.#index = first;
     this.#last = last;
-    this.#stand();
+    this.#state = "active";
     if (first === 0 && last === MAX_INDEX) {
       this.#state = value === 0 ? "none" : "root";
     }
+    this.#stamp = this.#target.lock.stamp();
     return value;
   }
 
-  /** Notes that the position holds now. */
+  /** Stays where it is after a change; the next search walks there first. */
   #stand(): void {
-    const { arena, header, lock } = this.#target;
     this.#state = "active";
-    this.#stamp = lock.stamp();
-    this.#generation = generationOf(arena.words, header);
+    this.#generation = -1;
+    this.#stamp = this.#target.lock.stamp();
   }
 
   #change(value: number): number {
     const { arena, header, nodes } = this.#target;
-    const walk = this.#walk;
-    walk.to(header, this.#index);
-    const before = walk.value;
     const writer = Writer.of(arena);
     const first = this.#index, last = this.#last;
-    if (this.#reserve.length > 0) {
-      writer.storeRangeFrom(this.#reserve, header, nodes, first, last, value);
-    } else writer.storeRange(header, nodes, first, last, value);
-    walk.to(header, first);
+    const before = this.#reserve.length === 0
+      ? writer.storeRange(header, nodes, first, last, value)
+      : writer.storeRangeFrom(
+        this.#reserve,
+        header,
+        nodes,
+        first,
+        last,
+        value,
+      );
     this.#stand();
     return before;
   }
@@ -535,6 +546,7 @@ export class Cursor implements Disposable {
       lock.lock(site);
       // What was found before belongs to another hold.
       this.#stamp = 0;
+      this.#generation = -1;
     }
   }
 
@@ -558,35 +570,29 @@ export class Cursor implements Disposable {
       ? search.highest(header, size, min, max)
       : search.lowest(header, size, min, max);
     if (first < 0) return false;
-    this.#walk.to(header, first);
     this.#index = first;
     this.#last = first + size - 1;
     this.#stand();
     return true;
   }
 
-  /** Checks what protects a reader, and brings the position up to date. */
+  /** Checks what protects a reader. */
   #enter(site: string): void {
     this.#target.lock.assertReading(site);
     this.#assertSameHold(site);
-    this.#assertLive(site);
-    if (this.#stamp === 0) return;
-    const { arena, header } = this.#target;
-    if (generationOf(arena.words, header) === this.#generation) return;
-    this.#walk.to(header, this.#index);
-    this.#generation = generationOf(arena.words, header);
   }
 
   #enterWriter(site: string): void {
     this.#target.lock.assertHeld(site);
     this.#assertSameHold(site);
-    this.#assertLive(site);
+    this.#assertLive();
   }
 
-  #assertLive(site: string): void {
+  /** Where a position is found or used to write: a tree that is destroyed has another generation than its positions. */
+  #assertLive(): void {
     const { arena, header } = this.#target;
     if (identityOf(flagsOf(arena.words, header)) === this.#identity) return;
-    throw new Error(`Cannot use the cursor in ${site}: its tree was destroyed`);
+    throw new Error("Cannot use the cursor: its tree was destroyed");
   }
 
   #assertSameHold(site: string): void {

@@ -286,6 +286,23 @@ export function lookup(
   }
 }
 
+/** As {@linkcode lookup}, but reads slots plainly: under the tree's lock, whose holder is the only one that changes them. */
+export function heldLookup(
+  words: Words,
+  doubles: Doubles,
+  root: number,
+  index: number,
+): number {
+  let node = root;
+  for (let height = words[node * 16 + META] & 0xff;; height--) {
+    const pivots = node * 8 + PIVOTS;
+    let slot = 0;
+    while (slot < PIVOT_COUNT && doubles[pivots + slot] < index) slot++;
+    node = words[node * 16 + SLOTS + slot];
+    if (height === 0) return node >>> 0;
+  }
+}
+
 /**
  * Walks from a node down to the leaf that covers an index, noting the node and the slot at each height. Under the tree's
  * lock, whose holder is the only one that changes slots: so they are read plainly.

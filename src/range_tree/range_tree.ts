@@ -55,6 +55,7 @@ import {
 import {
   type Doubles,
   heightOf,
+  heldLookup,
   lookup,
   MAX_INDEX,
   setParent,
@@ -274,9 +275,12 @@ export class RangeTree implements Iterable<Entry> {
     checkIndex(index);
     const flags = this.#enter("RangeTree.load");
     const root = rootOf(this.#words, this.ref);
-    const value = root === 0
-      ? 0
-      : lookup(this.#words, this.#doubles, root, index);
+    let value = 0;
+    if (root !== 0) {
+      value = isRcu(flags)
+        ? lookup(this.#words, this.#doubles, root, index)
+        : heldLookup(this.#words, this.#doubles, root, index);
+    }
     this.#exit(flags);
     return value === RESERVED ? 0 : value;
   }
@@ -344,9 +348,13 @@ export class RangeTree implements Iterable<Entry> {
     checkEntry(value);
     this.#enterWriter("RangeTree.insertRange");
     try {
-      if (!this.#walk.isFree(this.ref, first, last)) return false;
-      this.#writer.storeRange(this.ref, this.#nodes, first, last, value);
-      return true;
+      return this.#writer.insertRange(
+        this.ref,
+        this.#nodes,
+        first,
+        last,
+        value,
+      );
     } finally {
       this.#exitWriter();
     }
@@ -444,13 +452,8 @@ export class RangeTree implements Iterable<Entry> {
     checkIndex(index);
     this.#enterWriter("RangeTree.erase");
     try {
-      const walk = this.#walk;
-      walk.to(this.ref, index);
-      const { first, last, value } = walk;
-      if (!walk.isFreeHere()) {
-        this.#writer.storeRange(this.ref, this.#nodes, first, last, 0);
-      }
-      return value;
+      const value = this.#writer.erase(this.ref, this.#nodes, index);
+      return value === RESERVED ? 0 : value;
     } finally {
       this.#exitWriter();
     }
@@ -622,6 +625,8 @@ export class RangeTree implements Iterable<Entry> {
     try {
       this.#clear();
       killHeader(this.#words, this.ref);
+      // Also where it was empty: cursors notice.
+      noteChange(this.#words, this.ref, 0);
       const lock = externalLockOf(this.#words, this.ref);
       if (lock !== 0) countTree(this.#words, lock, -1);
       this.#arena.roots.remove(this.ref);

@@ -59,19 +59,6 @@ export class Walk {
     this.#hidden = seesReserved ? 0 : RESERVED;
   }
 
-  /** Whether all of `first` … `last` is free, reserved ranges not included. The walk is at `first` then. */
-  isFree(header: number, first: number, last: number): boolean {
-    this.to(header, first);
-    // A free run is one slot.
-    return last <= this.last && this.isFreeHere();
-  }
-
-  /** Whether the range that was walked to is free, and not only reserved. */
-  isFreeHere(): boolean {
-    return this.#leaf === 0 ||
-      slotOf(this.#words, this.#leaf, this.#slot) === 0;
-  }
-
   /** Walks to the range that covers an index. */
   to(header: number, index: number): void {
     const words = this.#words, doubles = this.#doubles;

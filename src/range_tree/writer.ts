@@ -63,6 +63,10 @@ const writerOf = new WeakMap<Arena, Writer>();
  * Thread contract: an object belongs to one thread, and is used under the lock of the tree that is written.
  */
 export class Writer {
+  /** The first index of the range that was erased last. */
+  first = 0;
+  /** Its last index. */
+  last = 0;
   readonly #words: Words;
   readonly #doubles: Doubles;
   readonly #supply: NodeSupply;
@@ -88,7 +92,7 @@ export class Writer {
   }
 
   /**
-   * Stores `value` over all of `first` … `last`.
+   * Stores `value` over all of `first` … `last`; returns what was at `first`.
    *
    * @throws {OutOfMemoryError} If a node can't be allocated; the tree is as it was.
    */
@@ -98,27 +102,63 @@ export class Writer {
     first: number,
     last: number,
     value: number,
-  ): void {
-    const rebuild = this.#rebuild;
-    this.#supply.begin();
-    const root = heldRootOf(this.#words, header);
-    if (root === 0) return this.#storeFirst(header, nodes, first, last, value);
-    rebuild.gaps = tracksGaps(heldFlagsOf(this.#words, header));
-    rebuild.top = heightOf(this.#words, root);
-    rebuild.left.walk(this.#words, this.#doubles, root, first);
-    if (value === 0) {
-      last = this.#widenedLast(root, last);
-      first = this.#widenedFirst(root, first);
+  ): number {
+    const root = this.#begin(header, first);
+    if (root === 0) {
+      this.#storeFirst(header, nodes, first, last, value);
+      return 0;
     }
-    if (this.#storeInLeaf(header, nodes, first, last, value)) return;
-    rebuild.build(nodes, first, last, value);
-    if (this.#rehearsing) return;
-    const delta = rebuild.publish(header, nodes);
-    if (rebuild.gaps && !rebuild.publishesRoot) {
-      this.#updateGapsAbove(rebuild.publishedHeight, rebuild.publishedGap);
+    const before = this.#held();
+    this.#store(header, nodes, root, first, last, value);
+    return before;
+  }
+
+  /**
+   * Stores `value` over all of `first` … `last` if all of it is free; says whether it did.
+   *
+   * @throws {OutOfMemoryError} If a node can't be allocated; the tree is as it was.
+   */
+  insertRange(
+    header: number,
+    nodes: SlabCache,
+    first: number,
+    last: number,
+    value: number,
+  ): boolean {
+    const root = this.#begin(header, first);
+    if (root === 0) {
+      this.#storeFirst(header, nodes, first, last, value);
+      return true;
     }
-    this.#supply.commit();
-    noteChange(this.#words, header, delta);
+    const { left, top } = this.#rebuild;
+    // A free run is one slot.
+    if (this.#held() !== 0 || last > left.last(this.#doubles, 0, top)) {
+      return false;
+    }
+    this.#store(header, nodes, root, first, last, value);
+    return true;
+  }
+
+  /**
+   * Empties the whole range that contains an index; returns what it held. It was `first` … `last` of this writer.
+   *
+   * @throws {OutOfMemoryError} If a node can't be allocated; the tree is as it was.
+   */
+  erase(header: number, nodes: SlabCache, index: number): number {
+    const root = this.#begin(header, index);
+    if (root === 0) {
+      this.first = 0;
+      this.last = MAX_INDEX;
+      return 0;
+    }
+    const { left, top } = this.#rebuild;
+    this.first = left.first(this.#doubles, 0, top);
+    this.last = left.last(this.#doubles, 0, top);
+    const before = this.#held();
+    if (before !== 0) {
+      this.#store(header, nodes, root, this.first, this.last, 0);
+    }
+    return before;
   }
 
   /**
@@ -134,10 +174,10 @@ export class Writer {
     first: number,
     last: number,
     value: number,
-  ): void {
+  ): number {
     this.#supply.useFirst(reserve);
     try {
-      this.storeRange(header, nodes, first, last, value);
+      return this.storeRange(header, nodes, first, last, value);
     } finally {
       this.#supply.useFirst();
     }
@@ -166,6 +206,48 @@ export class Writer {
       this.#supply.useFirst();
       this.#rehearsing = false;
     }
+  }
+
+  /** Begins a store: walks to where it begins, if the tree holds anything, and returns the root. */
+  #begin(header: number, first: number): number {
+    this.#supply.begin();
+    const root = heldRootOf(this.#words, header);
+    if (root === 0) return 0;
+    const rebuild = this.#rebuild;
+    rebuild.gaps = tracksGaps(heldFlagsOf(this.#words, header));
+    rebuild.top = heightOf(this.#words, root);
+    rebuild.left.walk(this.#words, this.#doubles, root, first);
+    return root;
+  }
+
+  /** What the slot holds that the left path leads to. */
+  #held(): number {
+    const { left } = this.#rebuild;
+    return heldSlotOf(this.#words, left.node[0], left.slot[0]) >>> 0;
+  }
+
+  #store(
+    header: number,
+    nodes: SlabCache,
+    root: number,
+    first: number,
+    last: number,
+    value: number,
+  ): void {
+    if (value === 0) {
+      last = this.#widenedLast(root, last);
+      first = this.#widenedFirst(root, first);
+    }
+    if (this.#storeInLeaf(header, nodes, first, last, value)) return;
+    const rebuild = this.#rebuild;
+    rebuild.build(nodes, first, last, value);
+    if (this.#rehearsing) return;
+    const delta = rebuild.publish(header, nodes);
+    if (rebuild.gaps && !rebuild.publishesRoot) {
+      this.#updateGapsAbove(rebuild.publishedHeight, rebuild.publishedGap);
+    }
+    this.#supply.commit();
+    noteChange(this.#words, header, delta);
   }
 
   #storeFirst(
