@@ -92,6 +92,8 @@ export type CursorState =
 export class Cursor implements Disposable {
   readonly #target: CursorTarget;
   readonly #walk: Walk;
+  readonly #writer: Writer;
+  readonly #search: GapSearch;
   readonly #identity: number;
   #index: number;
   #last: number;
@@ -108,6 +110,8 @@ export class Cursor implements Disposable {
     this.#target = target;
     const { words, doubles } = target.arena;
     this.#walk = new Walk(words, doubles, true);
+    this.#writer = Writer.of(target.arena);
+    this.#search = GapSearch.of(target.arena);
     this.#identity = identityOf(flagsOf(words, target.header));
     this.#index = index;
     this.#last = last;
@@ -298,8 +302,8 @@ export class Cursor implements Disposable {
   insert(value: number): boolean {
     checkEntry(value);
     this.#enterWriter("Cursor.insert");
-    const { arena, header, nodes } = this.#target;
-    const free = Writer.of(arena)
+    const { header, nodes } = this.#target;
+    const free = this.#writer
       .insertRange(header, nodes, this.#index, this.#last, value);
     this.#stand();
     return free;
@@ -314,8 +318,8 @@ export class Cursor implements Disposable {
    */
   erase(): number {
     this.#enterWriter("Cursor.erase");
-    const { arena, header, nodes } = this.#target;
-    const writer = Writer.of(arena);
+    const { header, nodes } = this.#target;
+    const writer = this.#writer;
     const value = writer.erase(header, nodes, this.#index);
     this.#index = writer.first;
     this.#last = writer.last;
@@ -332,7 +336,7 @@ export class Cursor implements Disposable {
    * @throws {LockdepError} As {@linkcode Cursor.store}.
    */
   emptyArea(min: number, max: number, size: number): boolean {
-    return this.#search("Cursor.emptyArea", min, max, size, false);
+    return this.#findRoom("Cursor.emptyArea", min, max, size, false);
   }
 
   /**
@@ -340,7 +344,7 @@ export class Cursor implements Disposable {
    * `mas_empty_area_rev`.
    */
   emptyAreaReverse(min: number, max: number, size: number): boolean {
-    return this.#search("Cursor.emptyAreaReverse", min, max, size, true);
+    return this.#findRoom("Cursor.emptyAreaReverse", min, max, size, true);
   }
 
   /**
@@ -355,8 +359,8 @@ export class Cursor implements Disposable {
   preallocate(value: number): void {
     checkValue(value);
     this.#enterWriter("Cursor.preallocate");
-    const { arena, header, nodes } = this.#target;
-    Writer.of(arena).rehearse(
+    const { header, nodes } = this.#target;
+    this.#writer.rehearse(
       this.#reserve,
       header,
       nodes,
@@ -519,8 +523,8 @@ export class Cursor implements Disposable {
   }
 
   #change(value: number): number {
-    const { arena, header, nodes } = this.#target;
-    const writer = Writer.of(arena);
+    const { header, nodes } = this.#target;
+    const writer = this.#writer;
     const first = this.#index, last = this.#last;
     const before = this.#reserve.length === 0
       ? writer.storeRange(header, nodes, first, last, value)
@@ -550,7 +554,7 @@ export class Cursor implements Disposable {
     }
   }
 
-  #search(
+  #findRoom(
     site: string,
     min: number,
     max: number,
@@ -558,14 +562,14 @@ export class Cursor implements Disposable {
     highest: boolean,
   ): boolean {
     checkRoom(size, min, max);
-    const { arena, header, gaps } = this.#target;
+    const { header, gaps } = this.#target;
     if (!gaps) {
       throw new Error(
         `Cannot find room in ${site}: the tree does not track gaps`,
       );
     }
     this.#enterWriter(site);
-    const search = GapSearch.of(arena);
+    const search = this.#search;
     const first = highest
       ? search.highest(header, size, min, max)
       : search.lowest(header, size, min, max);

@@ -65,12 +65,14 @@ export class EntryIterator implements IterableIterator<Entry> {
 
   #fill(walk: Walk, header: number): void {
     this.#generation = this.#source.generation();
-    if (!walk.find(header, this.#from, this.#to)) return;
-    do {
-      if (walk.value === 0) continue;
-      this.#firsts[this.#size] = walk.first;
-      this.#lasts[this.#size] = walk.last;
-      this.#values[this.#size++] = walk.value;
-    } while (walk.last < this.#to && walk.stepInLeaf());
+    // What was found may be emptied in place before it is copied: then the search goes on.
+    while (this.#size === 0 && walk.find(header, this.#from, this.#to)) {
+      this.#size = walk.copyEntries(
+        this.#to,
+        this.#firsts,
+        this.#lasts,
+        this.#values,
+      );
+    }
   }
 }

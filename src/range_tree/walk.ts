@@ -9,6 +9,7 @@
 import type { Words } from "../sync/atomics.ts";
 import { rootOf } from "./header.ts";
 import {
+  copyEntries,
   countOf,
   type Doubles,
   heightOf,
@@ -119,15 +120,26 @@ export class Walk {
     return true;
   }
 
-  /** Whether there is a further range, stored or empty, in the same leaf, and goes there. */
-  stepInLeaf(): boolean {
-    if (this.#slot + 1 >= this.#count) return false;
-    this.#slot++;
-    this.first = this.last + 1;
-    this.last = pivotOf(this.#doubles, this.#leaf, this.#slot, this.#max);
-    const held = slotOf(this.#words, this.#leaf, this.#slot) >>> 0;
-    this.value = held === this.#hidden ? 0 : held;
-    return true;
+  /** Copies the entries of this leaf, from the range that was walked to on, that begin at or before `to`; says how many. */
+  copyEntries(
+    to: number,
+    firsts: Float64Array,
+    lasts: Float64Array,
+    values: Uint32Array,
+  ): number {
+    return copyEntries(
+      this.#words,
+      this.#doubles,
+      this.#leaf,
+      this.#slot,
+      this.first,
+      this.#max,
+      to,
+      this.#hidden,
+      firsts,
+      lasts,
+      values,
+    );
   }
 
   /** The range as an entry. */
@@ -138,7 +150,7 @@ export class Walk {
   /** Goes on to the next range, stored or empty, if it begins at or before `max`; says if it does. */
   forward(header: number, max: number): boolean {
     if (this.last >= max) return false;
-    if (!this.stepInLeaf()) this.to(header, this.last + 1);
+    if (!this.#stepInLeaf()) this.to(header, this.last + 1);
     return true;
   }
 
@@ -149,6 +161,17 @@ export class Walk {
       this.#slot--;
       this.#read();
     } else this.to(header, this.first - 1);
+    return true;
+  }
+
+  /** Whether there is a further range, stored or empty, in the same leaf, and goes there. */
+  #stepInLeaf(): boolean {
+    if (this.#slot + 1 >= this.#count) return false;
+    this.#slot++;
+    this.first = this.last + 1;
+    this.last = pivotOf(this.#doubles, this.#leaf, this.#slot, this.#max);
+    const held = slotOf(this.#words, this.#leaf, this.#slot) >>> 0;
+    this.value = held === this.#hidden ? 0 : held;
     return true;
   }
 
