@@ -98,6 +98,11 @@ export class Compactor {
     });
   }
 
+  /** How long a tree's lock was held for the moves since the last run, in milliseconds: of every 32nd. */
+  holdTimes(): number[] {
+    return this.#movers.flatMap((mover) => mover.holdTimes.samples());
+  }
+
   /** The optimum for the slabs as they are now. Frees what is deferred first. */
   plan(): CompactionPlan {
     this.#settle();
