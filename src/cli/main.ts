@@ -14,13 +14,18 @@
 import { setColorEnabled } from "@std/fmt/colors";
 import { ScenarioSizeError } from "../experiment/mod.ts";
 import { OutOfMemoryError } from "../memory/mod.ts";
+import { churnCommand } from "./churn.ts";
 import { demoCommand } from "./demo.ts";
 import { replayCommand } from "./replay.ts";
 import { type Command, quote, UsageError } from "./usage.ts";
 
-const COMMANDS: readonly Command[] = [demoCommand, replayCommand];
+const COMMANDS: readonly Command[] = [
+  demoCommand,
+  replayCommand,
+  churnCommand,
+];
 
-const HELP = `Compact the memory of live range trees, on recorded traces.
+const HELP = `Compact the memory of live range trees.
 
 Usage: pollard COMMAND [options]
 
@@ -40,9 +45,9 @@ ${
  * @param args What follows the program's name.
  * @returns The exit code.
  */
-export function main(args: readonly string[]): number {
+export async function main(args: readonly string[]): Promise<number> {
   try {
-    return run(args);
+    return await run(args);
   } catch (error) {
     if (
       !(error instanceof UsageError || error instanceof ScenarioSizeError ||
@@ -53,7 +58,9 @@ export function main(args: readonly string[]): number {
   }
 }
 
-function run([name, ...args]: readonly string[]): number {
+function run(
+  [name, ...args]: readonly string[],
+): number | Promise<number> {
   if (name === "--help" || name === "-h") return printHelp(HELP);
   if (name === undefined) {
     throw new UsageError('Cannot run: no command is given, see "--help"');
@@ -77,5 +84,5 @@ function printHelp(help: string): number {
 
 if (import.meta.main) {
   setColorEnabled(Deno.stdout.isTerminal() && !Deno.noColor);
-  Deno.exitCode = main(Deno.args);
+  Deno.exitCode = await main(Deno.args);
 }

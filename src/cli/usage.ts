@@ -20,7 +20,7 @@ export interface Command {
    * @returns The exit code: 0 all is well, 1 the result is wrong or there is none.
    * @throws {UsageError} If it was not given as its help says.
    */
-  run(args: readonly string[]): number;
+  run(args: readonly string[]): number | Promise<number>;
 }
 
 /** A command's arguments, taken apart. */

@@ -128,7 +128,6 @@ export class BackgroundCompactor {
   #pinned = 0;
   #millis = 0;
   #longestSliceMillis = 0;
-  /** How long to sleep before the next slice. */
   #pauseMillis = 0;
 
   /**
@@ -147,6 +146,11 @@ export class BackgroundCompactor {
       ...options,
     });
     this.#compactor = new Compactor(arena);
+  }
+
+  /** How long to sleep before the next slice, in milliseconds, so that the duty is kept. */
+  get pauseMillis(): number {
+    return this.#pauseMillis;
   }
 
   /** What it has done so far. */

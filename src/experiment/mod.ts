@@ -3,6 +3,18 @@
  *
  * @module
  */
+export {
+  type ChurnAnswer,
+  type ChurnCommand,
+  type ChurnHalf,
+  type ChurnMeans,
+  type ChurnOptions,
+  type ChurnRole,
+  type ChurnSpeed,
+  type ChurnStatus,
+  type ChurnWorker,
+  runChurn,
+} from "./churn.ts";
 export { digestTrees } from "./digest.ts";
 export {
   EXTFRAG_ORDER,
@@ -10,6 +22,7 @@ export {
   type MemoryFigures,
   type MemoryPicture,
 } from "./measure.ts";
+export { Histogram } from "./histogram.ts";
 export { Random } from "./random.ts";
 export {
   type Recording,

@@ -7,6 +7,15 @@
  */
 export { buddyInfo, slabInfo } from "./kernel_tables.ts";
 export { beside, columns } from "./layout.ts";
+export {
+  type ChurnJson,
+  churnJson,
+  type ChurnRatios,
+  churnRatios,
+  churnReport,
+  type ChurnReportInput,
+  churnStatusLine,
+} from "./churn_report.ts";
 export { demoReport } from "./demo_report.ts";
 export {
   formatCount,

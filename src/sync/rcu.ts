@@ -174,6 +174,11 @@ export class Rcu {
     return this.#sections;
   }
 
+  /** How many grace periods were begun, by any thread, modulo 2^31. */
+  get gracePeriods(): number {
+    return load(this.#words, this.#epoch) >>> 1;
+  }
+
   /** How many refs this thread has deferred that are not yet freed. Others may have freed some for it. */
   get pending(): number {
     return this.#nextCount + this.#waitCount + this.#takenCount;
