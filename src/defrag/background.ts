@@ -21,7 +21,6 @@ import { Slabs } from "../slab/slabs.ts";
 import { Compactor } from "./compactor.ts";
 import { Evacuation, type MovableCache, movableOf } from "./evacuation.ts";
 import { type HoldNanos, holdNanos } from "./hold_times.ts";
-import { emptiestFirst, planCompaction } from "./planner.ts";
 
 /** Slabs that one pass empties at most. */
 const SLABS_A_PASS = 64;
@@ -227,15 +226,13 @@ export class BackgroundCompactor {
   #beginPass(): boolean {
     this.#evacuations = [];
     for (const cache of movableOf(Slabs.of(this.#arena).all())) {
-      if (!this.#isWorthwhile(cache)) continue;
-      const slabs = cache.slabs();
-      const { freeableSlabs } = planCompaction(slabs, cache.capacity);
-      const count = Math.min(freeableSlabs, SLABS_A_PASS);
-      if (count === 0) continue;
-      const chosen = emptiestFirst(slabs).slice(0, count);
-      this.#evacuations.push(
-        new Evacuation(this.#arena, cache, chosen.map((slab) => slab.pfn)),
-      );
+      const { slabs, objects } = cache.usage();
+      const freeable = slabs - Math.ceil(objects / cache.capacity);
+      if (freeable === 0 || !this.#isWorthwhile(cache, slabs, objects)) {
+        continue;
+      }
+      const chosen = cache.emptiestSlabs(Math.min(freeable, SLABS_A_PASS));
+      this.#evacuations.push(new Evacuation(this.#arena, cache, chosen));
     }
     this.#active = this.#evacuations.length > 0;
     if (!this.#active) return false;
@@ -245,11 +242,14 @@ export class BackgroundCompactor {
   }
 
   /** Between the thresholds it goes on if it has started. */
-  #isWorthwhile(cache: MovableCache): boolean {
-    const { slabs, objects } = cache.usage();
-    const occupancy = slabs === 0 ? 1 : objects / (slabs * cache.capacity);
+  #isWorthwhile(
+    cache: MovableCache,
+    slabs: number,
+    objects: number,
+  ): boolean {
     const { startBelow, stopAbove } = this.#options;
-    return occupancy < (this.#active ? stopAbove : startBelow);
+    return objects / (slabs * cache.capacity) <
+      (this.#active ? stopAbove : startBelow);
   }
 
   #endPass(): number {

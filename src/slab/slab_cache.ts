@@ -444,6 +444,23 @@ export class SlabCache {
     }
   }
 
+  /** The emptiest slabs that are not isolated, up to `count` of them, the emptiest first. Costs what it returns. */
+  emptiestSlabs(count: number): number[] {
+    this.#lock("SlabCache.emptiestSlabs");
+    try {
+      const slabs: number[] = [];
+      for (let inUse = 0; inUse < this.capacity; inUse++) {
+        for (const pfn of this.#list(HEADS + inUse)) {
+          if (slabs.length === count) return slabs;
+          slabs.push(pfn);
+        }
+      }
+      return slabs;
+    } finally {
+      this.#unlock();
+    }
+  }
+
   /** The slabs that are isolated. */
   isolatedSlabs(): number[] {
     this.#lock("SlabCache.isolatedSlabs");
