@@ -22,21 +22,28 @@ export interface EntrySource {
 /** The entries of a window, one after the other. */
 export class EntryIterator implements IterableIterator<Entry> {
   readonly #source: EntrySource;
-  readonly #to: number;
+  readonly #reverse: boolean;
   readonly #firsts = new Float64Array(MAX_SLOTS);
   readonly #lasts = new Float64Array(MAX_SLOTS);
   readonly #values = new Uint32Array(MAX_SLOTS);
   #at = 0;
   #size = 0;
   #generation = -1;
-  /** Everything before this index was given out. */
+  /** What is still to be given out overlaps `from` … `to`. */
   #from: number;
+  #to: number;
 
-  /** Iterates over the entries that overlap `from` … `to`. */
-  constructor(source: EntrySource, from: number, to: number) {
+  /** Iterates over the entries that overlap `from` … `to`, perhaps from the last one back. */
+  constructor(
+    source: EntrySource,
+    from: number,
+    to: number,
+    reverse: boolean,
+  ) {
     this.#source = source;
     this.#from = from;
     this.#to = to;
+    this.#reverse = reverse;
   }
 
   /** The iterator itself. */
@@ -55,24 +62,35 @@ export class EntryIterator implements IterableIterator<Entry> {
       if (this.#size === 0) return { done: true, value: undefined };
     }
     const at = this.#at++;
-    const last = this.#lasts[at];
-    this.#from = last + 1;
-    return {
-      done: false,
-      value: { first: this.#firsts[at], last, value: this.#values[at] },
-    };
+    const first = this.#firsts[at], last = this.#lasts[at];
+    if (this.#reverse) this.#to = first - 1;
+    else this.#from = last + 1;
+    return { done: false, value: { first, last, value: this.#values[at] } };
   }
 
   #fill(walk: Walk, header: number): void {
     this.#generation = this.#source.generation();
     // What was found may be emptied in place before it is copied: then the search goes on.
-    while (this.#size === 0 && walk.find(header, this.#from, this.#to)) {
-      this.#size = walk.copyEntries(
-        this.#to,
-        this.#firsts,
-        this.#lasts,
-        this.#values,
-      );
+    while (this.#size === 0 && this.#find(walk, header)) {
+      this.#size = this.#reverse
+        ? walk.copyEntriesReverse(
+          this.#from,
+          this.#firsts,
+          this.#lasts,
+          this.#values,
+        )
+        : walk.copyEntries(
+          this.#to,
+          this.#firsts,
+          this.#lasts,
+          this.#values,
+        );
     }
+  }
+
+  #find(walk: Walk, header: number): boolean {
+    return this.#reverse
+      ? walk.findReverse(header, this.#to, this.#from)
+      : walk.find(header, this.#from, this.#to);
   }
 }

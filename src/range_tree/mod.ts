@@ -12,6 +12,7 @@ export {
 } from "./range_tree.ts";
 export { Cursor, type CursorState, type CursorTarget } from "./cursor.ts";
 export { ExternalLock } from "./external_lock.ts";
+export { RangeMap, type RangeMapEntry } from "./range_map.ts";
 export { TreeLock } from "./tree_lock.ts";
 export { type Entry, RESERVED } from "./walk.ts";
 export type { LockMode } from "./header.ts";

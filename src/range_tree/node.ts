@@ -378,6 +378,35 @@ export function copyEntries(
 }
 
 /**
+ * How many entries of a leaf, from a slot on, begin at or before `to`.
+ *
+ * @param first The first index of that slot.
+ * @param hidden What is left out beside empty slots.
+ */
+export function countEntries(
+  words: Words,
+  doubles: Doubles,
+  leaf: number,
+  slot: number,
+  first: number,
+  to: number,
+  hidden: number,
+): number {
+  const base = leaf * 16 + SLOTS;
+  const pivots = leaf * 8 + PIVOTS;
+  const count = words[leaf * 16 + META] >>> 8;
+  let entries = 0;
+  for (; slot < count && first <= to; slot++) {
+    // Pairs with the writer that stores over exactly one slot.
+    const value = load(words, base + slot) >>> 0;
+    if (value !== 0 && value !== hidden) entries++;
+    // The slot of a full leaf that has no pivot is its last.
+    first = slot < PIVOT_COUNT ? doubles[pivots + slot] + 1 : first;
+  }
+  return entries;
+}
+
+/**
  * Fills a private node from a pool of slots and their last indices. Its parent word is left alone.
  *
  * @param from The first of `count` items of the pool.

@@ -60,7 +60,7 @@ import {
   MAX_INDEX,
   setParent,
 } from "./node.ts";
-import { copySubtree, retireSubtree, SubtreeBuilder } from "./subtree.ts";
+import { collectSubtree, copySubtree, SubtreeBuilder } from "./subtree.ts";
 import { TreeLock } from "./tree_lock.ts";
 import { TreeMemory } from "./tree_memory.ts";
 import { type Entry, RESERVED, Walk } from "./walk.ts";
@@ -525,23 +525,33 @@ export class RangeTree implements Iterable<Entry> {
    * @throws {RangeError} If a bound is no safe integer from 0 on.
    */
   entries(from = 0, to: number = MAX_INDEX): IterableIterator<Entry> {
+    return this.#iterate(from, to, false);
+  }
+
+  /**
+   * Every entry that overlaps `from` … `to`, whole, the last one first. As {@linkcode RangeTree.entries}.
+   *
+   * @throws {RangeError} If a bound is no safe integer from 0 on.
+   */
+  entriesReverse(from = 0, to: number = MAX_INDEX): IterableIterator<Entry> {
+    return this.#iterate(from, to, true);
+  }
+
+  /**
+   * How many entries overlap `from` … `to`. Stale as soon as it is read; if the tree changes meanwhile, each entry is
+   * counted as it was at some moment of the call.
+   *
+   * @throws {RangeError} If a bound is no safe integer from 0 on.
+   */
+  countIn(from: number, to: number): number {
     checkIndex(from);
     checkIndex(to);
-    return new EntryIterator(
-      {
-        generation: () => generationOf(this.#words, this.ref),
-        reading: (read) => {
-          const flags = this.#enter("RangeTree.entries");
-          try {
-            read(this.#walk, this.ref);
-          } finally {
-            this.#exit(flags);
-          }
-        },
-      },
-      from,
-      to,
-    );
+    const flags = this.#enter("RangeTree.countIn");
+    try {
+      return from > to ? 0 : this.#walk.count(this.ref, from, to);
+    } finally {
+      this.#exit(flags);
+    }
   }
 
   /** Every entry, in order. As {@linkcode RangeTree.entries}. */
@@ -612,18 +622,21 @@ export class RangeTree implements Iterable<Entry> {
   /** Removes every entry. Needs no memory. */
   clear(): void {
     this.#enterWriter("RangeTree.clear");
+    let nodes: number[];
     try {
-      this.#clear();
+      nodes = this.#detach();
     } finally {
-      this.#exitWriter();
+      this.#lock.exitWriter();
     }
+    this.#deferAll(nodes);
   }
 
-  /** Removes every entry and the tree itself; every later use of it is an error. */
+  /** Removes every entry and the tree itself; every later use of it is an error. Needs no memory. */
   destroy(): void {
     this.#enterWriter("RangeTree.destroy");
+    let nodes: number[];
     try {
-      this.#clear();
+      nodes = this.#detach();
       killHeader(this.#words, this.ref);
       // Also where it was empty: cursors notice.
       noteChange(this.#words, this.ref, 0);
@@ -631,8 +644,9 @@ export class RangeTree implements Iterable<Entry> {
       if (lock !== 0) countTree(this.#words, lock, -1);
       this.#arena.roots.remove(this.ref);
     } finally {
-      this.#exitWriter();
+      this.#lock.exitWriter();
     }
+    this.#deferAll(nodes);
     TreeMemory.of(this.#arena).headers.defer(this.ref);
   }
 
@@ -707,6 +721,29 @@ export class RangeTree implements Iterable<Entry> {
     );
   }
 
+  /** One line: how many ranges, and the modes. Needs no lock. */
+  toString(): string {
+    const flags = flagsOf(this.#words, this.ref);
+    if (identityOf(flags) !== this.#identity) return "RangeTree(destroyed)";
+    const modes = [
+      `${entryCountOf(this.#words, this.ref)} entries`,
+      `lock ${this.lockMode}`,
+      ...(isRcu(flags) ? ["rcu"] : []),
+      ...(this.gaps ? ["gaps"] : []),
+    ];
+    return `RangeTree(${modes.join(", ")})`;
+  }
+
+  /** As {@linkcode RangeTree.toString}, for `console.log` in Deno. */
+  [Symbol.for("Deno.customInspect")](): string {
+    return this.toString();
+  }
+
+  /** As {@linkcode RangeTree.toString}, for `console.log` in Node. */
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
+    return this.toString();
+  }
+
   /** Looks for room and stores there, under the lock. */
   #alloc<T>(site: string, alloc: () => T): T {
     if (!this.gaps) {
@@ -757,15 +794,21 @@ export class RangeTree implements Iterable<Entry> {
     }
   }
 
-  #clear(): void {
+  /** Takes all nodes out of the tree by one store; returns them, marked dead. Under the lock. */
+  #detach(): number[] {
     const root = rootOf(this.#words, this.ref);
-    if (root === 0) return;
+    const nodes: number[] = [];
+    if (root === 0) return nodes;
     setRoot(this.#words, this.ref, 0);
-    noteChange(
-      this.#words,
-      this.ref,
-      -retireSubtree(this.#words, this.#nodes, root),
-    );
+    noteChange(this.#words, this.ref, -entryCountOf(this.#words, this.ref));
+    collectSubtree(this.#words, root, nodes);
+    return nodes;
+  }
+
+  /** Defers the freeing of a whole tree's nodes at once. */
+  #deferAll(nodes: readonly number[]): void {
+    this.#nodes.deferAll(nodes);
+    this.#arena.rcu.poll();
   }
 
   /** Makes a private subtree the content of the tree, which was empty. */
@@ -782,6 +825,31 @@ export class RangeTree implements Iterable<Entry> {
     } finally {
       this.#exit(flags);
     }
+  }
+
+  #iterate(
+    from: number,
+    to: number,
+    reverse: boolean,
+  ): IterableIterator<Entry> {
+    checkIndex(from);
+    checkIndex(to);
+    return new EntryIterator(
+      {
+        generation: () => generationOf(this.#words, this.ref),
+        reading: (read) => {
+          const flags = this.#enter("RangeTree.entries");
+          try {
+            read(this.#walk, this.ref);
+          } finally {
+            this.#exit(flags);
+          }
+        },
+      },
+      from,
+      to,
+      reverse,
+    );
   }
 
   #inspect<T>(name: string, look: () => T): T {

@@ -49,6 +49,21 @@ export function retireSubtree(
   return entries;
 }
 
+/** Marks an unreachable node and all below it dead, and adds them to `refs`; their freeing is for the caller to defer. */
+export function collectSubtree(
+  words: Words,
+  node: number,
+  refs: number[],
+): void {
+  if (heightOf(words, node) > 0) {
+    for (let slot = countOf(words, node) - 1; slot >= 0; slot--) {
+      collectSubtree(words, slotOf(words, node, slot), refs);
+    }
+  }
+  setParent(words, node, node);
+  refs.push(node);
+}
+
 /** How many nodes are allocated at once: a slab of them. */
 const BATCH = 16;
 

@@ -10,6 +10,7 @@ import type { Words } from "../sync/atomics.ts";
 import { rootOf } from "./header.ts";
 import {
   copyEntries,
+  countEntries,
   countOf,
   type Doubles,
   heightOf,
@@ -142,6 +143,42 @@ export class Walk {
     );
   }
 
+  /** As {@linkcode Walk.copyEntries}, but backwards, up to the range that was walked to, and those that end at or after `from`. */
+  copyEntriesReverse(
+    from: number,
+    firsts: Float64Array,
+    lasts: Float64Array,
+    values: Uint32Array,
+  ): number {
+    let copied = 0;
+    do {
+      if (this.value === 0) continue;
+      firsts[copied] = this.first;
+      lasts[copied] = this.last;
+      values[copied++] = this.value;
+    } while (this.first > from && this.#stepBackInLeaf());
+    return copied;
+  }
+
+  /** How many stored ranges overlap `from` … `to`. The walk is nowhere after it. */
+  count(header: number, from: number, to: number): number {
+    let entries = 0;
+    for (let at = from;; at = this.#max + 1) {
+      this.to(header, at);
+      if (this.#leaf === 0) return entries;
+      entries += countEntries(
+        this.#words,
+        this.#doubles,
+        this.#leaf,
+        this.#slot,
+        this.first,
+        to,
+        this.#hidden,
+      );
+      if (this.#max >= to) return entries;
+    }
+  }
+
   /** The range as an entry. */
   entry(): Entry {
     return { first: this.first, last: this.last, value: this.value };
@@ -157,10 +194,7 @@ export class Walk {
   /** Goes back to the range before, stored or empty, if it ends at or after `min`; says if it does. */
   backward(header: number, min: number): boolean {
     if (this.first <= min) return false;
-    if (this.#slot > 0 && this.#leaf !== 0) {
-      this.#slot--;
-      this.#read();
-    } else this.to(header, this.first - 1);
+    if (!this.#stepBackInLeaf()) this.to(header, this.first - 1);
     return true;
   }
 
@@ -172,6 +206,14 @@ export class Walk {
     this.last = pivotOf(this.#doubles, this.#leaf, this.#slot, this.#max);
     const held = slotOf(this.#words, this.#leaf, this.#slot) >>> 0;
     this.value = held === this.#hidden ? 0 : held;
+    return true;
+  }
+
+  /** Whether there is a range before this one, stored or empty, in the same leaf, and goes there. */
+  #stepBackInLeaf(): boolean {
+    if (this.#slot === 0 || this.#leaf === 0) return false;
+    this.#slot--;
+    this.#read();
     return true;
   }
 

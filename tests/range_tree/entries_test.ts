@@ -156,3 +156,56 @@ Deno.test(RANDOM, () => {
     }
   }
 });
+
+const REVERSE =
+  "RangeTree.entriesReverse() gives the last entry before the last given one, whatever was stored meanwhile";
+Deno.test(REVERSE, () => {
+  for (const seed of seeds(REVERSE)) {
+    for (let round = 0; round < 30; round++) {
+      const random = rng(seed * 1000 + round);
+      const run = chooseRun(random, 300);
+      const mirror = new Mirror();
+      mirror.entries = chooseEntries(random, run);
+      const { tree } = treeOf(mirror.entries);
+      tree.setRcu(random.int(2) === 0);
+      const from = random.pick([0, 100]);
+      let at = random.pick([MAX_INDEX, 100 + random.int(200)]);
+      const iterator = tree.entriesReverse(from, at);
+      for (;;) {
+        for (let changes = random.int(3); changes > 0; changes--) {
+          doOne(tree, mirror, random, run);
+        }
+        const expected = at < from
+          ? undefined
+          : mirror.overlapping(from, at).at(-1);
+        const { value, done = false } = iterator.next();
+        assertEquals(value, expected);
+        if (done) break;
+        at = value.first - 1;
+      }
+    }
+  }
+});
+
+Deno.test("RangeTree.countIn() counts what overlaps a window, over many leaves and at both ends", () => {
+  const { tree } = treeOf(points(2000, 5));
+  assertEquals(tree.countIn(0, MAX_INDEX), 2000);
+  assertEquals(tree.countIn(5, 9994), 1998);
+  assertEquals(tree.countIn(6, 9), 0);
+  assertEquals(tree.countIn(9, 6), 0);
+  assertEquals(treeOf([]).tree.countIn(0, MAX_INDEX), 0);
+});
+
+Deno.test("RangeTree is shown as one line, also once it is destroyed", () => {
+  const { tree } = treeOf(points(3, 5));
+  const text = `RangeTree(3 entries, lock internal${tree.rcu ? ", rcu" : ""})`;
+  assertEquals(`${tree}`, text);
+  assertEquals(Deno.inspect(tree), text);
+  const gapped = RangeTree.create(Arena.create({ byteLength: 2 ** 20 }), {
+    gaps: true,
+    lock: "none",
+  });
+  assertEquals(`${gapped}`, "RangeTree(0 entries, lock none, gaps)");
+  tree.destroy();
+  assertEquals(Deno.inspect(tree), "RangeTree(destroyed)");
+});

@@ -45,6 +45,11 @@ const RULES: Record<string, Rule> = {
   "RangeTree.next": ownRead((tree) => tree.next(4)),
   "RangeTree.prev": ownRead((tree) => tree.prev(4)),
   "RangeTree.entries": ownRead((tree) => [...tree.entries(4, 40)]),
+  "RangeTree.entriesReverse": ownRead((
+    tree,
+  ) => [...tree.entriesReverse(4, 40)]),
+  "RangeTree.countIn": ownRead((tree) => tree.countIn(4, 40)),
+  "RangeTree.toString": none((tree) => tree.toString()),
   "RangeTree.height": ownRead((tree) => tree.height),
   "RangeTree.count": none((tree) => tree.count),
   "RangeTree.rcu": none((tree) => tree.rcu),

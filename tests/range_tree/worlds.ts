@@ -84,7 +84,10 @@ export function assertSameAt(
     `prev(${index}, ${bound})`,
   );
   const to = Math.min(index + 40, MAX_INDEX);
-  assertEquals([...tree.entries(index, to)], mirror.overlapping(index, to));
+  const overlapping = mirror.overlapping(index, to);
+  assertEquals([...tree.entries(index, to)], overlapping);
+  assertEquals([...tree.entriesReverse(index, to)], overlapping.toReversed());
+  assertEquals(tree.countIn(index, to), overlapping.length);
 }
 
 /** Entries of one index each, `count` of them from `from` on, each `step` after the one before. */

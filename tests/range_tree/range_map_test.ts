@@ -1,0 +1,143 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { stub } from "@std/testing/mock";
+import {
+  Arena,
+  Compactor,
+  MAX_INDEX,
+  OutOfMemoryError,
+  RangeMap,
+  RangeTree,
+} from "../../mod.ts";
+import { rng, seeds } from "../seed.ts";
+import { Mirror } from "./mirror.ts";
+import { cacheOf } from "./worlds.ts";
+
+interface Owner {
+  name: number;
+}
+
+function mapOf(byteLength = 2 ** 21): { arena: Arena; map: RangeMap<Owner> } {
+  const arena = Arena.create({ byteLength });
+  return { arena, map: RangeMap.create<Owner>(arena) };
+}
+
+Deno.test("RangeMap keeps the very values, and takes any but undefined", () => {
+  const map = RangeMap.create<unknown>(Arena.create({ byteLength: 2 ** 20 }));
+  const owner = { name: "kernel" };
+  map.set(0, 9, owner);
+  assert(map.get(5) === owner);
+  for (const value of [null, 0, "", false, NaN, Symbol.iterator]) {
+    map.set(20, 29, value);
+    assert(Object.is(map.get(25), value));
+  }
+  assertEquals(map.get(15), undefined);
+  assertThrows(
+    () => map.set(0, 9, undefined),
+    TypeError,
+    "Cannot store undefined: it means empty",
+  );
+  assertThrows(() => map.insert(90, 99, undefined), TypeError);
+  assertThrows(() => map.set(9, 0, 1), RangeError);
+  assertThrows(() => map.set(0.5, 1, 1), RangeError);
+  assertThrows(() => map.deleteRange(-1, 1), RangeError);
+  assert(map.get(5) === owner);
+  map.validate();
+  assertEquals(map.size, 2);
+});
+
+const RANDOM =
+  "RangeMap agrees with the mirror after every random operation, compacted now and then";
+Deno.test(RANDOM, () => {
+  for (const seed of seeds(RANDOM)) {
+    const random = rng(seed);
+    const { arena, map } = mapOf();
+    const compactor = new Compactor(arena);
+    const mirror = new Mirror();
+    const owners: Owner[] = [{ name: 0 }];
+    const ownerOf = (number: number) =>
+      number === 0 ? undefined : owners[number];
+    const show = (entry?: { first: number; last: number; value: Owner }) =>
+      entry && { ...entry, value: entry.value.name };
+    for (let step = 0; step < 800; step++) {
+      const first = random.int(300);
+      const last = random.int(50) === 0
+        ? MAX_INDEX
+        : first + random.int(random.pick([1, 5, 200]));
+      const number = owners.length;
+      const owner = { name: number };
+      owners.push(owner);
+      switch (random.int(5)) {
+        case 0:
+        case 1:
+          map.set(first, last, owner);
+          mirror.storeRange(first, last, number);
+          break;
+        case 2:
+          assertEquals(
+            map.insert(first, last, owner),
+            mirror.insertRange(first, last, number),
+          );
+          break;
+        case 3:
+          assert(map.delete(first) === ownerOf(mirror.erase(first)));
+          break;
+        case 4:
+          map.deleteRange(first, last);
+          mirror.storeRange(first, last, 0);
+      }
+      map.validate();
+      assertEquals(map.size, mirror.entries.length);
+      assertEquals([...map].map(show), mirror.entries);
+      assertEquals(
+        [...map.entriesReverse(first, last)].map(show),
+        mirror.overlapping(first, last).reverse(),
+      );
+      assert(map.get(first) === ownerOf(mirror.load(first)));
+      assertEquals(show(map.find(first, last)), mirror.find(first, last));
+      assertEquals(show(map.next(first)), mirror.next(first));
+      assertEquals(show(map.prev(first)), mirror.prev(first));
+      if (random.int(20) === 0) compactor.run();
+      if (random.int(100) === 0) {
+        map.clear();
+        mirror.entries = [];
+      }
+    }
+  }
+});
+
+Deno.test("RangeMap changes nothing when a node can't be allocated", () => {
+  const { arena, map } = mapOf();
+  for (let i = 0; i < 300; i++) map.set(i * 10, i * 10 + 7, { name: i });
+  const before = [...map];
+  const changes = [
+    () => map.set(105, 2000, { name: -1 }),
+    () => map.deleteRange(105, 2000),
+    () => map.insert(109, 109, { name: -1 }),
+    () => map.delete(100),
+  ];
+  for (const change of changes) {
+    {
+      using _none = stub(cacheOf(arena), "tryAllocate", () => 0);
+      assertThrows(change, OutOfMemoryError);
+    }
+    map.validate();
+    assertEquals([...map], before);
+  }
+});
+
+Deno.test("RangeMap uses handles again that no range holds, and lets their values go", () => {
+  const { arena, map } = mapOf();
+  for (let i = 0; i < 10_000; i++) map.set(i % 7, i % 7 + 3, { name: i });
+  map.validate();
+  // Seven starts, cut by each other: there are never more handles than ranges, and one to come.
+  const headers = cacheOf(arena, "range_tree");
+  const [header] = headers.objectsOf(headers.slabs()[0].pfn);
+  const handles = [...RangeTree.attach(arena, header)].map((entry) =>
+    entry.value
+  );
+  assertEquals(handles.length, map.size);
+  assert(Math.max(...handles) <= 12, `${handles}`);
+  map.destroy();
+  assertThrows(() => map.get(1), Error, "it was destroyed");
+  assertThrows(() => map.set(1, 2, { name: 1 }), Error, "it was destroyed");
+});
