@@ -1,4 +1,9 @@
-import { assert, assertEquals, assertNotEquals } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertNotEquals,
+  assertThrows,
+} from "@std/assert";
 import { stub } from "@std/testing/mock";
 import { NodeMover } from "../../src/defrag/relocate.ts";
 import { Arena } from "../../src/memory/mod.ts";
@@ -190,6 +195,64 @@ Deno.test("NodeMover.relocate() says of a node that nobody has linked yet that i
   world.nodes.free(node);
   assertTidy(world);
 });
+
+/** Has another thread's mover try every node but the tree's own, each time that this thread allocates some. */
+function moveOthersMeanwhile(
+  { arena, tree, nodes }: World,
+): Disposable & { readonly outcomes: Set<string> } {
+  const other = Arena.attach(arena.buffer);
+  const others = cacheOf(other);
+  const mover = new NodeMover(other, others);
+  const own = new Set(nodesOf(arena, tree));
+  const outcomes = new Set<string>();
+  const allocateInto = nodes.allocateInto.bind(nodes);
+  const stubbed = stub(nodes, "allocateInto", (refs, count) => {
+    for (const { pfn } of others.slabs()) {
+      for (const node of others.objectsOf(pfn)) {
+        if (!own.has(node)) outcomes.add(mover.relocate(node));
+      }
+    }
+    allocateInto(refs, count);
+  });
+  return {
+    outcomes,
+    [Symbol.dispose]() {
+      stubbed.restore();
+      mover.finish();
+      other.leave();
+    },
+  };
+}
+
+const BUILDS: Record<string, (world: World) => RangeTree> = {
+  "copy": ({ tree }) => tree.clone(),
+  "bulk load": ({ arena }) => {
+    const loaded = RangeTree.create(arena);
+    loaded.bulkLoad(points(700, 2, 3));
+    return loaded;
+  },
+};
+for (const [name, build] of Object.entries(BUILDS)) {
+  Deno.test(`NodeMover.relocate() moves nothing of a ${name} before it is whole`, () => {
+    const world = worldOf();
+    const { arena, tree } = world;
+    // Leaves parent words behind that name nodes which are used again.
+    assertThrows(() => tree.bulkLoad(points(700, 2, 3)), Error, "holds 700");
+    const before = digest(tree);
+    {
+      using meanwhile = moveOthersMeanwhile(world);
+      const built = build(world);
+      const { outcomes } = meanwhile;
+      assert(outcomes.has("busy") && !outcomes.has("moved"));
+      for (const each of [built, tree]) {
+        each.validate();
+        assertEquals(digest(each), before);
+      }
+      built.destroy();
+    }
+    assertTidy(world);
+  });
+}
 
 Deno.test("NodeMover.relocate() leaves a node alone whose way up breaks off between two levels", () => {
   const world = worldOf();
