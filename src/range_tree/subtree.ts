@@ -2,7 +2,17 @@
  * Whole subtrees: retiring, copying and building them.
  *
  * Retiring stands behind the store that made a node unreachable, under the tree's lock: the node is marked dead (a mover
- * that holds its ref gives up), then its freeing is deferred. Copies and new subtrees are private until their caller
+ * that holds its ref gives up), then its freeing is deferred.
+ *
+ * All nodes of a tree are retired without the lock, so that nobody waits for a walk over all of them: the store of the root
+ * that unlinked them was under it. From then on nobody but the thread that unlinked them changes them. Writers come from
+ * the root and meet none of them. A mover that holds the ref of one may climb to the header and take the lock, but then it
+ * finds that the way up ends at another node than the root: at what was the root, which is in use till it is deferred, so it
+ * can't have become a root again. It gives up, also if it read parent words while they were marked. The header is
+ * deferred after the nodes, so no other tree is in its place as long as anything leads there. Readers that were inside at the
+ * unlinking go on through slots, which stay as they are, and every ref is deferred after it was unlinked.
+ *
+ * Copies and new subtrees are private until their caller
  * publishes them; when an allocation fails, what was built is freed and nothing has changed.
  *
  * @module
@@ -49,15 +59,21 @@ export function retireSubtree(
   return entries;
 }
 
-/** Marks an unreachable node and all below it dead, and adds them to `refs`; their freeing is for the caller to defer. */
-export function collectSubtree(
+/** Retires what was a tree's root and all below it, without the tree's lock: see the top of this file. */
+export function retireUnlinked(
   words: Words,
-  node: number,
-  refs: number[],
+  nodes: SlabCache,
+  root: number,
 ): void {
+  const refs: number[] = [];
+  markDead(words, root, refs);
+  nodes.deferAll(refs);
+}
+
+function markDead(words: Words, node: number, refs: number[]): void {
   if (heightOf(words, node) > 0) {
     for (let slot = countOf(words, node) - 1; slot >= 0; slot--) {
-      collectSubtree(words, slotOf(words, node, slot), refs);
+      markDead(words, slotOf(words, node, slot), refs);
     }
   }
   setParent(words, node, node);

@@ -7,7 +7,7 @@ import {
 import { stub } from "@std/testing/mock";
 import { NodeMover } from "../../src/defrag/relocate.ts";
 import { Arena } from "../../src/memory/mod.ts";
-import { rootOf } from "../../src/range_tree/header.ts";
+import { rootOf, setRoot } from "../../src/range_tree/header.ts";
 import { type LockMode, RangeTree } from "../../src/range_tree/mod.ts";
 import {
   heightOf,
@@ -235,7 +235,7 @@ const BUILDS: Record<string, (world: World) => RangeTree> = {
 for (const [name, build] of Object.entries(BUILDS)) {
   Deno.test(`NodeMover.relocate() moves nothing of a ${name} before it is whole`, () => {
     const world = worldOf();
-    const { arena, tree } = world;
+    const { tree } = world;
     // Leaves parent words behind that name nodes which are used again.
     assertThrows(() => tree.bulkLoad(points(700, 2, 3)), Error, "holds 700");
     const before = digest(tree);
@@ -253,6 +253,24 @@ for (const [name, build] of Object.entries(BUILDS)) {
     assertTidy(world);
   });
 }
+
+Deno.test("NodeMover.relocate() leaves the nodes of a tree alone that was emptied and is not yet retired", () => {
+  const world = worldOf();
+  const { arena, tree, mover } = world;
+  const image = imageOf(world);
+  const nodes = nodesOf(arena, tree);
+  const other = RangeTree.create(arena);
+  other.store(1, 1);
+  const root = rootOf(arena.words, tree.ref);
+  for (const instead of [0, rootOf(arena.words, other.ref)]) {
+    setRoot(arena.words, tree.ref, instead);
+    for (const node of nodes) assertEquals(mover.relocate(node), "busy");
+  }
+  setRoot(arena.words, tree.ref, root);
+  assertEquals(imageOf(world), image);
+  other.destroy();
+  assertTidy(world);
+});
 
 Deno.test("NodeMover.relocate() leaves a node alone whose way up breaks off between two levels", () => {
   const world = worldOf();
