@@ -11,8 +11,8 @@
  */
 import type { Arena } from "../memory/arena.ts";
 import { TreeMemory } from "../range_tree/tree_memory.ts";
-import type { Mover, SlabCache } from "../slab/slab_cache.ts";
 import { Slabs } from "../slab/slabs.ts";
+import { Evacuation, type MovableCache, movableOf } from "./evacuation.ts";
 import { type HoldNanos, holdNanos } from "./hold_times.ts";
 import {
   type CompactionPlan,
@@ -21,9 +21,6 @@ import {
   planCompaction,
 } from "./planner.ts";
 import { NodeMover } from "./relocate.ts";
-
-/** How often the objects that were busy are tried again. */
-const PASSES = 4;
 
 /** What a run won, and how near it came to the optimum. */
 export interface CompactionResult {
@@ -49,24 +46,14 @@ export interface CompactionResult {
   readonly lockHoldNanos: HoldNanos;
 }
 
-/** A cache whose objects can be moved. */
-type MovableCache = SlabCache & { readonly mover: Mover };
-
 /** What a run did to one cache. */
-interface Evacuation {
+interface Outcome {
   readonly plan: CompactionPlan;
   readonly freedSlabs: number;
   readonly fewestMoves: number;
   readonly moves: number;
   readonly pinned: number;
   readonly busy: number;
-}
-
-/** What became of the objects of the slabs that were chosen. */
-interface Tally {
-  moves: number;
-  pinned: number;
-  busy: number;
 }
 
 /**
@@ -111,6 +98,11 @@ export class Compactor {
     });
   }
 
+  /** How long a tree's lock was held for the moves since the last run, in milliseconds: of every 32nd. */
+  holdTimes(): number[] {
+    return this.#movers.flatMap((mover) => mover.holdTimes.samples());
+  }
+
   /** The optimum for the slabs as they are now. Frees what is deferred first. */
   plan(): CompactionPlan {
     this.#settle();
@@ -129,11 +121,9 @@ export class Compactor {
   run(): CompactionResult {
     const start = performance.now();
     this.#settle();
-    const runs = this.#movable().map((cache) =>
-      this.#evacuate(cache, cache.mover)
-    );
+    const runs = this.#movable().map((cache) => this.#evacuate(cache));
     const seconds = (performance.now() - start) / 1000;
-    const sum = (of: (run: Evacuation) => number) =>
+    const sum = (of: (run: Outcome) => number) =>
       runs.reduce((n, run) => n + of(run), 0);
     const plan = sumPlans(runs.map((run) => run.plan));
     const freedSlabs = sum((run) => run.freedSlabs);
@@ -154,11 +144,8 @@ export class Compactor {
     };
   }
 
-  /** The caches whose owners have made their objects movable. */
   #movable(): MovableCache[] {
-    return Slabs.of(this.#arena).all().filter((cache): cache is MovableCache =>
-      cache.mover !== undefined
-    );
+    return movableOf(Slabs.of(this.#arena).all());
   }
 
   /** Frees what is deferred and gives empty slabs back: what is left is fragmentation. */
@@ -168,77 +155,31 @@ export class Compactor {
     this.#arena.rcu.barrier();
   }
 
-  #evacuate(cache: SlabCache, mover: Mover): Evacuation {
+  #evacuate(cache: MovableCache): Outcome {
     const slabs = cache.slabs();
     const plan = planCompaction(slabs, cache.capacity);
-    const chosen = emptiestFirst(slabs).slice(0, plan.freeableSlabs).map((
-      slab,
-    ) => slab.pfn)
-      .filter((pfn) => cache.isolate(pfn));
-    const tally: Tally = { moves: 0, pinned: 0, busy: 0 };
-    let left = chosen;
-    for (let pass = 0; pass < PASSES && left.length > 0; pass++) {
-      tally.busy = 0;
-      left = left.filter((pfn) => {
-        // One read section for a slab's objects: the sections of the single moves nest in it for nothing.
-        const busy = this.#inSection(() =>
-          this.#empty(cache, mover, pfn, tally)
-        );
-        // Moved objects keep their slab until they are freed; batches of them are freed on the way.
-        this.#arena.rcu.poll();
-        return busy > 0;
-      });
-    }
-    mover.finish();
+    const chosen = emptiestFirst(slabs).slice(0, plan.freeableSlabs);
+    const evacuation = new Evacuation(
+      this.#arena,
+      cache,
+      chosen.map((slab) => slab.pfn),
+    );
+    evacuation.step();
+    evacuation.finish();
     this.#arena.rcu.barrier();
     // In debug mode, what was freed is still in quarantine.
     cache.shrink();
     this.#arena.rcu.barrier();
-    const ours = new Set(chosen);
-    const kept = cache.isolatedSlabs()
-      .filter((pfn) => ours.has(pfn) && cache.unisolate(pfn)).length;
-    const freedSlabs = chosen.length - kept;
+    const freedSlabs = evacuation.unisolate();
+    const { moves, pinned, busy } = evacuation;
     return {
       plan,
       freedSlabs,
       fewestMoves: fewestMoves(slabs, freedSlabs),
-      ...tally,
+      moves,
+      pinned,
+      busy,
     };
-  }
-
-  #inSection<T>(section: () => T): T {
-    this.#arena.rcu.readLock();
-    try {
-      return section();
-    } finally {
-      this.#arena.rcu.readUnlock();
-    }
-  }
-
-  /** Moves a slab's objects out; returns how many are worth another try. */
-  #empty(
-    cache: SlabCache,
-    mover: Mover,
-    pfn: number,
-    tally: Tally,
-  ): number {
-    let busy = 0;
-    const objects = cache.objectsOf(pfn);
-    mover.prepare(objects.length);
-    for (const ref of objects) {
-      const outcome = mover.relocate(ref);
-      if (outcome === "moved") tally.moves++;
-      else if (outcome === "busy") busy++;
-      else if (outcome === "pinned") {
-        // One pinned object keeps the slab, so moving the others would win nothing.
-        tally.pinned += cache.objectsOf(pfn).filter((object) =>
-          mover.isPinned(object)
-        ).length;
-        return 0;
-      }
-    }
-    tally.busy += busy;
-    return busy;
   }
 }
 

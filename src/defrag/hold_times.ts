@@ -8,6 +8,8 @@
 
 /** One hold of so many is timed. */
 const EVERY = 32;
+/** So many samples are kept: the latest ones, and the longest. */
+const MAX_SAMPLES = 8192;
 
 /** Percentiles of the times that a lock was held, in nanoseconds. */
 export interface HoldNanos {
@@ -24,6 +26,7 @@ export class HoldTimes {
   #holds = 0;
   #started = 0;
   #samples: number[] = [];
+  #longest = 0;
 
   /** The lock was just taken. */
   start(): void {
@@ -32,15 +35,27 @@ export class HoldTimes {
 
   /** The lock is about to be released. */
   stop(): void {
-    if (this.#holds++ % EVERY === 0) {
-      this.#samples.push(performance.now() - this.#started);
-    }
+    if (this.#holds++ % EVERY !== 0) return;
+    const millis = performance.now() - this.#started;
+    this.#longest = Math.max(this.#longest, millis);
+    const at = (this.#holds - 1) / EVERY;
+    if (at < MAX_SAMPLES) this.#samples.push(millis);
+    else this.#samples[at % MAX_SAMPLES] = millis;
   }
 
-  /** Hands out the sampled times, in milliseconds, and forgets them. */
+  /** The sampled times, in milliseconds. */
+  samples(): number[] {
+    return this.#holds > EVERY * MAX_SAMPLES
+      ? [...this.#samples, this.#longest]
+      : [...this.#samples];
+  }
+
+  /** Hands out the sampled times, and forgets them. */
   take(): number[] {
-    this.#holds = 0;
-    return this.#samples.splice(0);
+    const samples = this.samples();
+    this.#holds = this.#longest = 0;
+    this.#samples = [];
+    return samples;
   }
 }
 

@@ -3,6 +3,11 @@
  *
  * @module
  */
+export {
+  BackgroundCompactor,
+  type BackgroundOptions,
+  type BackgroundTotals,
+} from "./background.ts";
 export { type CompactionResult, Compactor } from "./compactor.ts";
 export type { HoldNanos } from "./hold_times.ts";
 export { type CompactionPlan, planCompaction } from "./planner.ts";

@@ -484,6 +484,18 @@ export class SlabCache {
       this.objectsOf(pfn).includes(ref);
   }
 
+  /**
+   * How many slabs there are and how many objects are in use in them, those included that wait to be freed or are kept at
+   * hand. Cheap: two words.
+   */
+  usage(): { slabs: number; objects: number } {
+    this.#lock("SlabCache.usage");
+    const slabs = this.#words[this.#base + SLABS];
+    const objects = this.#words[this.#base + OBJECTS];
+    this.#unlock();
+    return { slabs, objects };
+  }
+
   /** The cache's numbers. What the threads keep at hand goes back to the slabs first. */
   stats(): SlabCacheStats {
     this.#lock("SlabCache.stats");

@@ -45,15 +45,38 @@ export function add(words: Words, index: number, value: number): number {
   return Atomics.add(words, index, value);
 }
 
-/** Sleeps while the word holds `value`, until notified or until `timeoutMillis` have passed. */
+/** Looks at a word before a thread that may not sleep gives up for this time. */
+const LOOKS = 1000;
+let maySleep = true;
+
+/**
+ * Sleeps while the word holds `value`, until notified or until `timeoutMillis` have passed. A thread that is not allowed to
+ * sleep (a browser's main thread) looks at the word for a while instead; callers look again anyway.
+ */
 export function wait(
   words: Words,
   index: number,
   value: number,
   timeoutMillis?: number,
 ): "ok" | "not-equal" | "timed-out" {
-  return Atomics.wait(words, index, value, timeoutMillis);
+  if (maySleep) {
+    try {
+      return Atomics.wait(words, index, value, timeoutMillis);
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error;
+      maySleep = false;
+    }
+  }
+  for (let look = 0; look < LOOKS; look++) {
+    if (Atomics.load(words, index) !== value) return "not-equal";
+    pause();
+  }
+  return "timed-out";
 }
+
+/** Tells the processor that this is a loop that waits, where the runtime can. */
+const pause: () => void =
+  (Atomics as typeof Atomics & { pause?: () => void }).pause ?? (() => {});
 
 /** Wakes up to `count` threads that sleep on the word; returns how many woke. */
 export function notify(words: Words, index: number, count?: number): number {

@@ -1,0 +1,140 @@
+/**
+ * Emptying chosen slabs of a cache, a few moves at a time.
+ *
+ * The slabs are isolated: they take no new objects from here on, so a move never lands in a slab that is being emptied. No
+ * lock is held between moves and none is waited for; what is busy is tried again in a later round. Moved objects keep their
+ * slab until a grace period has passed, which is shared by as many as there are; nothing here waits for one.
+ *
+ * @module
+ */
+import type { Arena } from "../memory/arena.ts";
+import type { Mover, SlabCache } from "../slab/slab_cache.ts";
+
+/** How often the objects that were busy are tried. */
+const ROUNDS = 4;
+
+/** A cache whose objects can be moved. */
+export type MovableCache = SlabCache & { readonly mover: Mover };
+
+/** The caches of an arena whose owners have made their objects movable, of those given. */
+export function movableOf(caches: readonly SlabCache[]): MovableCache[] {
+  return caches.filter((cache): cache is MovableCache =>
+    cache.mover !== undefined
+  );
+}
+
+/**
+ * One evacuation of some slabs.
+ *
+ * Thread contract: an object belongs to one thread; other threads may use the cache's objects meanwhile.
+ */
+export class Evacuation {
+  /** Moves made. */
+  moves = 0;
+  /** Objects that nothing can be locked for, in the slabs that were visited. */
+  pinned = 0;
+  /** Objects that somebody was working on in the last round. */
+  busy = 0;
+  readonly #arena: Arena;
+  readonly #cache: MovableCache;
+  readonly #chosen: number[];
+  /** The slabs of this round that are still to be visited, in reverse order. */
+  #left: number[];
+  /** Those that are worth another round. */
+  #again: number[] = [];
+  #round = 1;
+  /** The objects of the slab that is being visited, from `at` on. */
+  #objects: number[] = [];
+  #at = 0;
+  #pfn = -1;
+  #busyInSlab = 0;
+
+  /** Isolates the slabs, as far as they are still there. */
+  constructor(arena: Arena, cache: MovableCache, slabs: readonly number[]) {
+    this.#arena = arena;
+    this.#cache = cache;
+    this.#chosen = slabs.filter((pfn) => cache.isolate(pfn));
+    this.#left = this.#chosen.toReversed();
+  }
+
+  /** How many slabs are being emptied. */
+  get slabs(): number {
+    return this.#chosen.length;
+  }
+
+  /**
+   * Moves objects until all slabs were visited often enough, or the clock says stop; says whether anything is left to do.
+   *
+   * @param until A time of `performance.now()`, read after every move; `Infinity` for no limit.
+   */
+  step(until = Infinity): boolean {
+    for (;;) {
+      if (this.#at === this.#objects.length && !this.#nextSlab()) return false;
+      // One section for a slab's objects: the sections of the single moves nest in it for nothing.
+      this.#arena.rcu.readLock();
+      try {
+        if (!this.#visit(until)) return true;
+      } finally {
+        this.#arena.rcu.readUnlock();
+      }
+      // Batches of what was moved are freed on the way.
+      this.#arena.rcu.poll();
+    }
+  }
+
+  /** Ends it: hands over what was moved. Slabs that are empty after its grace period go back by themselves. */
+  finish(): void {
+    this.#cache.mover.finish();
+  }
+
+  /** Puts the slabs back that did not become empty; returns how many did. To be called after the grace period. */
+  unisolate(): number {
+    const ours = new Set(this.#chosen);
+    const kept = this.#cache.isolatedSlabs()
+      .filter((pfn) => ours.has(pfn) && this.#cache.unisolate(pfn)).length;
+    return this.#chosen.length - kept;
+  }
+
+  /** Goes on to the next slab; says whether there is one. */
+  #nextSlab(): boolean {
+    if (this.#busyInSlab > 0) this.#again.push(this.#pfn);
+    this.#busyInSlab = 0;
+    if (this.#left.length === 0) {
+      if (this.#round === ROUNDS || this.#again.length === 0) return false;
+      this.#round++;
+      // Each round counts anew what is busy.
+      this.busy = 0;
+      this.#left = this.#again.toReversed();
+      this.#again = [];
+    }
+    this.#pfn = this.#left.pop()!;
+    this.#objects = this.#cache.objectsOf(this.#pfn);
+    this.#at = 0;
+    this.#cache.mover.prepare(this.#objects.length);
+    return true;
+  }
+
+  /** Moves a slab's objects; says whether it got through before the time was up. */
+  #visit(until: number): boolean {
+    const { mover } = this.#cache;
+    while (this.#at < this.#objects.length) {
+      const outcome = mover.relocate(this.#objects[this.#at++]);
+      if (outcome === "moved") this.moves++;
+      else if (outcome === "busy") {
+        this.busy++;
+        this.#busyInSlab++;
+      } else if (outcome === "pinned") this.#skipPinned(mover);
+      if (until !== Infinity && performance.now() >= until) return false;
+    }
+    return true;
+  }
+
+  /** One pinned object keeps the slab, so moving the others would win nothing. */
+  #skipPinned(mover: Mover): void {
+    this.pinned += this.#cache.objectsOf(this.#pfn)
+      .filter((object) => mover.isPinned(object)).length;
+    this.#at = this.#objects.length;
+    this.busy -= this.#busyInSlab;
+    this.#busyInSlab = 0;
+  }
+}

@@ -1,0 +1,215 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import {
+  Arena,
+  BackgroundCompactor,
+  LockdepError,
+  planCompaction,
+  RangeTree,
+} from "../../mod.ts";
+import { rng, seeds } from "../seed.ts";
+import { Mirror } from "../range_tree/mirror.ts";
+import { chooseEntries, chooseRun, doOne } from "../range_tree/sequences.ts";
+import {
+  assertSame,
+  cacheOf,
+  digest,
+  insideSection,
+  points,
+} from "../range_tree/worlds.ts";
+
+/** Trees whose slabs are a quarter full. */
+function fragmented(arena: Arena, lock: "internal" | "none" = "internal") {
+  const trees = Array.from(
+    { length: 500 },
+    () => RangeTree.create(arena, { rcu: true, lock }),
+  );
+  for (const tree of trees) tree.bulkLoad(points(60, 2));
+  return trees.filter((tree, i) => {
+    if (i % 4 === 0) return true;
+    tree.destroy();
+    return false;
+  });
+}
+
+function freeable(arena: Arena): number {
+  arena.rcu.barrier();
+  const cache = cacheOf(arena);
+  cache.shrink();
+  return planCompaction(cache.slabs(), cache.capacity).freeableSlabs;
+}
+
+Deno.test("BackgroundCompactor.slice() wins all that is above its upper threshold, and no tree changes", () => {
+  const arena = Arena.create({ byteLength: 2 ** 23 });
+  const trees = fragmented(arena);
+  const before = trees.map(digest);
+  const expected = freeable(arena);
+  assert(expected > 64, `${expected} slabs`);
+  const compactor = new BackgroundCompactor(arena, { stopAbove: 1 });
+  while (compactor.slice());
+  const { freedSlabs, passes, moves, pinned } = compactor.totals();
+  assertEquals(freeable(arena), 0);
+  assert(passes > 1 && moves > 0);
+  assertEquals([freedSlabs, pinned], [expected, 0]);
+  assertEquals(trees.map(digest), before);
+  for (const tree of trees) tree.validate();
+  cacheOf(arena).validate();
+  assertEquals(cacheOf(arena).isolatedSlabs(), []);
+});
+
+Deno.test("BackgroundCompactor starts below one threshold and stops above the other", () => {
+  const arena = Arena.create({ byteLength: 2 ** 23 });
+  fragmented(arena);
+  const occupancy = () => {
+    const { slabs, objects } = cacheOf(arena).usage();
+    return objects / (slabs * 16);
+  };
+  arena.rcu.barrier();
+  const low = occupancy();
+  const idle = new BackgroundCompactor(arena, {
+    startBelow: low - 0.01,
+    stopAbove: 1,
+  });
+  assertEquals(idle.slice(), false);
+  assertEquals(idle.totals().passes, 0);
+  const busy = new BackgroundCompactor(arena, {
+    startBelow: low + 0.01,
+    stopAbove: 0.6,
+  });
+  while (busy.slice());
+  assert(occupancy() >= 0.6, `${occupancy()}`);
+  const { passes } = busy.totals();
+  assertEquals(busy.slice(), false);
+  assertEquals(busy.totals().passes, passes);
+});
+
+Deno.test("BackgroundCompactor.slice() ends after one move if its time is up, and goes on where it was", () => {
+  const arena = Arena.create({ byteLength: 2 ** 23 });
+  const trees = fragmented(arena);
+  const before = trees.map(digest);
+  const compactor = new BackgroundCompactor(arena, { sliceMillis: 1e-9 });
+  let slices = 0;
+  for (let moves = 0; compactor.slice(); slices++) {
+    const now = compactor.totals();
+    assert(now.moves >= moves);
+    moves = now.moves;
+    if (slices % 50 === 0) assertEquals(trees.map(digest), before);
+  }
+  // Nothing but one move fits in a slice, and each pass has one or more that settle.
+  assert(slices >= compactor.totals().moves, `${slices} slices`);
+  assertEquals(trees.map(digest), before);
+});
+
+Deno.test("BackgroundCompactor.stop() puts back what it has isolated", () => {
+  const arena = Arena.create({ byteLength: 2 ** 23 });
+  fragmented(arena);
+  const compactor = new BackgroundCompactor(arena, { sliceMillis: 1e-9 });
+  for (let i = 0; i < 5; i++) assert(compactor.slice());
+  assert(cacheOf(arena).isolatedSlabs().length > 0);
+  compactor.stop();
+  assertEquals(cacheOf(arena).isolatedSlabs(), []);
+  const objects = cacheOf(arena).stats().objects;
+  arena.rcu.barrier();
+  assert(cacheOf(arena).stats().objects < objects, "places were kept");
+  cacheOf(arena).validate();
+});
+
+Deno.test("BackgroundCompactor.slice() does not wait for a reader, and frees the slabs once it is gone", () => {
+  const arena = Arena.create({ byteLength: 2 ** 23 });
+  fragmented(arena);
+  arena.rcu.barrier();
+  const compactor = new BackgroundCompactor(arena);
+  {
+    using _reader = insideSection(arena);
+    for (let i = 0; i < 50; i++) assert(compactor.slice());
+    assertEquals(compactor.totals().freedSlabs, 0);
+    assertEquals(compactor.totals().passes, 1);
+  }
+  while (compactor.slice());
+  assert(compactor.totals().freedSlabs > 0);
+});
+
+Deno.test("BackgroundCompactor goes round trees that nothing can be locked for, and backs off", async () => {
+  const arena = Arena.create({ byteLength: 2 ** 23 });
+  const trees = fragmented(arena, "none");
+  arena.rcu.barrier();
+  cacheOf(arena, "range_node_pinned").shrink();
+  const compactor = new BackgroundCompactor(arena, { idleMillis: 1 });
+  for (let i = 0; i < 5; i++) while (compactor.slice());
+  const { moves, freedSlabs, pinned, passes } = compactor.totals();
+  assertEquals([moves, freedSlabs], [0, 0]);
+  assert(pinned > 0 && passes > 0);
+  assertEquals(trees.map((tree) => tree.count), trees.map(() => 60));
+  // An abort ends the sleep.
+  await compactor.run(AbortSignal.timeout(5));
+});
+
+Deno.test("BackgroundCompactor refuses options out of bounds, and work where it could block", () => {
+  const arena = Arena.create({ byteLength: 2 ** 20 });
+  for (
+    const options of [
+      { startBelow: 0.9, stopAbove: 0.8 },
+      { startBelow: -1 },
+      { stopAbove: 1.1 },
+      { sliceMillis: 0 },
+      { duty: 0 },
+      { duty: 1.5 },
+      { idleMillis: NaN },
+    ]
+  ) {
+    assertThrows(
+      () => new BackgroundCompactor(arena, options),
+      RangeError,
+      "Cannot compact in the background",
+    );
+  }
+  const compactor = new BackgroundCompactor(arena);
+  using _section = arena.rcu.read();
+  assertThrows(() => compactor.slice(), LockdepError, "inside a read section");
+});
+
+const BETWEEN =
+  "BackgroundCompactor.slice() between any two operations changes no answer";
+Deno.test(BETWEEN, () => {
+  for (const seed of seeds(BETWEEN)) {
+    const random = rng(seed);
+    const arena = Arena.create({ byteLength: 2 ** 22 });
+    const worlds = [false, true].map((rcu) => ({
+      tree: RangeTree.create(arena, { rcu, gaps: rcu }),
+      mirror: new Mirror(),
+      run: chooseRun(random, 400),
+    }));
+    for (const { tree, mirror, run } of worlds) {
+      mirror.entries = chooseEntries(random, run);
+      tree.bulkLoad(mirror.entries);
+    }
+    const compactor = new BackgroundCompactor(arena, {
+      sliceMillis: 1e-9,
+      startBelow: 1,
+      stopAbove: 1,
+    });
+    let others: RangeTree[] = [];
+    for (let step = 0; step < 500; step++) {
+      const { tree, mirror, run } = random.pick(worlds);
+      doOne(tree, mirror, random, run);
+      // Other trees come and go, and leave holes.
+      if (step % 4 === 0) {
+        const other = RangeTree.create(arena);
+        other.bulkLoad(points(20, 2));
+        others.push(other);
+      }
+      if (others.length > 50) {
+        others = others.filter((other, i) => {
+          if (i % 5 === 0) return true;
+          other.destroy();
+          return false;
+        });
+      }
+      for (let slices = random.int(4); slices > 0; slices--) compactor.slice();
+      for (const world of worlds) assertSame(world.tree, world.mirror);
+    }
+    compactor.stop();
+    assert(compactor.totals().moves > 0);
+    cacheOf(arena).validate();
+    arena.pages.validate();
+  }
+});

@@ -1,0 +1,28 @@
+import { assert, assertMatch } from "@std/assert";
+
+const EXAMPLE = new URL(
+  "../../docs/examples/shared_range_map.ts",
+  import.meta.url,
+);
+
+Deno.test("The example of a shared range map runs: readers see nothing wrong while slabs are freed", async () => {
+  const command = new Deno.Command(Deno.execPath(), {
+    args: ["run", "--allow-read", EXAMPLE.pathname],
+    env: { NO_COLOR: "1" },
+  });
+  const { success, stdout, stderr } = await command.output();
+  const text = new TextDecoder().decode(stdout);
+  assert(success, new TextDecoder().decode(stderr));
+  assertMatch(text, /compactor: freed [1-9]\d* slabs with [1-9]\d* moves/);
+  const readers = [...text.matchAll(/reader: (\d+) lookups, (\d+) wrong/g)];
+  assert(readers.length === 2, text);
+  for (const [, lookups, wrong] of readers) {
+    assert(Number(lookups) > 0 && Number(wrong) === 0, text);
+  }
+});
+
+Deno.test("The example of a shared range map is under 60 lines of code", () => {
+  const lines = Deno.readTextFileSync(EXAMPLE).split("\n")
+    .filter((line) => !/^( \*|\/\*\*|$)/.test(line));
+  assert(lines.length < 60, `${lines.length} lines`);
+});
