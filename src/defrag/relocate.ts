@@ -142,7 +142,9 @@ export class NodeMover implements Mover {
     this.#arena.lockdep.acquired(lockClass, lock, "NodeMover.relocate");
     this.holdTimes.start();
     try {
-      return this.#isLinked(node, header) && this.#replace(node, header)
+      const above = parentOf(this.#words, node);
+      return this.#isLinked(node, above, header) &&
+          this.#replace(node, above, header)
         ? "moved"
         : "busy";
     } finally {
@@ -189,13 +191,15 @@ export class NodeMover implements Mover {
    * Whether the node's parent hangs in this tree: from there up each parent's slot holds the child, and the header's root is
    * the topmost. Under the tree's lock. That the parent holds the node itself is seen when it is replaced.
    *
-   * Parent words are read plainly: the nodes that the way led through before the lock are this tree's or were (none is used
-   * anew while the read section lasts), so only holders of this lock write them, and what they lead to is this tree's too.
+   * The node itself may be somebody's private one, that still has the parent word of an earlier life and gets another at any
+   * moment. So its parent word is read once, for this and for the replacing: were it read again there, it could name a
+   * parent that holds the node and is not the one that was found to hang in this tree. Parent words above are read plainly:
+   * what the way led through before the lock is this tree's or was (none is used anew while the read section lasts), so
+   * only holders of this lock write them, and what they lead to is this tree's too.
    */
-  #isLinked(node: number, header: number): boolean {
-    let child = node;
+  #isLinked(node: number, parentOfNode: number, header: number): boolean {
+    let child = node, parent = parentOfNode;
     for (let steps = 0; steps <= MAX_HEIGHT; steps++) {
-      const parent = heldParentOf(this.#words, child);
       if (isHeaderParent(parent)) {
         return parent === headerParent(header) &&
           rootOf(this.#words, header) === child;
@@ -207,14 +211,14 @@ export class NodeMover implements Mover {
         return false;
       }
       child = parent;
+      parent = heldParentOf(this.#words, child);
     }
     return false;
   }
 
   /** Puts a copy in the node's place; says whether it could. Under the tree's lock. */
-  #replace(node: number, header: number): boolean {
+  #replace(node: number, parent: number, header: number): boolean {
     const words = this.#words;
-    const parent = heldParentOf(words, node);
     const isRoot = isHeaderParent(parent);
     const slot = isRoot ? 0 : slotOfChild(words, parent, node);
     if (slot < 0) return false;

@@ -62,10 +62,16 @@ export class Pool {
 
   /** Removes the first `count` slots. */
   drop(count: number): void {
-    this.pivots.copyWithin(0, count, this.size);
-    this.slots.copyWithin(0, count, this.size);
-    this.#gaps.copyWithin(0, count, this.size);
-    this.size -= count;
+    const { pivots, slots } = this;
+    const gaps = this.#gaps;
+    const left = this.size - count;
+    // A loop: few are left, and a call of `copyWithin` costs as much as moving 60 of them.
+    for (let to = 0, from = count; to < left; to++, from++) {
+      pivots[to] = pivots[from];
+      slots[to] = slots[from];
+      gaps[to] = gaps[from];
+    }
+    this.size = left;
   }
 
   /** Puts all `count` slots of a node before what is there. */

@@ -60,7 +60,7 @@ import {
   MAX_INDEX,
   setParent,
 } from "./node.ts";
-import { collectSubtree, copySubtree, SubtreeBuilder } from "./subtree.ts";
+import { copySubtree, retireUnlinked, SubtreeBuilder } from "./subtree.ts";
 import { TreeLock } from "./tree_lock.ts";
 import { TreeMemory } from "./tree_memory.ts";
 import { type Entry, RESERVED, Walk } from "./walk.ts";
@@ -622,21 +622,21 @@ export class RangeTree implements Iterable<Entry> {
   /** Removes every entry. Needs no memory. */
   clear(): void {
     this.#enterWriter("RangeTree.clear");
-    let nodes: number[];
+    let root: number;
     try {
-      nodes = this.#detach();
+      root = this.#unlinkAll();
     } finally {
       this.#lock.exitWriter();
     }
-    this.#deferAll(nodes);
+    this.#retireAll(root);
   }
 
   /** Removes every entry and the tree itself; every later use of it is an error. Needs no memory. */
   destroy(): void {
     this.#enterWriter("RangeTree.destroy");
-    let nodes: number[];
+    let root: number;
     try {
-      nodes = this.#detach();
+      root = this.#unlinkAll();
       killHeader(this.#words, this.ref);
       // Also where it was empty: cursors notice.
       noteChange(this.#words, this.ref, 0);
@@ -646,7 +646,7 @@ export class RangeTree implements Iterable<Entry> {
     } finally {
       this.#lock.exitWriter();
     }
-    this.#deferAll(nodes);
+    this.#retireAll(root);
     TreeMemory.of(this.#arena).headers.defer(this.ref);
   }
 
@@ -794,20 +794,18 @@ export class RangeTree implements Iterable<Entry> {
     }
   }
 
-  /** Takes all nodes out of the tree by one store; returns them, marked dead. Under the lock. */
-  #detach(): number[] {
+  /** Takes all nodes out of the tree by one store; returns what was the root, or 0. Under the lock. */
+  #unlinkAll(): number {
     const root = rootOf(this.#words, this.ref);
-    const nodes: number[] = [];
-    if (root === 0) return nodes;
+    if (root === 0) return 0;
     setRoot(this.#words, this.ref, 0);
     noteChange(this.#words, this.ref, -entryCountOf(this.#words, this.ref));
-    collectSubtree(this.#words, root, nodes);
-    return nodes;
+    return root;
   }
 
-  /** Defers the freeing of a whole tree's nodes at once. */
-  #deferAll(nodes: readonly number[]): void {
-    this.#nodes.deferAll(nodes);
+  /** Retires a whole tree's nodes, after the lock was released. */
+  #retireAll(root: number): void {
+    if (root !== 0) retireUnlinked(this.#words, this.#nodes, root);
     this.#arena.rcu.poll();
   }
 

@@ -276,10 +276,10 @@ export class SlabCache {
   allocateInto(refs: number[], count: number): void {
     this.#lock("SlabCache.allocateInto");
     try {
-      for (let i = 0; i < count; i++) {
+      for (let left = count; left > 0;) {
         const pfn = this.#slabWithRoom();
         if (pfn < 0) return;
-        refs.push(this.#take(pfn));
+        left -= this.#takeSome(pfn, refs, left);
       }
     } finally {
       this.#unlock();
@@ -671,22 +671,47 @@ export class SlabCache {
 
   /** Takes the first free object of a slab that has one. */
   #take(pfn: number): number {
-    const words = this.#words;
     const frame = this.#arena.frameOf(pfn);
+    const inUse = this.#words[frame + IN_USE];
+    const ref = this.#takeFirst(pfn, frame);
+    this.#unlink(frame, HEADS + inUse);
+    this.#push(pfn, frame, HEADS + inUse + 1);
+    this.#tracker?.allocated(ref, this.#trackingPage(ref), this.#indexIn(ref));
+    return ref;
+  }
+
+  /**
+   * Takes up to `count` free objects of a slab that has one, and puts the slab on another list once for all of them;
+   * returns how many.
+   */
+  #takeSome(pfn: number, refs: number[], count: number): number {
+    if (this.#tracker !== undefined) {
+      // One at a time: it may turn out to be damaged, and then nobody gets it.
+      refs.push(this.#take(pfn));
+      return 1;
+    }
+    const frame = this.#arena.frameOf(pfn);
+    const inUse = this.#words[frame + IN_USE];
+    const taken = Math.min(count, this.capacity - inUse);
+    for (let i = 0; i < taken; i++) refs.push(this.#takeFirst(pfn, frame));
+    this.#unlink(frame, HEADS + inUse);
+    this.#push(pfn, frame, HEADS + inUse + taken);
+    return taken;
+  }
+
+  /** Marks the first free object of a slab that has one as taken; the slab's list is for the caller to change. */
+  #takeFirst(pfn: number, frame: number): number {
+    const words = this.#words;
     let at = BITMAP;
     // A slab on a partial list has a free bit below its capacity, so the lowest one is in range.
     let free = ~words[frame + BITMAP];
     if (free === 0) free = ~words[frame + ++at];
     const bit = 31 - Math.clz32(free & -free);
     words[frame + at] |= 1 << bit;
-    const inUse = words[frame + IN_USE]++;
+    words[frame + IN_USE]++;
     words[this.#base + OBJECTS]++;
-    this.#unlink(frame, HEADS + inUse);
-    this.#push(pfn, frame, HEADS + inUse + 1);
     const index = (at - BITMAP) * 32 + bit;
-    const ref = this.#arena.pageRef(pfn) + index * this.#granules;
-    this.#tracker?.allocated(ref, words[frame + TRACKING] - 1, index);
-    return ref;
+    return this.#arena.pageRef(pfn) + index * this.#granules;
   }
 
   #free(ref: number, wasDeferred: boolean): void {

@@ -1,8 +1,13 @@
-import { assert, assertEquals, assertNotEquals } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertNotEquals,
+  assertThrows,
+} from "@std/assert";
 import { stub } from "@std/testing/mock";
 import { NodeMover } from "../../src/defrag/relocate.ts";
 import { Arena } from "../../src/memory/mod.ts";
-import { rootOf } from "../../src/range_tree/header.ts";
+import { rootOf, setRoot } from "../../src/range_tree/header.ts";
 import { type LockMode, RangeTree } from "../../src/range_tree/mod.ts";
 import {
   heightOf,
@@ -188,6 +193,82 @@ Deno.test("NodeMover.relocate() says of a node that nobody has linked yet that i
   assertEquals(world.mover.relocate(node), "busy");
   assertEquals(imageOf(world), image);
   world.nodes.free(node);
+  assertTidy(world);
+});
+
+/** Has another thread's mover try every node but the tree's own, each time that this thread allocates some. */
+function moveOthersMeanwhile(
+  { arena, tree, nodes }: World,
+): Disposable & { readonly outcomes: Set<string> } {
+  const other = Arena.attach(arena.buffer);
+  const others = cacheOf(other);
+  const mover = new NodeMover(other, others);
+  const own = new Set(nodesOf(arena, tree));
+  const outcomes = new Set<string>();
+  const allocateInto = nodes.allocateInto.bind(nodes);
+  const stubbed = stub(nodes, "allocateInto", (refs, count) => {
+    for (const { pfn } of others.slabs()) {
+      for (const node of others.objectsOf(pfn)) {
+        if (!own.has(node)) outcomes.add(mover.relocate(node));
+      }
+    }
+    allocateInto(refs, count);
+  });
+  return {
+    outcomes,
+    [Symbol.dispose]() {
+      stubbed.restore();
+      mover.finish();
+      other.leave();
+    },
+  };
+}
+
+const BUILDS: Record<string, (world: World) => RangeTree> = {
+  "copy": ({ tree }) => tree.clone(),
+  "bulk load": ({ arena }) => {
+    const loaded = RangeTree.create(arena);
+    loaded.bulkLoad(points(700, 2, 3));
+    return loaded;
+  },
+};
+for (const [name, build] of Object.entries(BUILDS)) {
+  Deno.test(`NodeMover.relocate() moves nothing of a ${name} before it is whole`, () => {
+    const world = worldOf();
+    const { tree } = world;
+    // Leaves parent words behind that name nodes which are used again.
+    assertThrows(() => tree.bulkLoad(points(700, 2, 3)), Error, "holds 700");
+    const before = digest(tree);
+    {
+      using meanwhile = moveOthersMeanwhile(world);
+      const built = build(world);
+      const { outcomes } = meanwhile;
+      assert(outcomes.has("busy") && !outcomes.has("moved"));
+      for (const each of [built, tree]) {
+        each.validate();
+        assertEquals(digest(each), before);
+      }
+      built.destroy();
+    }
+    assertTidy(world);
+  });
+}
+
+Deno.test("NodeMover.relocate() leaves the nodes of a tree alone that was emptied and is not yet retired", () => {
+  const world = worldOf();
+  const { arena, tree, mover } = world;
+  const image = imageOf(world);
+  const nodes = nodesOf(arena, tree);
+  const other = RangeTree.create(arena);
+  other.store(1, 1);
+  const root = rootOf(arena.words, tree.ref);
+  for (const instead of [0, rootOf(arena.words, other.ref)]) {
+    setRoot(arena.words, tree.ref, instead);
+    for (const node of nodes) assertEquals(mover.relocate(node), "busy");
+  }
+  setRoot(arena.words, tree.ref, root);
+  assertEquals(imageOf(world), image);
+  other.destroy();
   assertTidy(world);
 });
 

@@ -31,14 +31,26 @@ function failAfter(
   allocations: number,
 ): Disposable & { failed: boolean } {
   const allocate = cache.tryAllocate.bind(cache);
+  const allocateInto = cache.allocateInto.bind(cache);
   let left = allocations;
   const state = { failed: false };
-  const stubbed = stub(cache, "tryAllocate", () => {
+  const one = stub(cache, "tryAllocate", () => {
     if (left-- > 0) return allocate();
     state.failed = true;
     return 0;
   });
-  return Object.assign(state, { [Symbol.dispose]: () => stubbed.restore() });
+  // Fewer than were asked for is no failure yet: the rest may not be needed.
+  const some = stub(cache, "allocateInto", (refs, count) => {
+    const granted = Math.max(0, Math.min(count, left));
+    left -= granted;
+    allocateInto(refs, granted);
+  });
+  return Object.assign(state, {
+    [Symbol.dispose]() {
+      one.restore();
+      some.restore();
+    },
+  });
 }
 
 /**

@@ -215,6 +215,9 @@ for (const [name, { lock, memory, call }] of Object.entries(RULES)) {
       wanted++;
       return 0;
     });
+    using _few = stub(cacheOf(arena), "allocateInto", () => {
+      wanted++;
+    });
     using _guard = lock === "held" || lock === "reading"
       ? tree.lock()
       : undefined;

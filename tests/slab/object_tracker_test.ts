@@ -156,6 +156,23 @@ Deno.test("ObjectTracker finds a use after free when the object is allocated aga
   assertEquals(arena.lockdep.held, 0);
 });
 
+Deno.test("ObjectTracker finds a use after free when several objects are allocated at once", () => {
+  const { arena, cache } = debugCache();
+  const [, ref] = [cache.allocate(), cache.allocate()];
+  cache.free(ref);
+  pushOut(cache);
+  wordsOf(arena, ref)[0] = 1;
+  const refs: number[] = [];
+  assertThrows(
+    () => cache.allocateInto(refs, 8),
+    Error,
+    "was used after it was freed",
+  );
+  assertFalse(refs.includes(ref), "nobody gets the damaged object");
+  cache.validate();
+  assertEquals(arena.lockdep.held, 0);
+});
+
 Deno.test("ObjectTracker finds another thread's use after free", () => {
   const { arena, cache, other, others } = debugCache();
   const ref = cache.allocate();

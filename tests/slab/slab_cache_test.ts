@@ -99,6 +99,29 @@ Deno.test("SlabCache.allocate() takes from the fullest slab that has room", () =
   cache.validate();
 });
 
+Deno.test("SlabCache.allocateInto() takes from the fullest slabs, as many as there is room for", () => {
+  const { arena, cache } = cacheOf(256, 2);
+  const first = allocate(cache, 20);
+  first.slice(1, 6).forEach((ref) => cache.free(ref));
+  // The slab of 4 is the emptier one.
+  const refs: number[] = [];
+  cache.allocateInto(refs, 7);
+  assertEquals(refs.slice(0, 5), first.slice(1, 6));
+  assertEquals(refs.slice(5).map((ref) => arena.pfnOf(ref)), [
+    arena.pfnOf(first[16]),
+    arena.pfnOf(first[16]),
+  ]);
+  cache.validate();
+  cache.allocateInto(refs, 100);
+  assertEquals(new Set([first[0], ...first.slice(6), ...refs]).size, 32);
+  assertEquals(cache.stats().objects, 32);
+  cache.validate();
+  cache.allocateInto(refs, 1);
+  assertEquals(refs.length, 17);
+  cache.allocateInto(refs, 0);
+  cache.validate();
+});
+
 Deno.test("SlabCache slabs hand out zeroed objects when they are new, whatever the page held", () => {
   const { arena, cache } = cacheOf(256, 8);
   const pages = Array.from(
