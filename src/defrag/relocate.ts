@@ -35,7 +35,6 @@ import {
   copyNode,
   type Doubles,
   heightOf,
-  heldParentOf,
   parentOf,
   setParent,
   setSlot,
@@ -193,9 +192,8 @@ export class NodeMover implements Mover {
    *
    * The node itself may be somebody's private one, that still has the parent word of an earlier life and gets another at any
    * moment. So its parent word is read once, for this and for the replacing: were it read again there, it could name a
-   * parent that holds the node and is not the one that was found to hang in this tree. Parent words above are read plainly:
-   * what the way led through before the lock is this tree's or was (none is used anew while the read section lasts), so
-   * only holders of this lock write them, and what they lead to is this tree's too.
+   * parent that holds the node and is not the one that was found to hang in this tree. All parent words are read
+   * atomically: those of a tree that was cleared are marked without its lock.
    */
   #isLinked(node: number, parentOfNode: number, header: number): boolean {
     let child = node, parent = parentOfNode;
@@ -211,7 +209,7 @@ export class NodeMover implements Mover {
         return false;
       }
       child = parent;
-      parent = heldParentOf(this.#words, child);
+      parent = parentOf(this.#words, child);
     }
     return false;
   }

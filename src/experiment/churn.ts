@@ -188,14 +188,9 @@ class Half {
       Atomics.store(this.#signals, SIGNAL.phase, PHASE.stop);
       Atomics.notify(this.#signals, SIGNAL.phase);
       const measured = (performance.now() - start) / 1000;
-      const { slabs, objects } = this.#usage();
       const answers: ChurnAnswer[] = [];
       for (const worker of workers) answers.push(await worker.answer());
-      return this.#result(roles, answers, measured, {
-        slabs,
-        slabsAtBest: Math.ceil(objects / 16),
-        gracePeriods,
-      });
+      return this.#result(roles, answers, measured, gracePeriods);
     } finally {
       for (const worker of workers) worker.terminate();
     }
@@ -269,7 +264,7 @@ class Half {
     roles: readonly ChurnRole[],
     answers: readonly ChurnAnswer[],
     seconds: number,
-    end: Pick<ChurnHalf, "slabs" | "slabsAtBest" | "gracePeriods">,
+    gracePeriods: number,
   ): ChurnHalf {
     const of = (role: ChurnRole) =>
       answers.flatMap((answer, i) =>
@@ -291,14 +286,20 @@ class Half {
     };
     const wrong = [...of("reader"), ...of("writer")]
       .reduce((sum, answer) => sum + answer.wrong, 0);
+    // What was deferred in the last moment is no fragmentation.
+    this.#arena.rcu.barrier();
+    TreeMemory.of(this.#arena).movableNodes.shrink();
     this.#arena.rcu.barrier();
     this.#tree.validate();
+    const { slabs, objects } = this.#usage();
     return {
       readers: speed("reader"),
       writer: speed("writer"),
       wrong,
       live: this.#tree.count,
-      ...end,
+      slabs,
+      slabsAtBest: Math.ceil(objects / 16),
+      gracePeriods,
       freePages: this.#arena.pages.freePages,
       residentBytes: this.#means.residentBytes(),
       compactor: of("compactor")[0]?.compactor,

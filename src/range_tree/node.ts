@@ -13,8 +13,7 @@
  * | 63 | link of the queue of deferred frees | the queue, once the node is dead |
  *
  * A node is built privately and published by one atomic store of the slot (or root) that leads to it; a reader that found
- * it by an atomic load of that word may read pivots and meta plainly. The holder of the tree's lock may read parent words
- * plainly: only holders of that lock write them.
+ * it by an atomic load of that word may read pivots and meta plainly.
  *
  * Pivots of unused slots are `Infinity` and the last used slot's pivot is the node's own last index, so a scan needs no
  * count: it ends at the first pivot that is not below the index, at the latest at 20. A linear scan of at most 20 beats
@@ -93,11 +92,6 @@ export function parentOf(words: Words, node: number): number {
 /** Sets the parent word: under the tree's lock. */
 export function setParent(words: Words, node: number, parent: number): void {
   store(words, node * 16 + PARENT, parent);
-}
-
-/** The parent word, read plainly: under the lock of the tree that the node is or was in. */
-export function heldParentOf(words: Words, node: number): number {
-  return words[node * 16 + PARENT];
 }
 
 /**
