@@ -24,6 +24,8 @@ import { type HoldNanos, holdNanos } from "./hold_times.ts";
 
 /** Slabs that one pass empties at most. */
 const SLABS_A_PASS = 64;
+/** How long to sleep at least before the next look whether a grace period has passed. */
+const SETTLE_MILLIS = 0.5;
 /** The back-off doubles this often at most. */
 const MAX_DOUBLINGS = 6;
 
@@ -118,6 +120,8 @@ export class BackgroundCompactor {
   /** Whether it has started and not reached the upper threshold yet. */
   #active = false;
   #evacuations: Evacuation[] = [];
+  /** Whether a reader still holds up the grace period of what was moved. */
+  #settling = false;
   #doublings = 0;
   #passes = 0;
   #slices = 0;
@@ -192,7 +196,7 @@ export class BackgroundCompactor {
     this.#longestSliceMillis = Math.max(this.#longestSliceMillis, millis);
     const { duty, idleMillis } = this.#options;
     this.#pauseMillis = hasMore
-      ? millis * (1 - duty) / duty
+      ? Math.max(millis * (1 - duty) / duty, this.#settling ? SETTLE_MILLIS : 0)
       : idleMillis * 2 ** this.#doublings;
     return hasMore;
   }
@@ -215,7 +219,8 @@ export class BackgroundCompactor {
       this.#phase = "settle";
     }
     // Frees what a grace period has passed for; a reader inside an older section only makes this take longer.
-    if (!this.#arena.rcu.flush()) return true;
+    this.#settling = !this.#arena.rcu.flush();
+    if (this.#settling) return true;
     this.#phase = "idle";
     const won = this.#endPass() > 0;
     this.#doublings = won ? 0 : Math.min(this.#doublings + 1, MAX_DOUBLINGS);
