@@ -3,7 +3,13 @@ import {
   ReplayScenario,
   type ReplayScenarioOptions,
 } from "../experiment/mod.ts";
-import { replayJson, replayReport, verdict } from "../report/mod.ts";
+import { Arena, releaseFreePages } from "../memory/mod.ts";
+import {
+  type Release,
+  replayJson,
+  replayReport,
+  verdict,
+} from "../report/mod.ts";
 import { readRecording } from "./recordings.ts";
 import {
   choiceOption,
@@ -28,7 +34,7 @@ export const SEED_BOUNDS = { min: 0, max: 0xffff_ffff } as const;
 
 const LOCKS = ["internal", "external", "none"] as const;
 const VALUES = ["copies", "exit-share", "seed", "lock"];
-const FLAGS = ["json", "maps"];
+const FLAGS = ["json", "maps", "release"];
 
 const HELP = `Replay traces, fragment the slabs, compact them.
 
@@ -46,6 +52,8 @@ Options:
   --seed N          what order and choice follow from, 0 to 2^32 - 1 (default ${SEED})
   --lock MODE       internal, external or none (default internal): who guards the
                     trees' writers; only with internal can their nodes be moved
+  --release         hand the memory that is free in the end back to the operating
+                    system (needs --allow-ffi, on Linux)
   --json            print one JSON object
   --maps            go on to the end after the compaction, and print the last map
                     of every address space instead, one mapping a line, under a
@@ -70,7 +78,7 @@ export const replayCommand: Command = {
       throw new UsageError("Cannot replay: no FILE is given");
     }
     const recordings = parsed.operands.map((file) => readRecording(file, file));
-    return replay(recordings, options, parsed.flags.has("json"));
+    return replay(recordings, options, parsed.flags);
   },
 };
 
@@ -96,21 +104,33 @@ function scenarioOptions(parsed: CommandArguments): ReplayScenarioOptions {
 function replay(
   recordings: readonly Recording[],
   options: ReplayScenarioOptions,
-  json: boolean,
+  flags: ReadonlySet<string>,
 ): number {
   const scenario = new ReplayScenario(recordings, options);
   const result = scenario.run();
-  const input = { recordings, options, result };
+  const release = flags.has("release") ? released(scenario.arena) : undefined;
+  const input = { recordings, options, result, release };
   const unchanged = result.digest.before === result.digest.after;
   if (options.toTheEnd) {
     scenario.finish();
     const maps = scenario.maps().trimEnd();
     if (maps !== "") console.log(maps);
     if (!unchanged) console.error(verdict(result));
-  } else if (json) {
+  } else if (flags.has("json")) {
     console.log(JSON.stringify(replayJson(input), undefined, 2));
   } else {
     console.log(replayReport(input).trimEnd());
   }
   return unchanged ? 0 : 1;
+}
+
+/** Hands free memory back, and says what the kernel makes of it. */
+function released(arena: Arena): Release {
+  const residentBytes = () => Deno.memoryUsage().rss;
+  // Loads what it takes to call the kernel, which takes memory itself.
+  releaseFreePages(Arena.create({ byteLength: 2 ** 20 }));
+  const before = residentBytes();
+  const { bytes, reason } = releaseFreePages(arena);
+  const residentBefore = before, residentAfter = residentBytes();
+  return { bytes, reason, residentBefore, residentAfter };
 }

@@ -317,7 +317,8 @@ export function storeRange(tree: RangeTree, i: number): void {
   tree.storeRange(first, first + RANGE_LENGTH - 1, i + 1);
 }
 
-/** Room for all ranges twice, in nodes as full as random stores leave them, and for what waits to be freed. */
+/** Room for all ranges twice, in nodes as full as random stores leave them, and a lot for what waits to be freed: a reader
+ * that is not scheduled inside a section holds it all up. */
 function bytesFor(ranges: number): number {
-  return Math.ceil((ranges * 160 + 2 ** 22) / 4096) * 4096;
+  return Math.ceil((ranges * 160 + 2 ** 26) / 4096) * 4096;
 }

@@ -5,7 +5,7 @@
  * @module
  */
 import { BackgroundCompactor } from "../defrag/mod.ts";
-import { Arena } from "../memory/mod.ts";
+import { Arena, OutOfMemoryError } from "../memory/mod.ts";
 import { RangeTree } from "../range_tree/mod.ts";
 import {
   type ChurnAnswer,
@@ -53,10 +53,16 @@ function work(arena: Arena, command: ChurnCommand): void {
     }
     : () => {
       const i = random.below(hot);
-      if (random.next() < options.liveShare * 2 ** 32) storeRange(tree, i);
-      else {
-        const value = tree.erase(i * RANGE_STRIDE);
-        if (value !== 0 && value !== i + 1) wrong++;
+      try {
+        if (random.next() < options.liveShare * 2 ** 32) storeRange(tree, i);
+        else {
+          const value = tree.erase(i * RANGE_STRIDE);
+          if (value !== 0 && value !== i + 1) wrong++;
+        }
+      } catch (error) {
+        if (!(error instanceof OutOfMemoryError)) throw error;
+        // A reader has not been scheduled for so long that all memory waits for it: so does the writer.
+        arena.rcu.barrier();
       }
     };
   scope.postMessage({ ready: true });

@@ -43,6 +43,9 @@ const GRANULES_PER_PAGE = PAGE_BYTES / GRANULE_BYTES;
 const PAGE_WORDS = PAGE_BYTES / 4;
 /** A word index must fit 31 bits, so that shared views index it as a small integer: 8 GiB. */
 const MAX_BYTES = 2 ** 33;
+/** A page of a WebAssembly memory, and how many one has at most. */
+const WASM_PAGE_BYTES = 65536;
+const WASM_MAX_PAGES = 65536;
 /** What the slab layer may use for its caches: 16 records of 128 words. */
 const CACHES_WORDS = 16 * 128;
 /** What a thread has for the objects that it keeps at hand: a line, one word a cache. */
@@ -157,7 +160,7 @@ function sectionsOf(pagesTotal: number, maxThreads: number): Sections {
  * ```
  */
 export class Arena {
-  /** The shared buffer, to be posted to workers. */
+  /** The shared buffer, to be posted to workers. Its length may be rounded up to 64 KiB. */
   readonly buffer: SharedArrayBuffer;
   /** This thread's id in the arena, from 1. */
   readonly thread: number;
@@ -269,7 +272,7 @@ export class Arena {
         } are needed`,
       );
     }
-    const buffer = new SharedArrayBuffer(byteLength);
+    const buffer = newBuffer(byteLength);
     const words = new Int32Array(buffer);
     words[H_MAGIC] = MAGIC;
     words[H_VERSION] = VERSION;
@@ -365,7 +368,7 @@ export class Arena {
       fail(`expected checksum ${hex(sum)}, found ${hex(found)}`);
     }
 
-    const buffer = new SharedArrayBuffer(body[H_PAGES_TOTAL] * PAGE_BYTES);
+    const buffer = newBuffer(body[H_PAGES_TOTAL] * PAGE_BYTES);
     const words = new Int32Array(buffer);
     words.set(body.subarray(0, metaPages * PAGE_WORDS));
     const arena = Arena.attach(buffer);
@@ -436,6 +439,28 @@ export class Arena {
   }
 }
 
+/**
+ * A shared buffer of so many bytes, or a few more: that of a WebAssembly memory if it can be, since that begins at a page of
+ * the system, so that pages can be handed back to it (see `release.ts`). Other buffers begin anywhere.
+ */
+function newBuffer(byteLength: number): SharedArrayBuffer {
+  const pages = wasmPagesFor(byteLength);
+  if (pages <= WASM_MAX_PAGES && typeof WebAssembly !== "undefined") {
+    try {
+      const limits = { initial: pages, maximum: pages, shared: true };
+      return new WebAssembly.Memory(limits)
+        .buffer as unknown as SharedArrayBuffer;
+    } catch {
+      // No room for one in the address space, which it takes more of than it holds.
+    }
+  }
+  return new SharedArrayBuffer(byteLength);
+}
+
+function wasmPagesFor(bytes: number): number {
+  return Math.ceil(bytes / WASM_PAGE_BYTES);
+}
+
 function savedChecksum(image: Int32Array): number {
   const header = checksum(image.subarray(0, SAVE_CHECKSUM));
   return checksum(image.subarray(SAVE_HEADER_WORDS), header);
@@ -469,7 +494,10 @@ function checkGeometry(buffer: SharedArrayBuffer): void {
     );
   }
   const expected = words[H_PAGES_TOTAL] * PAGE_BYTES;
-  if (buffer.byteLength !== expected) {
+  if (
+    buffer.byteLength !== expected &&
+    buffer.byteLength !== wasmPagesFor(expected) * WASM_PAGE_BYTES
+  ) {
     fail(`expected ${expected} bytes, found ${buffer.byteLength}`);
   }
 }

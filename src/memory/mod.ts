@@ -12,4 +12,9 @@ export {
   PageAllocator,
   type PageAllocatorOptions,
 } from "./page_allocator.ts";
+export {
+  releaseFreePages,
+  type ReleaseOptions,
+  type ReleaseResult,
+} from "./release.ts";
 export { MAX_ROOTS, Roots } from "./roots.ts";

@@ -38,6 +38,8 @@ const ORDERS = MAX_ORDER + 1;
 const STATE = 0;
 const NEXT = 1;
 const PREV = 2;
+/** In a free block's first frame: whether its memory was handed back to the operating system. */
+const RELEASED = 3;
 const INSIDE = 0;
 const FREE = 1;
 const USED = 2;
@@ -232,6 +234,24 @@ export class PageAllocator {
     return freePages === 0
       ? 1
       : (freePages - suitable * (1 << order)) / freePages;
+  }
+
+  /**
+   * Calls `release` for every free block of an order that it was not called for before, as long as the block stays as it is;
+   * where it returns `false` it is asked again next time. Nobody allocates or frees meanwhile.
+   */
+  releaseFree(order: number, release: (pfn: number) => boolean): void {
+    this.#locked("PageAllocator.releaseFree", () => {
+      for (const list of [order, ORDERS + order]) {
+        for (let pfn = this.#words[this.#base + HEADS + list]; pfn >= 0;) {
+          const frame = this.#frame(pfn);
+          if (this.#words[frame + RELEASED] === 0 && release(pfn)) {
+            this.#words[frame + RELEASED] = 1;
+          }
+          pfn = this.#words[frame + NEXT];
+        }
+      }
+    });
   }
 
   /**

@@ -27,6 +27,7 @@ export { pageMap, type PageMapOptions } from "./page_map.ts";
 export { platformLine } from "./platform.ts";
 export { type ReplayJson, replayJson } from "./replay_json.ts";
 export {
+  type Release,
   replayReport,
   type ReplayReportInput,
   type TraceTotals,

@@ -1,5 +1,6 @@
 import type { MemoryFigures } from "../experiment/mod.ts";
 import {
+  type Release,
   type ReplayReportInput,
   totalsOf,
   type TraceTotals,
@@ -54,6 +55,8 @@ export interface ReplayJson {
   readonly after: MemoryFigures;
   /** The digests of all trees. */
   readonly digest: { readonly before: string; readonly after: string };
+  /** What was handed back to the operating system; absent unless it was asked for. */
+  readonly release?: Release;
 }
 
 /** A replay's result for machines: stable names, numbers without units (shares 0 to 1; units last in the names). */
@@ -83,5 +86,6 @@ export function replayJson(input: ReplayReportInput): ReplayJson {
     },
     after: result.after.figures,
     digest: result.digest,
+    ...(input.release === undefined ? {} : { release: input.release }),
   };
 }

@@ -1,4 +1,5 @@
 import { bold, dim, green, red } from "@std/fmt/colors";
+import { format as formatBytes } from "@std/fmt/bytes";
 import {
   EXTFRAG_ORDER,
   type MemoryPicture,
@@ -15,6 +16,18 @@ import {
 } from "./numbers.ts";
 import { platformLine } from "./platform.ts";
 
+/** What was handed back to the operating system after a run. */
+export interface Release {
+  /** How many bytes. */
+  readonly bytes: number;
+  /** Why none could be. */
+  readonly reason?: string;
+  /** What the kernel said was resident before. */
+  readonly residentBefore: number;
+  /** And after. */
+  readonly residentAfter: number;
+}
+
 /** A run of the scenario and what it was given. */
 export interface ReplayReportInput {
   /** What was replayed. */
@@ -23,6 +36,8 @@ export interface ReplayReportInput {
   readonly options: ReplayScenarioOptions;
   /** What happened. */
   readonly result: ReplayScenarioResult;
+  /** What was handed back, if that was asked for. */
+  readonly release?: Release;
 }
 
 /** The traces of a run, each taken once, in figures. */
@@ -64,8 +79,19 @@ export function replayReport(input: ReplayReportInput): string {
     `${bold("Before")}\n${memoryTables(result.before, result.pages)}`,
     `${bold("After")}\n${memoryTables(result.after, result.pages)}`,
     planAndResult(result),
+    ...(input.release === undefined ? [] : [releaseLine(input.release)]),
     `${bold(verdict(result))}\n`,
   ].join("\n");
+}
+
+function releaseLine(release: Release): string {
+  const { bytes, reason, residentBefore, residentAfter } = release;
+  const size = (value: number) => formatBytes(value, { binary: true });
+  return reason === undefined
+    ? `Handed back ${size(bytes)} of free memory; resident ${
+      size(residentBefore)
+    } before, ${size(residentAfter)} after (that counts the whole program).\n`
+    : `Handed back no memory: ${reason}.\n`;
 }
 
 /** One plain sentence that says what the compaction did. */

@@ -183,3 +183,17 @@ Deno.test("replay --maps prints every copy's maps, those of ended processes too,
   const ended = maps("--exit-share", "1");
   assert(ended.startsWith("process ") && ended.length < once.length);
 });
+
+Deno.test("replay --release hands memory back with the permission, and names the flag without it", () => {
+  const args = ["replay", "--copies", "20", "--release", FILES[0]];
+  const without = pollard(args);
+  assertEquals(without.code, 0);
+  assertMatch(without.stdout, /Handed back no memory: .*--allow-ffi/);
+  const { code, stdout } = pollard([...args, "--json"], {
+    permissions: ["--allow-read", "--allow-ffi"],
+  });
+  assertEquals(code, 0);
+  const { release, after }: ReplayJson = JSON.parse(stdout);
+  assertEquals(release?.bytes, after.freePages * 4096);
+  assert(release!.residentBefore > 0 && release!.residentAfter > 0);
+});

@@ -1,0 +1,81 @@
+/**
+ * What the tests of releasing run in a process of their own, with the permission: fills an arena with trees, fragments and
+ * compacts it, hands its free pages back, and prints what the kernel says of it.
+ *
+ * @module
+ */
+import {
+  Arena,
+  Compactor,
+  RangeTree,
+  releaseFreePages,
+  type ReleaseResult,
+} from "../../mod.ts";
+import { digest } from "../range_tree/worlds.ts";
+
+/** What the program prints. */
+export interface ReleaseFigures {
+  readonly first: ReleaseResult;
+  readonly second: ReleaseResult;
+  readonly huge: ReleaseResult;
+  /** Free pages when pages were handed back. */
+  readonly freePages: number;
+  /** Those of them that had been in use: the others were never resident. */
+  readonly freedPages: number;
+  readonly residentBefore: number;
+  readonly residentAfter: number;
+  /** Whether the trees are what they were. */
+  readonly same: boolean;
+  /** Words of handed back pages that do not read as zero. */
+  readonly notZero: number;
+  /** What was stored in memory that was handed back before. */
+  readonly storedAfter: number;
+}
+
+if (import.meta.main) {
+  const huge = Deno.args[0] === "huge";
+  const arena = Arena.create({ byteLength: 128 * 2 ** 20 });
+  const trees = Array.from({ length: 20 }, () => RangeTree.create(arena));
+  // Many at a time, so that the nodes of all lie between each other.
+  for (let i = 0; i < 60_000; i++) {
+    for (const tree of trees) tree.storeRange(i * 10, i * 10 + 6, i + 1);
+  }
+  const freeBefore = arena.pages.freePages;
+  trees.splice(2).forEach((tree) => tree.destroy());
+  const before = trees.map(digest);
+  new Compactor(arena).run();
+  // Loads what it takes to call the kernel.
+  releaseFreePages(Arena.create({ byteLength: 2 ** 20 }));
+  // What the garbage collector would let go meanwhile is not ours.
+  (globalThis as { gc?: () => void }).gc?.();
+  const residentBefore = Deno.memoryUsage().rss;
+  const first = releaseFreePages(arena, { huge });
+  const residentAfter = Deno.memoryUsage().rss;
+  const { freePages } = arena.pages;
+  const second = releaseFreePages(arena, { huge });
+  let notZero = 0;
+  if (!huge) {
+    const start = arena.pageRef(arena.pages.count - 1) * 16;
+    notZero = arena.words.subarray(start, start + 1024).filter((word) =>
+      word !== 0
+    ).length;
+  }
+  const again = RangeTree.create(arena);
+  for (let i = 0; i < 50_000; i++) again.storeRange(i * 10, i * 10 + 6, i + 1);
+  again.validate();
+  for (const tree of trees) tree.validate();
+  arena.pages.validate();
+  const figures: ReleaseFigures = {
+    first,
+    second,
+    huge: releaseFreePages(arena, { huge: true }),
+    freePages,
+    freedPages: freePages - freeBefore,
+    residentBefore,
+    residentAfter,
+    same: trees.map(digest).join() === before.join(),
+    notZero,
+    storedAfter: again.count,
+  };
+  console.log(JSON.stringify(figures));
+}
