@@ -21,6 +21,7 @@ import {
   planCompaction,
 } from "./planner.ts";
 import { NodeMover } from "./relocate.ts";
+import { emptiableWindows } from "./windows.ts";
 
 /** What a run won, and how near it came to the optimum. */
 export interface CompactionResult {
@@ -45,6 +46,23 @@ export interface CompactionResult {
   /** How long a tree's lock was held for a move: of every 32nd. */
   readonly lockHoldNanos: HoldNanos;
 }
+
+/** What making one block took. */
+export interface BlockResult {
+  /** Whether there is a free block of that order now. */
+  readonly made: boolean;
+  /** Objects that were moved. */
+  readonly moves: number;
+  /** The fewest moves that could have made it; 0 where there was one. */
+  readonly fewestMoves: number;
+  /** How many windows were emptied, or tried. */
+  readonly windows: number;
+  /** How long it took. */
+  readonly seconds: number;
+}
+
+/** So many windows are tried for one block. */
+const WINDOWS_TRIED = 4;
 
 /** What a run did to one cache. */
 interface Outcome {
@@ -89,6 +107,7 @@ export class Compactor {
   /** Gives the caches of range-tree nodes a mover, and stores that may wait for memory a way to win it back. */
   constructor(arena: Arena) {
     Slabs.of(arena).compact = () => void this.run();
+    arena.setBlockMaker((order) => this.makeBlock(order).made);
     this.#arena = arena;
     const { movableNodes, pinnedNodes } = TreeMemory.of(arena);
     this.#movers = [movableNodes, pinnedNodes].map((cache) => {
@@ -144,6 +163,36 @@ export class Compactor {
     };
   }
 
+  /**
+   * Makes a free block of 2^order pages by emptying the pages of the cheapest aligned window, where there is none. What is
+   * deferred is freed first. If something in a window turns out to be pinned or busy, the next cheapest is tried.
+   *
+   * @throws {LockdepError} Inside a read section, or while a lock is held.
+   */
+  makeBlock(order: number): BlockResult {
+    const start = performance.now();
+    this.#settle();
+    const cache = TreeMemory.of(this.#arena).movableNodes as MovableCache;
+    let moves = 0, windows = 0, fewestMoves = 0;
+    const { pages } = this.#arena;
+    const isMade = () => pages.largestFreeOrder >= order;
+    for (; !isMade() && windows < WINDOWS_TRIED; windows++) {
+      const [window] = emptiableWindows({
+        pages: pages.count,
+        free: pages.freeBlocks(),
+        slabs: cache.slabs(),
+        capacity: cache.capacity,
+      }, order).slice(windows);
+      if (window === undefined) break;
+      if (windows === 0) fewestMoves = window.moves;
+      const evacuation = this.#emptySlabs(cache, window.slabs);
+      evacuation.unisolate();
+      moves += evacuation.moves;
+    }
+    const seconds = (performance.now() - start) / 1000;
+    return { made: isMade(), moves, fewestMoves, windows, seconds };
+  }
+
   #movable(): MovableCache[] {
     return movableOf(Slabs.of(this.#arena).all());
   }
@@ -159,17 +208,10 @@ export class Compactor {
     const slabs = cache.slabs();
     const plan = planCompaction(slabs, cache.capacity);
     const chosen = emptiestFirst(slabs).slice(0, plan.freeableSlabs);
-    const evacuation = new Evacuation(
-      this.#arena,
+    const evacuation = this.#emptySlabs(
       cache,
       chosen.map((slab) => slab.pfn),
     );
-    evacuation.step();
-    evacuation.finish();
-    this.#arena.rcu.barrier();
-    // In debug mode, what was freed is still in quarantine.
-    cache.shrink();
-    this.#arena.rcu.barrier();
     const freedSlabs = evacuation.unisolate();
     const { moves, pinned, busy } = evacuation;
     return {
@@ -180,6 +222,18 @@ export class Compactor {
       pinned,
       busy,
     };
+  }
+
+  /** Empties slabs, and waits until what was moved is freed. */
+  #emptySlabs(cache: MovableCache, slabs: readonly number[]): Evacuation {
+    const evacuation = new Evacuation(this.#arena, cache, slabs);
+    evacuation.step();
+    evacuation.finish();
+    this.#arena.rcu.barrier();
+    // In debug mode, what was freed is still in quarantine.
+    cache.shrink();
+    this.#arena.rcu.barrier();
+    return evacuation;
   }
 }
 

@@ -8,6 +8,10 @@ export {
   type BackgroundOptions,
   type BackgroundTotals,
 } from "./background.ts";
-export { type CompactionResult, Compactor } from "./compactor.ts";
+export {
+  type BlockResult,
+  type CompactionResult,
+  Compactor,
+} from "./compactor.ts";
 export type { HoldNanos } from "./hold_times.ts";
 export { type CompactionPlan, planCompaction } from "./planner.ts";

@@ -26,6 +26,7 @@ import { Rcu, THREAD_SLOT_WORDS } from "../sync/rcu.ts";
 import { checksum } from "./checksum.ts";
 import {
   FRAME_WORDS,
+  type Mobility,
   PAGE_ALLOCATOR_WORDS,
   PAGE_BYTES,
   PageAllocator,
@@ -188,6 +189,7 @@ export class Arena {
   };
   readonly #sections: Sections;
   readonly #maxThreads: number;
+  #blockMaker: ((order: number) => boolean) | undefined;
   #reclaimer: ((head: number, mayKeep: boolean) => void) | undefined;
 
   private constructor(buffer: SharedArrayBuffer, format: boolean) {
@@ -410,6 +412,31 @@ export class Arena {
    */
   setReclaimer(reclaimer: (head: number, mayKeep: boolean) => void): void {
     this.#reclaimer = reclaimer;
+  }
+
+  /**
+   * Allocates a block of 2^order pages, as `pages.allocate` does, and returns its first page frame number. Where only
+   * fragmentation stands in the way, the arena is compacted for it, if there is a `Compactor` for it on this thread.
+   *
+   * @throws {RangeError} If the order is not in 0 … 10.
+   * @throws {OutOfMemoryError} If no such block is free or can be made so.
+   * @throws {LockdepError} Inside a read section, or while a lock is held: it may wait.
+   */
+  allocPages(order: number, mobility: Mobility = "unmovable"): number {
+    this.rcu.assertMayWait("Arena.allocPages");
+    const pfn = this.pages.tryAllocate(order, mobility);
+    if (pfn >= 0) return pfn;
+    this.#blockMaker?.(order);
+    return this.pages.allocate(order, mobility);
+  }
+
+  /**
+   * Says how a large free block is made. The compactor does, once an arena object.
+   *
+   * @param blockMaker Makes one of that order; says whether it could.
+   */
+  setBlockMaker(blockMaker: (order: number) => boolean): void {
+    this.#blockMaker = blockMaker;
   }
 
   #assertCanReclaim(): void {

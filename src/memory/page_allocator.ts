@@ -204,6 +204,20 @@ export class PageAllocator {
     });
   }
 
+  /** All free blocks: first page and order. Stale as soon as it is read. */
+  freeBlocks(): [pfn: number, order: number][] {
+    return this.#locked("PageAllocator.freeBlocks", () => {
+      const blocks: [number, number][] = [];
+      for (let list = 0; list < 2 * ORDERS; list++) {
+        for (let pfn = this.#words[this.#base + HEADS + list]; pfn >= 0;) {
+          blocks.push([pfn, list % ORDERS]);
+          pfn = this.#words[this.#frame(pfn) + NEXT];
+        }
+      }
+      return blocks;
+    });
+  }
+
   /** How many free blocks there are of each order, of one mobility type or of both. */
   freeBlocksByOrder(mobility?: Mobility): number[] {
     return this.#locked(

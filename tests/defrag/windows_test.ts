@@ -1,0 +1,135 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import {
+  Arena,
+  Compactor,
+  LockdepError,
+  OutOfMemoryError,
+  RangeTree,
+} from "../../mod.ts";
+import { emptiableWindows } from "../../src/defrag/windows.ts";
+import { rng, seeds } from "../seed.ts";
+import {
+  cacheOf,
+  digest,
+  insideSection,
+  points,
+} from "../range_tree/worlds.ts";
+
+const CHEAPEST =
+  "emptiableWindows() gives exactly the windows that can be emptied, the cheapest first";
+Deno.test(CHEAPEST, () => {
+  for (const seed of seeds(CHEAPEST)) {
+    const random = rng(seed);
+    for (let round = 0; round < 300; round++) {
+      const pages = 3 + random.int(20), capacity = 4;
+      // A page is free, a slab, or somebody else's.
+      const kinds = Array.from({ length: pages }, () => random.int(9));
+      const free = kinds.flatMap((kind, pfn) =>
+        kind < 3 ? [[pfn, 0] as const] : []
+      );
+      const slabs = kinds.flatMap((kind, pfn) =>
+        kind >= 3 && kind < 8 ? [{ pfn, inUse: random.int(5) }] : []
+      );
+      for (const order of [0, 1, 2, 3]) {
+        const size = 2 ** order;
+        const expected = [];
+        for (let first = 0; first + size <= pages; first += size) {
+          const inside = (pfn: number) => pfn >= first && pfn < first + size;
+          const inIt = slabs.filter((slab) => inside(slab.pfn));
+          const others = slabs.filter((slab) => !inside(slab.pfn));
+          const moves = inIt.reduce((sum, slab) => sum + slab.inUse, 0);
+          const room = others.reduce((sum, slab) => sum + 4 - slab.inUse, 0);
+          const whole = kinds.slice(first, first + size).every((kind) =>
+            kind < 8
+          );
+          if (whole && moves <= room) {
+            const pfns = inIt.map((slab) => slab.pfn);
+            expected.push({ pfn: first, slabs: pfns, moves });
+          }
+        }
+        expected.sort((a, b) => a.moves - b.moves);
+        assertEquals(
+          emptiableWindows({ pages, free, slabs, capacity }, order),
+          expected,
+        );
+      }
+    }
+  }
+});
+
+/** An arena all of whose pages are slabs, a quarter full, of trees. */
+function scattered(): { arena: Arena; trees: RangeTree[] } {
+  const arena = Arena.create({ byteLength: 2 ** 23 });
+  const trees: RangeTree[] = [];
+  try {
+    for (;;) {
+      const tree = RangeTree.create(arena, { rcu: true });
+      trees.push(tree);
+      tree.bulkLoad(points(60, 2));
+    }
+  } catch (error) {
+    assert(error instanceof OutOfMemoryError);
+  }
+  const kept = trees.filter((tree, i) => {
+    if (i % 4 === 0) return true;
+    tree.destroy();
+    return false;
+  });
+  arena.rcu.barrier();
+  cacheOf(arena).shrink();
+  arena.rcu.barrier();
+  return { arena, trees: kept };
+}
+
+Deno.test("Arena.allocPages() compacts when only fragmentation stands in the way, with the fewest moves for one block", () => {
+  const { arena, trees } = scattered();
+  const before = trees.map(digest);
+  assert(arena.pages.largestFreeOrder < 9);
+  assertThrows(() => arena.allocPages(9), OutOfMemoryError);
+  const compactor = new Compactor(arena);
+  const { made, moves, fewestMoves, windows } = compactor.makeBlock(8);
+  assertEquals([made, windows, moves], [true, 1, fewestMoves]);
+  assert(moves > 0);
+  const pfn = arena.allocPages(9);
+  assertEquals(pfn % 512, 0);
+  assertEquals(trees.map(digest), before);
+  for (const tree of trees) tree.validate();
+  cacheOf(arena).validate();
+  assertEquals(cacheOf(arena).isolatedSlabs(), []);
+  arena.pages.free(pfn);
+  arena.pages.validate();
+});
+
+Deno.test("Compactor.makeBlock() moves nothing where such a block is free, and gives up where none can be made", () => {
+  const { arena, trees } = scattered();
+  const compactor = new Compactor(arena);
+  assertEquals(compactor.makeBlock(0).moves, 0);
+  const held: number[] = [];
+  for (let pfn = 0; (pfn = arena.pages.tryAllocate(0, "movable")) >= 0;) {
+    held.push(pfn);
+  }
+  // Every window of four holds a page of somebody else's, or too much for the rest.
+  const { made } = compactor.makeBlock(10);
+  assertEquals(made, false);
+  assertThrows(() => arena.allocPages(10), OutOfMemoryError);
+  for (const tree of trees) tree.validate();
+  cacheOf(arena).validate();
+});
+
+Deno.test("Compactor.makeBlock() goes round trees whose locks are held, and Arena.allocPages() never waits where it may not", () => {
+  const { arena, trees } = scattered();
+  const other = Arena.attach(arena.buffer);
+  const locked = trees.map((tree) => RangeTree.attach(other, tree.ref));
+  const compactor = new Compactor(arena);
+  {
+    // One tree's nodes lie in one window or two: the others can still be emptied.
+    using _guard = locked[0].lock();
+    assertEquals(compactor.makeBlock(7).made, true);
+  }
+  {
+    using _section = arena.rcu.read();
+    assertThrows(() => arena.allocPages(3), LockdepError);
+  }
+  using _reader = insideSection(arena);
+  assert(arena.allocPages(0) >= 0); // there is one: nothing is waited for
+});
