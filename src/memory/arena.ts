@@ -189,6 +189,7 @@ export class Arena {
   };
   readonly #sections: Sections;
   readonly #maxThreads: number;
+  readonly #reapers: ((gone: number) => void)[] = [];
   #blockMaker: ((order: number) => boolean) | undefined;
   #reclaimer: ((head: number, mayKeep: boolean) => void) | undefined;
 
@@ -388,6 +389,43 @@ export class Arena {
   /** Gives this thread's slot back, after freeing what it deferred. The object must not be used afterwards. */
   leave(): void {
     this.rcu.leave();
+  }
+
+  /**
+   * Recovers from a thread that died: a worker that was terminated or that failed, whose `leave` was never called. Its
+   * read section ends, its locks are released, and what they protect is put in order: free lists, slabs and trees are made
+   * good from what is certain in them, so that every store that had returned is there, and of the one that was under way
+   * all or nothing. What it had deferred is freed, and its slot can be claimed again.
+   *
+   * The caller guarantees that the thread runs no more. A terminated worker may do so for a moment after `terminate()` has
+   * returned. What is lost: objects that the thread had in its hands, see `docs/threads.md`.
+   *
+   * To be called on a thread that has opened trees of the arena, if there are any.
+   *
+   * @throws {RangeError} If the thread is this one, or has not joined.
+   * @throws {LockdepError} Inside a read section, or while a lock is held.
+   * @throws {RcuStallError} If another thread holds up the grace period for what was deferred; it may be called again then.
+   */
+  reap(thread: number): void {
+    if (thread === this.thread || !this.#joined().includes(thread)) {
+      throw new RangeError(
+        `Cannot reap thread ${thread}: ${
+          thread === this.thread ? "it is this one" : "it has not joined"
+        }`,
+      );
+    }
+    this.rcu.assertMayWait("Arena.reap");
+    this.rcu.endSectionsOf(thread);
+    this.lockdep.recover(thread);
+    this.pages.recover(thread);
+    this.roots.recover(thread);
+    for (const recover of this.#reapers) recover(thread);
+    this.rcu.releaseSlotOf(thread);
+  }
+
+  /** Adds what is to be done when a thread is reaped; in the order of the layers. */
+  onReap(recover: (gone: number) => void): void {
+    this.#reapers.push(recover);
   }
 
   /** The ref of a page's first byte. */

@@ -18,7 +18,7 @@
  *
  * @module
  */
-import { spinLock, spinUnlock } from "../sync/spin_lock.ts";
+import { spinLock, spinTakeOver, spinUnlock } from "../sync/spin_lock.ts";
 import type { Words } from "../sync/atomics.ts";
 import type { Lockdep } from "../sync/lockdep.ts";
 
@@ -116,15 +116,7 @@ export class PageAllocator {
     for (let i = 0; i < 2 * ORDERS; i++) {
       this.#words[this.#base + HEADS + i] = -1;
     }
-    let pfn = 0;
-    while (pfn < this.count) {
-      let order = MAX_ORDER;
-      while (pfn % (1 << order) !== 0 || pfn + (1 << order) > this.count) {
-        order--;
-      }
-      this.#push(pfn, order);
-      pfn += 1 << order;
-    }
+    this.#makeFree(0, this.count);
     this.#words[this.#base + FREE_PAGES] = this.count;
   }
 
@@ -251,6 +243,58 @@ export class PageAllocator {
   }
 
   /**
+   * Recovers from a thread that is gone: if it held the lock, the free lists are made anew from the states of the pages, and
+   * the lock is released. A block that it was about to allocate or free may be either then.
+   *
+   * How a change that broke off reads. An allocation turns the block's first frame to used last, so before that all of the
+   * block still counts as free, whatever was split off it. Freeing turns the frame to "inside" first, so a frame that is
+   * inside where a block should begin belongs to one that was being freed.
+   */
+  recover(gone: number): void {
+    const lock = this.#base + LOCK;
+    if (!spinTakeOver(this.#words, lock, gone, this.#thread)) return;
+    this.#words.fill(-1, this.#base + HEADS, this.#base + COUNTS);
+    this.#words.fill(
+      0,
+      this.#base + COUNTS,
+      this.#base + COUNTS + 2 * ORDERS,
+    );
+    let free = 0;
+    for (let pfn = 0; pfn < this.count;) {
+      const end = this.#endOfFreeRun(pfn);
+      if (end > pfn) {
+        free += end - pfn;
+        this.#makeFree(pfn, end);
+        pfn = end;
+      } else pfn += 1 << (this.#words[this.#frame(pfn) + STATE] >>> 8);
+    }
+    this.#words[this.#base + FREE_PAGES] = free;
+    spinUnlock(this.#words, lock, this.#thread);
+  }
+
+  /** Where the pages end, from one on, that are in no used block. */
+  #endOfFreeRun(from: number): number {
+    let pfn = from;
+    while (pfn < this.count) {
+      const state = this.#words[this.#frame(pfn) + STATE];
+      if ((state & 0xff) === USED) break;
+      pfn += (state & 0xff) === FREE ? 1 << (state >>> 8) : 1;
+    }
+    return Math.min(pfn, this.count);
+  }
+
+  /** Makes free blocks of pages, as large as can be. */
+  #makeFree(from: number, end: number): void {
+    for (let pfn = from; pfn < end; pfn++) this.#setState(pfn, INSIDE);
+    for (let pfn = from; pfn < end;) {
+      let order = MAX_ORDER;
+      while (pfn % (1 << order) !== 0 || pfn + (1 << order) > end) order--;
+      this.#push(pfn, order);
+      pfn += 1 << order;
+    }
+  }
+
+  /**
    * Calls `release` for every free block of an order that it was not called for before, as long as the block stays as it is;
    * where it returns `false` it is asked again next time. Nobody allocates or frees meanwhile.
    */
@@ -297,6 +341,14 @@ export class PageAllocator {
         pfn += 1 << (state >>> 8);
       }
     });
+  }
+
+  /** The pages of all used blocks, in order. Stale as soon as it is read, but for those that nobody else frees. */
+  usedPages(): number[] {
+    return this.#locked(
+      "PageAllocator.usedPages",
+      () => PageAllocator.usedPages(this.#words, this.#frames, this.count),
+    );
   }
 
   /** The pages of all used blocks, in order. Only while nobody allocates or frees. */

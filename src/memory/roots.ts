@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { spinLock, spinUnlock } from "../sync/spin_lock.ts";
+import { spinLock, spinTakeOver, spinUnlock } from "../sync/spin_lock.ts";
 import type { Words } from "../sync/atomics.ts";
 
 /** How many roots an arena can name. */
@@ -88,6 +88,17 @@ export class Roots {
         }
       }
     });
+  }
+
+  /** Recovers from a thread that is gone: if it held the lock, a record that it left unfinished is free again. */
+  recover(gone: number): void {
+    if (!spinTakeOver(this.#words, this.#base, gone, this.#thread)) return;
+    for (const record of this.#records()) {
+      if (this.#words[record + REF] === 0) {
+        this.#words.fill(0, record, record + RECORD_WORDS);
+      }
+    }
+    spinUnlock(this.#words, this.#base, this.#thread);
   }
 
   /** All names, in the order of the table. */

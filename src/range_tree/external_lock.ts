@@ -17,16 +17,11 @@
 import type { Arena } from "../memory/arena.ts";
 import { add, load, store, type Words } from "../sync/atomics.ts";
 import { spinLock, spinTryLock, spinUnlock } from "../sync/spin_lock.ts";
+import { externalLockIndex } from "./header.ts";
 import { TreeMemory } from "./tree_memory.ts";
 
-const LOCK = 0;
 const SERIAL = 1;
 const TREES = 2;
-
-/** The word of the lock. */
-export function externalLockIndex(lock: number): number {
-  return lock * 16 + LOCK;
-}
 
 /** Notes that one tree more (1) or fewer (−1) names the lock. */
 export function countTree(words: Words, lock: number, change: 1 | -1): void {
@@ -83,7 +78,7 @@ export class ExternalLock {
     const { locks } = TreeMemory.of(arena);
     const ref = locks.allocate();
     const { words } = arena;
-    store(words, ref * 16 + LOCK, 0);
+    store(words, externalLockIndex(ref), 0);
     store(words, ref * 16 + TREES, 0);
     store(words, ref * 16 + SERIAL, (load(words, ref * 16 + SERIAL) + 1) | 1);
     if (options.name !== undefined) {
@@ -175,7 +170,7 @@ export class ExternalLock {
         `Cannot destroy the external lock: ${trees} trees are registered with it`,
       );
     }
-    if (load(words, this.ref * 16 + LOCK) !== 0) {
+    if (load(words, externalLockIndex(this.ref)) !== 0) {
       throw new Error("Cannot destroy the external lock: it is held");
     }
     add(words, this.ref * 16 + SERIAL, 1);

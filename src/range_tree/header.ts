@@ -118,6 +118,11 @@ export function externalLockOf(words: Words, header: number): number {
   return words[header * 16 + EXTERNAL_LOCK];
 }
 
+/** The word of an external lock: its object's first. */
+export function externalLockIndex(lock: number): number {
+  return lock * 16;
+}
+
 /** Switches lock-free readers on or off. Under the lock. */
 export function setRcuFlag(words: Words, header: number, on: boolean): void {
   const flags = load(words, header * 16 + FLAGS);

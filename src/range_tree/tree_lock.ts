@@ -4,7 +4,7 @@
  * | lock mode | the lock | what an operation that writes does |
  * |---|---|---|
  * | `"internal"` | in the tree's header | takes it |
- * | `"external"`, registered | an {@linkcode ExternalLock} | asserts that the caller holds it |
+ * | `"external"`, registered | an `ExternalLock` | asserts that the caller holds it |
  * | `"external"`, not registered; `"none"` | unknown | nothing: the caller keeps other writers out |
  *
  * Reading in RCU mode enters a read section; else it does about the lock what writing does.
@@ -13,8 +13,8 @@
  */
 import type { Arena } from "../memory/arena.ts";
 import { spinLock, spinTryLock, spinUnlock } from "../sync/spin_lock.ts";
-import { externalLockIndex } from "./external_lock.ts";
 import {
+  externalLockIndex,
   externalLockOf,
   flagsOf,
   isRcu,

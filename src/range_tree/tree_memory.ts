@@ -9,6 +9,10 @@ import type { SlabCache } from "../slab/slab_cache.ts";
 import { Slabs } from "../slab/slabs.ts";
 import { HEADER_BYTES, HEADER_LINK } from "./header.ts";
 import { NODE_BYTES, NODE_LINK } from "./node.ts";
+import { recoverTrees } from "./recover.ts";
+
+/** The name of the cache of external locks. */
+const EXTERNAL_LOCKS = "external_lock";
 
 const memoryOf = new WeakMap<Arena, TreeMemory>();
 
@@ -47,6 +51,10 @@ export class TreeMemory {
       objectBytes: HEADER_BYTES,
       link: HEADER_LINK,
     });
+    arena.onReap((gone) => {
+      const locks = slabs.all().find(({ name }) => name === EXTERNAL_LOCKS);
+      recoverTrees(arena, this.headers, locks, gone);
+    });
     this.lockClass = arena.lockdep.lockClass("range tree");
     this.externalLockClass = arena.lockdep.lockClass("external lock");
   }
@@ -63,7 +71,7 @@ export class TreeMemory {
   /** External locks; the cache is made when the first one is. */
   get locks(): SlabCache {
     return this.#locks ??= Slabs.of(this.#arena).cache({
-      name: "external_lock",
+      name: EXTERNAL_LOCKS,
       objectBytes: 64,
       link: 15,
     });

@@ -24,7 +24,7 @@
  * @module
  */
 import type { Words } from "../sync/atomics.ts";
-import { spinLock, spinUnlock } from "../sync/spin_lock.ts";
+import { spinLock, spinTakeOver, spinUnlock } from "../sync/spin_lock.ts";
 import type { Arena } from "../memory/arena.ts";
 import {
   type Mobility,
@@ -231,12 +231,13 @@ export class SlabCache {
     words.fill(0, base, base + CACHE_WORDS);
     words.fill(-1, base + HEADS, base + HEADS + MAX_CAPACITY + 1);
     words[base + ISOLATED_HEAD] = -1;
-    words[base + OBJECT_BYTES] = objectBytes;
     words[base + LINK] = link;
     words[base + UNMOVABLE] = mobility === "movable" ? 0 : 1;
     for (let i = 0; i < bytes.length; i++) {
       words[base + NAME + (i >> 2)] |= bytes[i] << (8 * (i & 3));
     }
+    // Last: from here on there is a cache.
+    words[base + OBJECT_BYTES] = objectBytes;
     return new SlabCache(arena, base, id);
   }
 
@@ -535,6 +536,41 @@ export class SlabCache {
       };
     } finally {
       this.#unlock();
+    }
+  }
+
+  /**
+   * Recovers from a thread that is gone: slabs that it isolated take objects again, and if it held the lock, the lists and
+   * counts are made anew from the bitmaps, and the lock is released. An object that it was about to get or to free may
+   * stay in use for ever.
+   */
+  recover(gone: number): void {
+    const lock = this.#base + LOCK;
+    if (spinTakeOver(this.#words, lock, gone, this.#thread)) {
+      this.#rebuild();
+      spinUnlock(this.#words, lock, this.#thread);
+    }
+    for (const pfn of this.isolatedSlabs()) this.unisolate(pfn);
+  }
+
+  #rebuild(): void {
+    const words = this.#words, base = this.#base;
+    words.fill(-1, base + HEADS, base + HEADS + MAX_CAPACITY + 1);
+    words.fill(0, base + PARTIAL, base + PARTIAL + 2);
+    words[base + ISOLATED_HEAD] = -1;
+    words[base + SLABS] = words[base + OBJECTS] = words[base + ISOLATED] = 0;
+    for (const pfn of this.#arena.pages.usedPages()) {
+      const frame = this.#arena.frameOf(pfn);
+      const owner = words[frame + OWNER];
+      // A dying page is on no list, and what was counted of it is counted no more.
+      if ((owner & ID_MASK) !== this.#id || (owner & IS_DYING) !== 0) continue;
+      const inUse = popcount(words[frame + BITMAP]) +
+        popcount(words[frame + BITMAP + 1]);
+      words[frame + OWNER] = this.#id;
+      words[frame + IN_USE] = inUse;
+      words[base + SLABS]++;
+      words[base + OBJECTS] += inUse;
+      this.#push(pfn, frame, HEADS + inUse);
     }
   }
 

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { spinLock, spinUnlock } from "../sync/spin_lock.ts";
+import { spinLock, spinTakeOver, spinUnlock } from "../sync/spin_lock.ts";
 import type { Arena } from "../memory/arena.ts";
 import {
   CACHE_WORDS,
@@ -49,6 +49,7 @@ export class Slabs {
   private constructor(arena: Arena) {
     this.#arena = arena;
     arena.setReclaimer((head, mayKeep) => this.#reclaim(head, mayKeep));
+    arena.onReap((gone) => this.#recover(gone));
   }
 
   /** The slab caches of an arena. */
@@ -120,6 +121,16 @@ export class Slabs {
       }
     }
     if (mistakes.length > 0) throw mistakes[0];
+  }
+
+  /** Recovers from a thread that is gone. */
+  #recover(gone: number): void {
+    const { words, thread, cachesIndex } = this.#arena;
+    // A record counts from its object size on, which is written last.
+    if (spinTakeOver(words, cachesIndex, gone, thread)) {
+      spinUnlock(words, cachesIndex, thread);
+    }
+    for (const cache of this.all()) cache.recover(gone);
   }
 
   #open(id: number): SlabCache {

@@ -14,7 +14,7 @@
  * @module
  */
 import { compareExchange, load, store, type Words } from "./atomics.ts";
-import { spinLock, spinUnlock } from "./spin_lock.ts";
+import { spinLock, spinTakeOver, spinUnlock } from "./spin_lock.ts";
 
 /** Classes are bits of one word. */
 const MAX_CLASSES = 31;
@@ -95,6 +95,8 @@ export class Lockdep {
         );
       }
       const record = this.#record(count);
+      // A thread that died here may have left something.
+      words.fill(0, record, record + NAME_BYTES / 4);
       for (let i = 0; i < bytes.length; i++) {
         words[record + (i >> 2)] |= bytes[i] << (8 * (i & 3));
       }
@@ -103,6 +105,14 @@ export class Lockdep {
       return count;
     } finally {
       spinUnlock(words, this.#base + LOCK, this.#thread);
+    }
+  }
+
+  /** Recovers from a thread that is gone: if it held the table's lock, that is released. */
+  recover(gone: number): void {
+    const lock = this.#base + LOCK;
+    if (spinTakeOver(this.#words, lock, gone, this.#thread)) {
+      spinUnlock(this.#words, lock, this.#thread);
     }
   }
 

@@ -337,6 +337,17 @@ export class Rcu {
     this.#lockdep.assertMayWait(site, dropped);
   }
 
+  /** A thread is gone: it is inside no section any more. */
+  endSectionsOf(gone: number): void {
+    store(this.#words, this.#slot(gone) + READER, 0);
+  }
+
+  /** A thread is gone: its slot may be claimed again. What it deferred is freed first. As {@linkcode Rcu.barrier}. */
+  releaseSlotOf(gone: number, stallMillis = 10_000): void {
+    this.barrier(stallMillis);
+    store(this.#words, this.#slot(gone) + ALIVE, 0);
+  }
+
   /** Frees what the threads `from` … `to` have deferred. */
   #drain(from: number, to: number, stallMillis: number): void {
     // Freeing can defer more (a slab that became empty), so until nothing is queued any more.

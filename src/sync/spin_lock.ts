@@ -65,6 +65,25 @@ export function spinLockOwner(words: Words, index: number): number {
   return load(words, index) & ~CONTENDED;
 }
 
+/**
+ * Takes over the lock at `index` from a thread that is gone and will never release it; says whether that one held it. Waiters
+ * go on waiting, for the new owner.
+ */
+export function spinTakeOver(
+  words: Words,
+  index: number,
+  gone: number,
+  owner: number,
+): boolean {
+  for (;;) {
+    const seen = load(words, index);
+    if ((seen & ~CONTENDED) !== gone) return false;
+    // Only waiters can come between, and all that they do is set the bit.
+    const taken = seen & CONTENDED | owner;
+    if (compareExchange(words, index, seen, taken) === seen) return true;
+  }
+}
+
 function lockSlow(words: Words, index: number, owner: number): void {
   if (spinLockOwner(words, index) === owner) {
     throw new Error(`Cannot lock: thread ${owner} holds this lock already`);

@@ -12,6 +12,7 @@ import {
   RangeTree,
 } from "../../mod.ts";
 import { type Rng, rng } from "../seed.ts";
+import { dyingAfter } from "./dying.ts";
 import { workerPort } from "../sync/workers.ts";
 import {
   BAND,
@@ -33,7 +34,17 @@ const BATCH = 200;
 workerPort.onmessage = ({ data }: MessageEvent<StressCommand>) => {
   const arena = Arena.attach(data.buffer);
   const worker = new StressWorker(arena, data);
-  workerPort.postMessage("ready");
+  workerPort.postMessage({ thread: arena.thread });
+  if (data.diesAfter !== undefined) {
+    using dying = dyingAfter(data.diesAfter);
+    try {
+      worker.run();
+    } catch (error) {
+      if (!dying.died) throw error;
+      workerPort.postMessage("dead");
+      return;
+    }
+  }
   const answer = worker.run();
   arena.leave();
   workerPort.postMessage(answer);

@@ -90,6 +90,8 @@ export interface StressCommand {
   /** Which of the writers this is, of how many: it owns the bands of that remainder. */
   readonly number: number;
   readonly of: number;
+  /** After how many of its shared accesses it is to die; never, without it. */
+  readonly diesAfter?: number;
 }
 
 /** What a worker answers in the end. */

@@ -1,0 +1,195 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import {
+  Arena,
+  Compactor,
+  ExternalLock,
+  LockdepError,
+  RangeTree,
+  Slabs,
+} from "../../mod.ts";
+import { Mirror } from "../range_tree/mirror.ts";
+import { dyingAfter } from "../stress/dying.ts";
+import { assertSame, cacheOf, digest, points } from "../range_tree/worlds.ts";
+
+type Operation = (
+  tree: RangeTree,
+  arena: Arena,
+) => void;
+
+/** What is killed at every step, and what the mirror then holds if it came through. */
+const OPERATIONS: Record<
+  string,
+  { run: Operation; expect: (mirror: Mirror) => void }
+> = {
+  "a store that splits a range": {
+    run: (tree) => tree.storeRange(301, 302, 7),
+    expect: (mirror) => mirror.storeRange(301, 302, 7),
+  },
+  "a store over levels": {
+    run: (tree) => tree.storeRange(500, 9000, 7),
+    expect: (mirror) => mirror.storeRange(500, 9000, 7),
+  },
+  "a store in place": {
+    run: (tree) => tree.storeRange(300, 305, 7),
+    expect: (mirror) => mirror.storeRange(300, 305, 7),
+  },
+  "an erase": {
+    run: (tree) => void tree.erase(300),
+    expect: (mirror) => void mirror.erase(300),
+  },
+  "an erase over levels": {
+    run: (tree) => tree.eraseRange(100, 15_000),
+    expect: (mirror) => mirror.storeRange(100, 15_000, 0),
+  },
+  "a clear": {
+    run: (tree) => tree.clear(),
+    expect: (mirror) => mirror.entries = [],
+  },
+  "a clone": { run: (tree) => void tree.clone(), expect: () => {} },
+  "a compaction": {
+    run: (_, arena) => void new Compactor(arena).run(),
+    expect: () => {},
+  },
+  "a barrier": {
+    run: (_, arena) => arena.rcu.barrier(),
+    expect: () => {},
+  },
+  "a lookup": { run: (tree) => void tree.load(300), expect: () => {} },
+  "an iteration": { run: (tree) => void [...tree], expect: () => {} },
+};
+
+interface World {
+  arena: Arena;
+  tree: RangeTree;
+  mirror: Mirror;
+  /** Another thread, that will die. */
+  victim: Arena;
+  victimTree: RangeTree;
+}
+
+function worldOf(rcu: boolean, gaps: boolean, external: boolean): World {
+  const arena = Arena.create({ byteLength: 2 ** 20 });
+  const externalLock = external
+    ? ExternalLock.create(arena, { name: "lock" })
+    : undefined;
+  const tree = RangeTree.create(arena, {
+    name: "tree",
+    rcu,
+    gaps,
+    lock: external ? "external" : "internal",
+    externalLock,
+  });
+  const mirror = new Mirror();
+  mirror.entries = points(1200, 10, 0).map((entry) => {
+    return { ...entry, last: entry.first + 5 };
+  });
+  // Another tree's nodes between, so that there is something to compact.
+  const other = RangeTree.create(arena);
+  {
+    using _guard = externalLock?.guard();
+    for (const { first, last, value } of mirror.entries) {
+      tree.storeRange(first, last, value);
+      if (first < 6000) other.storeRange(first, last, value);
+    }
+  }
+  other.destroy();
+  arena.rcu.barrier();
+  const victim = Arena.attach(arena.buffer);
+  const victimTree = RangeTree.attach(victim, "tree");
+  Slabs.of(victim);
+  return { arena, tree, mirror, victim, victimTree };
+}
+
+/** The steps of an operation that take place: all at first, then fewer, since they repeat. */
+function nextStep(step: number): number {
+  return step < 150 ? step + 1 : Math.ceil(step * 1.13);
+}
+
+for (const [name, { run, expect }] of Object.entries(OPERATIONS)) {
+  for (
+    const [rcu, gaps, external] of [
+      [true, false, false],
+      [false, true, false],
+      [true, true, true],
+    ]
+  ) {
+    if (external && !name.startsWith("a store") && !name.startsWith("an er")) {
+      continue;
+    }
+    const mode = `rcu ${rcu}, gaps ${gaps}${external ? ", external lock" : ""}`;
+    Deno.test(`Arena.reap() recovers from a thread that dies at any step of ${name}, ${mode}`, () => {
+      let died = true;
+      for (let step = 0; died; step = nextStep(step)) {
+        const world = worldOf(rcu, gaps, external);
+        const { arena, tree, mirror, victim, victimTree } = world;
+        const before = digestUnderLock(tree, external, arena);
+        {
+          using killing = dyingAfter(step);
+          try {
+            if (external) ExternalLock.attach(victim, "lock").lock();
+            run(victimTree, victim);
+            if (external) ExternalLock.attach(victim, "lock").unlock();
+          } catch (error) {
+            // What a dead thread would throw of itself is no matter.
+            assert(killing.died, String(error));
+          }
+          died = killing.died;
+        }
+        if (!died) {
+          victim.leave();
+          break;
+        }
+        arena.reap(victim.thread);
+        using _guard = external
+          ? ExternalLock.attach(arena, "lock").guard()
+          : undefined;
+        // All of it or nothing.
+        if (digest(tree) !== before) expect(mirror);
+        assertSame(tree, mirror);
+        tree.storeRange(20_000, 20_010, 5);
+        mirror.storeRange(20_000, 20_010, 5);
+        assertSame(tree, mirror);
+        for (const cache of Slabs.of(arena).all()) {
+          cache.validate();
+          assertEquals(cache.isolatedSlabs(), []);
+        }
+        arena.pages.validate();
+        // The slot is free again.
+        const next = Arena.attach(arena.buffer);
+        assertEquals(next.thread, victim.thread);
+        next.leave();
+      }
+    });
+  }
+}
+
+function digestUnderLock(
+  tree: RangeTree,
+  external: boolean,
+  arena: Arena,
+): string {
+  using _guard = external
+    ? ExternalLock.attach(arena, "lock").guard()
+    : undefined;
+  return digest(tree);
+}
+
+Deno.test("Arena.reap() lets a grace period end that a dead reader held up, and frees what the dead thread deferred", () => {
+  const { arena, victim, victimTree } = worldOf(true, false, false);
+  victim.rcu.readLock();
+  victimTree.eraseRange(0, 5000);
+  assertThrows(() => arena.rcu.barrier(50), Error, `thread ${victim.thread}`);
+  const { objects } = cacheOf(arena).stats();
+  arena.reap(victim.thread);
+  arena.rcu.barrier();
+  assert(cacheOf(arena).stats().objects < objects);
+});
+
+Deno.test("Arena.reap() refuses this thread, one that has not joined, and to wait where it may not", () => {
+  const { arena, victim } = worldOf(true, false, false);
+  assertThrows(() => arena.reap(arena.thread), RangeError, "it is this one");
+  assertThrows(() => arena.reap(9), RangeError, "it has not joined");
+  assertThrows(() => arena.reap(0.5), RangeError, "it has not joined");
+  using _section = arena.rcu.read();
+  assertThrows(() => arena.reap(victim.thread), LockdepError);
+});

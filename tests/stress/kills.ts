@@ -1,0 +1,170 @@
+/**
+ * Lets a worker die at random moments beside others that go on, reaps it, and looks whether all that it had acknowledged
+ * is there. `deno task kills [--kills N] [--seed N]`.
+ *
+ * @module
+ */
+import { parseArgs } from "@std/cli/parse-args";
+import { Arena, ExternalLock, RangeTree, Slabs } from "../../mod.ts";
+import { rng } from "../seed.ts";
+import { TestWorker } from "../sync/workers.ts";
+import {
+  BAND,
+  CELLS,
+  entryOf,
+  EXTERNAL_LOCK,
+  firstOf,
+  type StressAnswer,
+  type StressCommand,
+  TREES,
+} from "./world.ts";
+
+/** Deaths after which the arena is made anew: what the dead had in their hands is lost. */
+const ROUNDS_AN_ARENA = 100;
+const ROLES = ["writer", "writer", "compactor", "reader"] as const;
+
+/** What the kills came to. */
+export interface Totals {
+  kills: number;
+  lostNodes: number;
+  wrong: string[];
+}
+
+class World {
+  readonly arena = Arena.create({ byteLength: 2 ** 25 });
+  readonly trees: RangeTree[];
+  readonly generations = new Int32Array(
+    new SharedArrayBuffer(4 * CELLS * TREES.length),
+  );
+  readonly signals = new Int32Array(new SharedArrayBuffer(64));
+  readonly #externalLock: ExternalLock;
+
+  constructor() {
+    this.#externalLock = ExternalLock.create(this.arena, {
+      name: EXTERNAL_LOCK,
+    });
+    this.trees = TREES.map((kind) =>
+      RangeTree.create(this.arena, {
+        ...kind,
+        externalLock: kind.lock === "external" ? this.#externalLock : undefined,
+      })
+    );
+  }
+
+  /** What is wrong after the reaping; takes over what the killed writer had done last. */
+  check(): string[] {
+    using _guard = this.#externalLock.guard();
+    const wrong: string[] = [];
+    this.trees.forEach((tree, i) => {
+      try {
+        tree.validate();
+      } catch (error) {
+        wrong.push(String(error));
+      }
+      wrong.push(...this.#compare(tree, i));
+    });
+    for (const cache of Slabs.of(this.arena).all()) cache.validate();
+    this.arena.pages.validate();
+    return wrong;
+  }
+
+  /** Each cell is as it was acknowledged, but for one change: one cell a generation further, or one band empty. */
+  #compare(tree: RangeTree, number: number): string[] {
+    const found = new Map(
+      [...tree].map(({ first, value }) => [first, value]),
+    );
+    const ahead: number[] = [], gone: number[] = [];
+    for (let cell = 0; cell < CELLS; cell++) {
+      const at = number * CELLS + cell;
+      const noted = this.generations[at];
+      const value = found.get(firstOf(cell)) ?? 0;
+      if (value === (noted % 2 === 0 ? 0 : entryOf(cell, noted))) continue;
+      if (value === 0) gone.push(cell);
+      else if (value === entryOf(cell, noted + 1)) ahead.push(cell);
+      else return [`cell ${cell} holds ${value}, noted was ${noted}`];
+      this.generations[at] = noted + 1;
+    }
+    const bands = new Set(gone.map((cell) => Math.floor(cell / BAND)));
+    const isOne = ahead.length + Math.min(1, gone.length) <= 1 &&
+      bands.size <= 1;
+    return isOne
+      ? []
+      : [`${ahead.length} cells are ahead, ${gone.length} are gone`];
+  }
+
+  /** Nodes that are in use and in no tree. */
+  lostNodes(): number {
+    using _guard = this.#externalLock.guard();
+    const used = this.trees.reduce((sum, tree) => sum + tree.stats().nodes, 0);
+    const nodes = Slabs.of(this.arena).all().find(({ name }) =>
+      name === "range_node"
+    )!;
+    return nodes.stats().objects - used;
+  }
+}
+
+/** Sends a worker what it is to do. */
+function command(
+  world: World,
+  rest: Pick<StressCommand, "role" | "seed" | "diesAfter">,
+): StressCommand {
+  const { arena, generations, signals } = world;
+  return {
+    number: 0,
+    of: 1,
+    buffer: arena.buffer,
+    signals,
+    generations,
+    ...rest,
+  };
+}
+
+/** Lets a worker die so often: as a writer, a compactor or a reader, while a reader and a compactor live on. */
+export async function runKills(kills: number, seed: number): Promise<Totals> {
+  const random = rng(seed);
+  const totals: Totals = { kills: 0, lostNodes: 0, wrong: [] };
+  const file = new URL("./stress_worker.ts", import.meta.url);
+  using victim = new TestWorker(file);
+  while (totals.kills < kills && totals.wrong.length === 0) {
+    const world = new World();
+    using reader = new TestWorker(file);
+    using compactor = new TestWorker(file);
+    for (
+      const [worker, role] of [[reader, "reader"], [
+        compactor,
+        "compactor",
+      ]] as const
+    ) {
+      worker.send(command(world, { role, seed: random.u32() }));
+      await worker.answer();
+    }
+    const end = Math.min(kills, totals.kills + ROUNDS_AN_ARENA);
+    for (; totals.kills < end && totals.wrong.length === 0; totals.kills++) {
+      const role = random.pick(ROLES);
+      // Mostly in the middle of the work, now and then just after joining.
+      const diesAfter = random.int(random.pick([300, 20_000]));
+      victim.send(command(world, { role, seed: random.u32(), diesAfter }));
+      const { thread } = await victim.answer<{ thread: number }>();
+      await victim.answer();
+      world.arena.reap(thread);
+      totals.wrong.push(...world.check());
+    }
+    Atomics.store(world.signals, 0, 1);
+    for (const worker of [reader, compactor]) {
+      const { wrong } = await worker.answer<StressAnswer>();
+      if (wrong !== undefined) totals.wrong.push(wrong);
+    }
+    world.arena.rcu.barrier();
+    totals.lostNodes += world.lostNodes();
+  }
+  return totals;
+}
+
+if (import.meta.main) {
+  const { kills, seed } = parseArgs(Deno.args, {
+    default: { kills: 2000, seed: 1 },
+  });
+  const totals = await runKills(Number(kills), Number(seed));
+  console.log(JSON.stringify(totals));
+  Deno.exitCode = totals.wrong.length === 0 ? 0 : 1;
+}
