@@ -1,0 +1,192 @@
+/**
+ * Carrying operations out: the only file that changes a manager's mappings.
+ *
+ * What a request does to the tree is one store over the addresses that it is about, of the new mapping or of nothing; that is
+ * the only step that needs nodes, and readers see all of it or none. The mapping that was cut still stands left and right
+ * of them, as an entry of exactly the addresses that stay, and still says the truth about these; then the parts take its
+ * place by stores over exactly one entry, which need no memory. So a reader finds at every moment what was mapped
+ * before or what is mapped after, and no hole between.
+ *
+ * New mappings and VmBos are allocated before that store; if it fails they are freed, and nothing has changed. What was
+ * replaced is unlinked, and freed after a grace period.
+ *
+ * @module
+ */
+import { VaError, VaExistsError } from "./errors.ts";
+import type { MappingSpec } from "./mapping.ts";
+import {
+  type MapOp,
+  type OperationList,
+  type RemapOp,
+  remapToUnmapRange,
+  type UnmapOp,
+  type VaOp,
+  type VaSpan,
+} from "./operations.ts";
+import type { VaState } from "./va_state.ts";
+
+/** What one store over a span replaces by what. */
+interface Change {
+  readonly span: VaSpan;
+  /** Over all of the span; nothing = empty it. */
+  readonly map: MappingSpec | undefined;
+  /** What stays of a mapping that sticks out on the left. */
+  readonly prev: MappingSpec | undefined;
+  /** What stays of a mapping that sticks out on the right. */
+  readonly next: MappingSpec | undefined;
+  /** The mappings that go. */
+  readonly removed: readonly number[];
+}
+
+/**
+ * Applies one operation.
+ *
+ * @throws {VaExistsError} If a map operation finds something where it maps; nothing was changed.
+ * @throws {VaError} If a mapping that goes is not there; nothing was changed.
+ * @throws {OutOfMemoryError} If there is no room; nothing was changed.
+ */
+export function applyOp(state: VaState, op: VaOp): void {
+  switch (op.kind) {
+    case "map":
+      return applyMap(state, op);
+    case "unmap":
+      return applyUnmap(state, op);
+    case "remap":
+      return applyRemap(state, op);
+    case "prefetch":
+    case "driver":
+  }
+}
+
+/**
+ * Applies a whole list.
+ *
+ * @throws {OutOfMemoryError} If there is no room; nothing was changed.
+ */
+export function applyList(state: VaState, list: OperationList): void {
+  // Only what a map or an unmap request means is one store over its span.
+  if (list.kind === "map" || list.kind === "unmap") {
+    const change = changeOf(list);
+    if (change !== undefined) carryOut(state, change);
+    return;
+  }
+  for (const op of list) applyOp(state, op);
+}
+
+/** Inserts a mapping where nothing is; returns its ref. As {@linkcode applyOp} of a map operation. */
+export function insertMapping(state: VaState, spec: MappingSpec): number {
+  const last = spec.start + spec.range - 1;
+  const bo = spec.object !== 0 && state.links
+    ? state.bos.obtain(spec.object)
+    : 0;
+  const mapping = state.createMapping(spec);
+  let inserted = false;
+  try {
+    inserted = state.tree.insertRange(spec.start, last, mapping);
+  } finally {
+    if (!inserted) state.caches.mappings.free(mapping);
+  }
+  if (!inserted) {
+    throw new VaExistsError(
+      `Cannot map [${spec.start}, +${spec.range}): something is mapped there`,
+    );
+  }
+  if (bo !== 0) state.bos.link(bo, mapping);
+  return mapping;
+}
+
+function applyMap(state: VaState, op: MapOp): void {
+  insertMapping(state, op.mapping);
+}
+
+function applyUnmap(state: VaState, op: UnmapOp): void {
+  assertMapped(state, op);
+  carryOut(state, {
+    span: op.mapping,
+    map: undefined,
+    prev: undefined,
+    next: undefined,
+    removed: [op.mapping.ref],
+  });
+}
+
+function applyRemap(state: VaState, op: RemapOp): void {
+  assertMapped(state, op.unmap);
+  carryOut(state, {
+    span: remapToUnmapRange(op),
+    map: undefined,
+    prev: op.prev,
+    next: op.next,
+    removed: [op.unmap.mapping.ref],
+  });
+}
+
+function assertMapped(state: VaState, { mapping }: UnmapOp): void {
+  if (state.tree.load(mapping.start) !== mapping.ref) {
+    throw new VaError(
+      "ENOENT",
+      `Cannot unmap [${mapping.start}, +${mapping.range}): another mapping is there, or none`,
+    );
+  }
+}
+
+/** What the operations of a map or an unmap request come to; undefined if that is nothing. */
+function changeOf(list: OperationList): Change | undefined {
+  let map: MappingSpec | undefined;
+  let prev: MappingSpec | undefined, next: MappingSpec | undefined;
+  const removed: number[] = [];
+  for (const op of list) {
+    switch (op.kind) {
+      case "map":
+        map = op.mapping;
+        break;
+      case "unmap":
+        removed.push(op.mapping.ref);
+        break;
+      case "remap":
+        prev ??= op.prev;
+        next ??= op.next;
+        removed.push(op.unmap.mapping.ref);
+    }
+  }
+  if (map === undefined && removed.length === 0) return undefined;
+  return { span: list.span, map, prev, next, removed };
+}
+
+function carryOut(state: VaState, change: Change): void {
+  const { start, range } = change.span;
+  const { map, prev, next } = change;
+  const { bos, tree } = state;
+  const bo = map !== undefined && map.object !== 0 && state.links
+    ? bos.obtain(map.object)
+    : 0;
+  let mapRef = 0, prevRef = 0, nextRef = 0;
+  try {
+    if (map !== undefined) mapRef = state.createMapping(map);
+    if (prev !== undefined) prevRef = state.createMapping(prev);
+    if (next !== undefined) nextRef = state.createMapping(next);
+    tree.storeRange(start, start + range - 1, mapRef);
+  } catch (error) {
+    const { mappings } = state.caches;
+    for (const ref of [mapRef, prevRef, nextRef]) {
+      if (ref !== 0) mappings.free(ref);
+    }
+    throw error;
+  }
+  // Nothing below needs memory: each of these stores is over exactly one entry.
+  if (prev !== undefined) placePart(state, prev, prevRef);
+  if (next !== undefined) placePart(state, next, nextRef);
+  if (bo !== 0) bos.link(bo, mapRef);
+  for (let i = 0; i < change.removed.length; i++) {
+    state.retire(change.removed[i]);
+  }
+  state.arena.rcu.poll();
+}
+
+/** Puts what stays of a mapping in the place that its entry still takes. */
+function placePart(state: VaState, part: MappingSpec, ref: number): void {
+  state.tree.storeRange(part.start, part.start + part.range - 1, ref);
+  if (part.object === 0 || !state.links) return;
+  const bo = state.bos.find(part.object);
+  if (bo !== 0) state.bos.link(bo, ref);
+}

@@ -1,0 +1,37 @@
+/**
+ * A GPU's virtual addresses on top of the range tree: mappings, and the operations that requests mean for them.
+ *
+ * @module
+ */
+export {
+  type MapOptions,
+  type MapRequest,
+  type VaCallbacks,
+  VaManager,
+  type VaManagerOptions,
+} from "./va_manager.ts";
+export { type Mapping, MappingFlag, type MappingSpec } from "./mapping.ts";
+export {
+  type DriverOp,
+  type MapOp,
+  OperationList,
+  type OperationsKind,
+  type PrefetchOp,
+  type RemapOp,
+  remapToUnmapRange,
+  type UnmapOp,
+  type VaOp,
+  type VaSpan,
+} from "./operations.ts";
+export {
+  type BadRange,
+  MissingCallbackError,
+  StaleOperationsError,
+  VaError,
+  type VaErrorCode,
+  VaExistsError,
+  VaNotFoundError,
+  VaRangeError,
+} from "./errors.ts";
+export type { VaInfo } from "./info.ts";
+export type { VmBo } from "./vm_bo.ts";
