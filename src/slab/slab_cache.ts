@@ -258,6 +258,7 @@ export class SlabCache {
 
   /** As {@linkcode SlabCache.allocate}, but returns 0 where there is no room. */
   tryAllocate(): number {
+    this.#arena.lockdep.assertMayAllocate("SlabCache.allocate");
     const kept = this.#stock === undefined ? 0 : this.#stock.take();
     if (kept !== 0) return kept;
     this.#lock("SlabCache.allocate");
@@ -274,6 +275,7 @@ export class SlabCache {
    * where there is no room.
    */
   allocateInto(refs: number[], count: number): void {
+    this.#arena.lockdep.assertMayAllocate("SlabCache.allocateInto");
     this.#lock("SlabCache.allocateInto");
     try {
       for (let left = count; left > 0;) {

@@ -23,7 +23,32 @@ import {
   type VaOp,
   type VaSpan,
 } from "./operations.ts";
+import type { RangeTree } from "../range_tree/mod.ts";
+import type { VaNeed } from "./reserve.ts";
 import type { VaState } from "./va_state.ts";
+
+/** Where the memory of a change comes from. */
+export interface VaSupply {
+  /** A mapping, filled. */
+  createMapping(spec: MappingSpec): number;
+  /** Gives a mapping back that nobody has seen. */
+  giveBack(mapping: number): void;
+  /** Stores an entry over a range of one of the manager's trees. */
+  storeRange(tree: RangeTree, first: number, last: number, value: number): void;
+  /** The VmBo of an object. */
+  obtainBo(object: number): number;
+}
+
+/** Memory as it is needed. */
+export function ordinarySupply(state: VaState): VaSupply {
+  return {
+    createMapping: (spec) => state.createMapping(spec),
+    giveBack: (mapping) => state.caches.mappings.free(mapping),
+    storeRange: (tree, first, last, value) =>
+      tree.storeRange(first, last, value),
+    obtainBo: (object) => state.bos.obtain(object),
+  };
+}
 
 /** What one store over a span replaces by what. */
 interface Change {
@@ -45,14 +70,18 @@ interface Change {
  * @throws {VaError} If a mapping that goes is not there; nothing was changed.
  * @throws {OutOfMemoryError} If there is no room; nothing was changed.
  */
-export function applyOp(state: VaState, op: VaOp): void {
+export function applyOp(
+  state: VaState,
+  op: VaOp,
+  supply: VaSupply = state.supply,
+): void {
   switch (op.kind) {
     case "map":
-      return applyMap(state, op);
+      return applyMap(state, op, supply);
     case "unmap":
-      return applyUnmap(state, op);
+      return applyUnmap(state, op, supply);
     case "remap":
-      return applyRemap(state, op);
+      return applyRemap(state, op, supply);
     case "prefetch":
     case "driver":
   }
@@ -64,13 +93,45 @@ export function applyOp(state: VaState, op: VaOp): void {
  * @throws {OutOfMemoryError} If there is no room; nothing was changed.
  */
 export function applyList(state: VaState, list: OperationList): void {
-  // Only what a map or an unmap request means is one store over its span.
+  // What a map or an unmap request means is one store over its span.
   if (list.kind === "map" || list.kind === "unmap") {
-    const change = changeOf(list);
-    if (change !== undefined) carryOut(state, change);
-    return;
+    return applySpan(state, list, state.supply);
   }
-  for (const op of list) applyOp(state, op);
+  // Otherwise it is one for each operation; with the memory for all of them at hand, none of them fails.
+  const { reserve } = state;
+  const promised = reserve.promise(needOf(state, list));
+  try {
+    for (const op of list) applyOp(state, op, reserve);
+  } finally {
+    reserve.release(promised);
+    reserve.trim();
+  }
+}
+
+/** Applies the operations that a map or an unmap request means, as one. As {@linkcode applyList}. */
+export function applySpan(
+  state: VaState,
+  list: OperationList,
+  supply: VaSupply,
+): void {
+  const change = changeOf(list);
+  if (change !== undefined) carryOut(state, change, supply);
+}
+
+/** What applying a list one by one needs at most. */
+function needOf(state: VaState, list: OperationList): VaNeed {
+  const objects: number[] = [];
+  let mappings = 0;
+  for (const op of list) {
+    if (op.kind === "map") {
+      mappings++;
+      if (op.mapping.object !== 0 && state.links) {
+        objects.push(op.mapping.object);
+      }
+    } else if (op.kind === "remap") mappings += 2;
+  }
+  // Each operation stores once where nodes are needed; the parts that remain take the place of single entries.
+  return { stores: list.length, mappings, objects };
 }
 
 /** Inserts a mapping where nothing is; returns its ref. As {@linkcode applyOp} of a map operation. */
@@ -86,20 +147,31 @@ export function insertMapping(state: VaState, spec: MappingSpec): number {
   } finally {
     if (!inserted) state.caches.mappings.free(mapping);
   }
-  if (!inserted) {
-    throw new VaExistsError(
-      `Cannot map [${spec.start}, +${spec.range}): something is mapped there`,
-    );
-  }
+  if (!inserted) refuseOccupied(spec);
   if (bo !== 0) state.bos.link(bo, mapping);
   return mapping;
 }
 
-function applyMap(state: VaState, op: MapOp): void {
-  insertMapping(state, op.mapping);
+function applyMap(state: VaState, op: MapOp, supply: VaSupply): void {
+  const { mapping } = op;
+  const last = mapping.start + mapping.range - 1;
+  if (state.first(mapping.start, last) !== undefined) refuseOccupied(mapping);
+  carryOut(state, {
+    span: mapping,
+    map: mapping,
+    prev: undefined,
+    next: undefined,
+    removed: [],
+  }, supply);
 }
 
-function applyUnmap(state: VaState, op: UnmapOp): void {
+function refuseOccupied({ start, range }: VaSpan): never {
+  throw new VaExistsError(
+    `Cannot map [${start}, +${range}): something is mapped there`,
+  );
+}
+
+function applyUnmap(state: VaState, op: UnmapOp, supply: VaSupply): void {
   assertMapped(state, op);
   carryOut(state, {
     span: op.mapping,
@@ -107,10 +179,10 @@ function applyUnmap(state: VaState, op: UnmapOp): void {
     prev: undefined,
     next: undefined,
     removed: [op.mapping.ref],
-  });
+  }, supply);
 }
 
-function applyRemap(state: VaState, op: RemapOp): void {
+function applyRemap(state: VaState, op: RemapOp, supply: VaSupply): void {
   assertMapped(state, op.unmap);
   carryOut(state, {
     span: remapToUnmapRange(op),
@@ -118,7 +190,7 @@ function applyRemap(state: VaState, op: RemapOp): void {
     prev: op.prev,
     next: op.next,
     removed: [op.unmap.mapping.ref],
-  });
+  }, supply);
 }
 
 function assertMapped(state: VaState, { mapping }: UnmapOp): void {
@@ -153,23 +225,22 @@ function changeOf(list: OperationList): Change | undefined {
   return { span: list.span, map, prev, next, removed };
 }
 
-function carryOut(state: VaState, change: Change): void {
+function carryOut(state: VaState, change: Change, supply: VaSupply): void {
   const { start, range } = change.span;
   const { map, prev, next } = change;
   const { bos, tree } = state;
   const bo = map !== undefined && map.object !== 0 && state.links
-    ? bos.obtain(map.object)
+    ? supply.obtainBo(map.object)
     : 0;
   let mapRef = 0, prevRef = 0, nextRef = 0;
   try {
-    if (map !== undefined) mapRef = state.createMapping(map);
-    if (prev !== undefined) prevRef = state.createMapping(prev);
-    if (next !== undefined) nextRef = state.createMapping(next);
-    tree.storeRange(start, start + range - 1, mapRef);
+    if (map !== undefined) mapRef = supply.createMapping(map);
+    if (prev !== undefined) prevRef = supply.createMapping(prev);
+    if (next !== undefined) nextRef = supply.createMapping(next);
+    supply.storeRange(tree, start, start + range - 1, mapRef);
   } catch (error) {
-    const { mappings } = state.caches;
     for (const ref of [mapRef, prevRef, nextRef]) {
-      if (ref !== 0) mappings.free(ref);
+      if (ref !== 0) supply.giveBack(ref);
     }
     throw error;
   }

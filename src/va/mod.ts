@@ -35,3 +35,13 @@ export {
 } from "./errors.ts";
 export type { VaInfo } from "./info.ts";
 export type { VmBo } from "./vm_bo.ts";
+export {
+  type BindBackend,
+  BindJob,
+  type BindOptions,
+  BindQueue,
+  type BindQueueOptions,
+  type BindState,
+} from "./bind_queue.ts";
+export type { BindMap, BindOp, BindSpan } from "./bind_rules.ts";
+export { type FencePoint, Timeline } from "./timeline.ts";

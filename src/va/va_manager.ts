@@ -11,8 +11,14 @@
  * @module
  */
 import type { Arena } from "../memory/mod.ts";
-import { type LockMode, MAX_INDEX, RangeTree } from "../range_tree/mod.ts";
+import {
+  type ExternalLock,
+  type LockMode,
+  MAX_INDEX,
+  RangeTree,
+} from "../range_tree/mod.ts";
 import { applyList, applyOp, insertMapping } from "./apply.ts";
+import { Binder } from "./binder.ts";
 import {
   MissingCallbackError,
   VaError,
@@ -54,6 +60,13 @@ import {
 } from "./va_state.ts";
 import type { VmBo } from "./vm_bo.ts";
 
+const binders = new WeakMap<VaManager, Binder>();
+
+/** How a bind queue changes a manager. */
+export function binderOf(vm: VaManager): Binder {
+  return binders.get(vm)!;
+}
+
 /** How a manager is created. */
 export interface VaManagerOptions {
   /** A name under which other threads find it; a manager without one is found by its ref. */
@@ -93,6 +106,8 @@ export interface VaManagerOptions {
    * @default {"internal"}
    */
   lock?: LockMode;
+  /** With `lock: "external"`: the lock, so that the mover can take it. Then it is the outer lock. */
+  externalLock?: ExternalLock;
 }
 
 /** What is to be mapped where. */
@@ -179,6 +194,7 @@ export class VaManager {
   private constructor(arena: Arena, header: number) {
     this.ref = header;
     this.#state = new VaState(arena, header);
+    binders.set(this, new Binder(this.#state));
   }
 
   /**
@@ -196,12 +212,13 @@ export class VaManager {
     try {
       const header = headers.allocate();
       undo.push(() => headers.free(header));
-      const [tree, bos, regions] = [options.lock, undefined, undefined]
-        .map((lock) => {
-          const tree = RangeTree.create(arena, { rcu: true, lock });
-          undo.push(() => tree.destroy());
-          return tree;
-        });
+      const { lock, externalLock } = options;
+      const createTree = () => {
+        const tree = RangeTree.create(arena, { rcu: true, lock, externalLock });
+        undo.push(() => tree.destroy());
+        return tree;
+      };
+      const tree = createTree(), bos = createTree(), regions = createTree();
       let reservedRef = 0;
       if (reserved !== undefined) {
         const ref = reservedRef = mappings.allocate();

@@ -37,6 +37,8 @@ import {
   startOf,
 } from "./mapping.ts";
 import type { VaSpan } from "./operations.ts";
+import { ordinarySupply, type VaSupply } from "./apply.ts";
+import { Reserve } from "./reserve.ts";
 import { BO_BYTES, BO_LINK, BoTable } from "./vm_bo.ts";
 
 const LIFE = 0;
@@ -172,6 +174,10 @@ export class VaState {
   readonly boTree: RangeTree;
   /** Where headers, mappings and VmBos come from. */
   readonly caches: VaCaches;
+  /** Memory as it is needed. */
+  readonly supply: VaSupply;
+  /** Memory that was set aside. */
+  readonly reserve: Reserve;
   readonly #walk: Walk;
   readonly #lockClass: number;
 
@@ -200,6 +206,8 @@ export class VaState {
       externalIndex: base + EXTERNAL_HEAD,
       evictedIndex: base + EVICTED_HEAD,
     });
+    this.supply = ordinarySupply(this);
+    this.reserve = new Reserve(this);
     this.#walk = new Walk(words, arena.doubles);
     this.#lockClass = arena.lockdep.lockClass("va manager");
   }

@@ -110,20 +110,24 @@ export class BoTable {
   obtain(object: number): number {
     const found = this.find(object);
     if (found !== 0) return found;
-    const { cache, tree, manager } = this.#target;
+    const { cache, tree } = this.#target;
     const bo = cache.allocate();
-    const base = bo * 16;
-    this.#words.fill(0, base, base + BO_BYTES / 4);
-    this.#words[base + OBJECT] = object | 0;
-    this.#words[base + MANAGER] = manager;
+    this.init(bo, object);
     try {
       tree.store(object, bo);
     } catch (error) {
       cache.free(bo);
       throw error;
     }
-    this.#known.set(object, bo);
     return bo;
+  }
+
+  /** Fills a private VmBo. It is the object's once the tree says so. */
+  init(bo: number, object: number): void {
+    const base = bo * 16;
+    this.#words.fill(0, base, base + BO_BYTES / 4);
+    this.#words[base + OBJECT] = object | 0;
+    this.#words[base + MANAGER] = this.#target.manager;
   }
 
   /**

@@ -11,7 +11,7 @@ import {
   type VaManager,
   type VaOp,
 } from "../../../mod.ts";
-import type { MappingSpec, VaSpan } from "../../../src/va/mod.ts";
+import type { MappingSpec } from "../../../src/va/mod.ts";
 import {
   isSequence,
   Objects,
@@ -21,8 +21,8 @@ import {
   recordedText,
   type RecordedVa,
   toAddress,
-  vaText,
 } from "./cases.ts";
+import { expectSame, MismatchError, specText, stateText } from "./compare.ts";
 import { replaySequence } from "./sequences.ts";
 import { World } from "./world.ts";
 
@@ -76,7 +76,11 @@ export function runVaFile(
     for (const entry of entries) {
       const message = attempt(() =>
         isSequence(entry)
-          ? replaySequence(world, entry, variant.apply)
+          ? replaySequence(
+            world,
+            entry,
+            variant.apply === "each" ? "run" : "submit",
+          )
           : replayCase(world, entry, variant.apply)
       );
       if (message === undefined) continue;
@@ -122,11 +126,6 @@ function attempt(replay: () => void): string | undefined {
     if (error instanceof MismatchError) return error.message;
     return error instanceof Error ? error.stack : String(error);
   }
-}
-
-/** Thrown by a comparison that failed. */
-class MismatchError extends Error {
-  override name = "MismatchError";
 }
 
 function replayCase(
@@ -300,26 +299,6 @@ function requestOf(
   };
 }
 
-/** A manager's mappings as text. */
-export function stateText(vm: VaManager): string {
-  return [...vm.mappings()].map(specText).join("; ");
-}
-
-/** A manager's regions as text. */
-export function spanText({ start, range }: VaSpan): string {
-  return `[${start.toString(16)}, ${(start + range).toString(16)})`;
-}
-
-function specText(spec: MappingSpec): string {
-  return vaText(
-    spec.start,
-    spec.start + spec.range,
-    spec.object,
-    spec.offset,
-    spec.repeat,
-  );
-}
-
 function resultText(result: unknown, objects: Objects): string {
   return typeof result === "object" && result !== null
     ? recordedText(result as RecordedVa, objects)
@@ -360,14 +339,4 @@ function recordedOpText(op: RecordedOp, objects: Objects): string {
     default:
       return `${op.op} ${part(op.va)}`;
   }
-}
-
-/** Compares; throws where it differs. */
-export function expectSame(
-  what: string,
-  expected: unknown,
-  found: unknown,
-): void {
-  if (expected === found) return;
-  throw new MismatchError(`${what}: expected ${expected}, found ${found}`);
 }

@@ -1,0 +1,228 @@
+/**
+ * Memory that is set aside for changes that must not fail, or must not allocate: nodes for the stores, mappings, VmBos.
+ *
+ * A promise says how much a set of changes needs at most, and tops the reserve up to the sum of all promises; that is all that
+ * can fail. What the changes then take comes from the reserve. A store builds at most three nodes a height and a root (see
+ * `rebuild.ts`), whatever it replaces. The height may grow in the course of the changes: a root grows by one level when
+ * it overflows, and for the next level its (at least 7-ary) children must overflow in turn, so that each further level takes
+ * seven times as many stores. {@linkcode levelsAdded} is on the safe side of that, with one level to spare for what others store
+ * meanwhile.
+ *
+ * That is a lot of nodes for a long job (as it is in the kernel, whose drivers preallocate for every operation of one), so
+ * a reserve keeps what it has from job to job until it is trimmed: in the steady state a job costs only the nodes that it
+ * really used.
+ *
+ * @module
+ */
+import { OutOfMemoryError } from "../memory/mod.ts";
+import type { RangeTree } from "../range_tree/mod.ts";
+import { TreeLock } from "../range_tree/tree_lock.ts";
+import { TreeMemory } from "../range_tree/tree_memory.ts";
+import { Writer } from "../range_tree/writer.ts";
+import type { SlabCache } from "../slab/mod.ts";
+import type { VaSupply } from "./apply.ts";
+import { initMapping, type MappingSpec } from "./mapping.ts";
+import type { VaState } from "./va_state.ts";
+
+/** What a set of changes needs at most. */
+export interface VaNeed {
+  /** Stores that may need nodes. */
+  readonly stores: number;
+  /** New mappings. */
+  readonly mappings: number;
+  /** The objects that are mapped. */
+  readonly objects: readonly number[];
+}
+
+/** How many levels so many stores can add to a tree, and one. */
+export function levelsAdded(stores: number): number {
+  let levels = 2;
+  for (let enough = 70; enough <= stores; enough *= 7) levels++;
+  return levels;
+}
+
+/** The most nodes that one store builds in a tree of that height. */
+export function nodesPerStore(height: number): number {
+  return 3 * height + 1;
+}
+
+/** The refs that one cache has set aside. */
+class Stack {
+  readonly #cache: SlabCache;
+  readonly #refs: number[] = [];
+  promised = 0;
+
+  constructor(cache: SlabCache) {
+    this.#cache = cache;
+  }
+
+  /** Promises so many; says whether there is room for them. What was allocated in vain stays until it is trimmed. */
+  promise(count: number): boolean {
+    const missing = this.promised + count - this.#refs.length;
+    if (missing > 0) this.#cache.allocateInto(this.#refs, missing);
+    if (this.#refs.length < this.promised + count) return false;
+    this.promised += count;
+    return true;
+  }
+
+  pop(): number {
+    const ref = this.#refs.pop();
+    if (ref !== undefined) return ref;
+    throw new OutOfMemoryError(
+      `Cannot take an object of "${this.#cache.name}" from the reserve: more was needed than was promised`,
+    );
+  }
+
+  push(ref: number): void {
+    this.#refs.push(ref);
+  }
+
+  trim(): void {
+    while (this.#refs.length > this.promised) {
+      this.#cache.free(this.#refs.pop()!);
+    }
+  }
+}
+
+/** What was promised to one set of changes. */
+export interface Promised {
+  /** Nodes a store. */
+  readonly perStore: number;
+  /** The height up to which that suffices. */
+  readonly height: number;
+  readonly nodes: number;
+  readonly mappings: number;
+  readonly bos: number;
+}
+
+/**
+ * The reserve of one manager, as one thread uses it.
+ *
+ * Thread contract: an object belongs to one thread; it is used under the manager's outer lock.
+ */
+export class Reserve implements VaSupply {
+  readonly #state: VaState;
+  readonly #nodes: Stack;
+  readonly #mappings: Stack;
+  readonly #bos: Stack;
+  readonly #writer: Writer;
+  readonly #cache: SlabCache;
+  /** What one store may take: small, because a store takes from its front. */
+  readonly #working: number[] = [];
+  #perStore = 0;
+
+  /** An empty reserve. */
+  constructor(state: VaState) {
+    const { arena, caches } = state;
+    const movable = new TreeLock(arena, state.tree.ref).index >= 0;
+    this.#state = state;
+    this.#cache = TreeMemory.of(arena).nodes(movable);
+    this.#nodes = new Stack(this.#cache);
+    this.#mappings = new Stack(caches.mappings);
+    this.#bos = new Stack(caches.bos);
+    this.#writer = Writer.of(arena);
+  }
+
+  /**
+   * Sets memory aside for a set of changes.
+   *
+   * @throws {OutOfMemoryError} If there is no room; nothing was promised.
+   */
+  promise(need: VaNeed): Promised {
+    const { bos, tree, boTree, regions } = this.#state;
+    const objects = new Set(need.objects);
+    let fresh = 0;
+    for (const object of objects) if (bos.find(object) === 0) fresh++;
+    const stores = need.stores + fresh;
+    const height = Math.max(tree.height, boTree.height, regions.height) +
+      levelsAdded(stores);
+    // Not below what a store takes in advance because of an earlier promise.
+    const perStore = Math.max(this.#perStore, nodesPerStore(height));
+    const promised: Promised = {
+      perStore,
+      height,
+      nodes: stores === 0 ? 0 : stores * perStore,
+      mappings: need.mappings,
+      bos: fresh,
+    };
+    const kinds: [Stack, number][] = [
+      [this.#nodes, promised.nodes],
+      [this.#mappings, promised.mappings],
+      [this.#bos, promised.bos],
+    ];
+    for (const [at, [stack, count]] of kinds.entries()) {
+      if (stack.promise(count)) continue;
+      for (const [before, given] of kinds.slice(0, at)) {
+        before.promised -= given;
+      }
+      this.trim();
+      throw new OutOfMemoryError(
+        `Cannot set memory aside for ${stores} stores: ${count} objects are too many, ${this.#state.arena.pages.freePages} pages are free`,
+      );
+    }
+    this.#perStore = perStore;
+    return promised;
+  }
+
+  /** Ends a promise: what is left of it is nobody's. */
+  release(promised: Promised): void {
+    this.#nodes.promised -= promised.nodes;
+    this.#mappings.promised -= promised.mappings;
+    this.#bos.promised -= promised.bos;
+  }
+
+  /** Frees what is promised to nobody. */
+  trim(): void {
+    for (const node of this.#working.splice(0)) this.#nodes.push(node);
+    if (this.#nodes.promised === 0) this.#perStore = 0;
+    for (const stack of [this.#nodes, this.#mappings, this.#bos]) stack.trim();
+  }
+
+  /** A mapping from the reserve, filled. */
+  createMapping(spec: MappingSpec): number {
+    const ref = this.#mappings.pop();
+    initMapping(this.#state.words, this.#state.doubles, ref, spec);
+    return ref;
+  }
+
+  /** Gives a mapping back that nobody has seen. */
+  giveBack(mapping: number): void {
+    this.#mappings.push(mapping);
+  }
+
+  /** Stores with nodes from the reserve. */
+  storeRange(
+    tree: RangeTree,
+    first: number,
+    last: number,
+    value: number,
+  ): void {
+    const working = this.#working;
+    while (working.length < this.#perStore) working.push(this.#nodes.pop());
+    const lock = new TreeLock(this.#state.arena, tree.ref);
+    lock.enterWriter("Reserve.storeRange");
+    try {
+      this.#writer.storeRangeFrom(
+        working,
+        tree.ref,
+        this.#cache,
+        first,
+        last,
+        value,
+      );
+    } finally {
+      lock.exitWriter();
+    }
+  }
+
+  /** The VmBo of an object, from the reserve if it has none yet. */
+  obtainBo(object: number): number {
+    const { bos, boTree } = this.#state;
+    const found = bos.find(object);
+    if (found !== 0) return found;
+    const bo = this.#bos.pop();
+    bos.init(bo, object);
+    this.storeRange(boTree, object, object, bo);
+    return bo;
+  }
+}
