@@ -65,15 +65,22 @@ export interface RecordedSequence {
   }[];
 }
 
-/** Whether the content of a file is VA-manager cases or sequences. */
-export function isVaFile(
-  content: unknown,
-): content is (RecordedCase | RecordedSequence)[] {
-  return Array.isArray(content) && content.length > 0 &&
+/** The cases or sequences of a file; undefined if it holds something else. */
+export function readVaFile(
+  text: string,
+): (RecordedCase | RecordedSequence)[] | undefined {
+  let content: unknown;
+  try {
+    content = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  const isOurs = Array.isArray(content) && content.length > 0 &&
     content.every((each) =>
       typeof each === "object" && each !== null && "variant" in each &&
       "vm" in each
     );
+  return isOurs ? content as (RecordedCase | RecordedSequence)[] : undefined;
 }
 
 /** Whether a recorded entry is a sequence. */
@@ -97,7 +104,18 @@ export function toAddress(text: string): number {
       return Number((1n << to) + apart);
     }
   }
-  throw new RangeError(`Cannot map address ${text}`);
+  throw new AddressOutOfReachError(text);
+}
+
+/** A recorded address that a manager has no place for. */
+export class AddressOutOfReachError extends Error {
+  /** The class, for messages. */
+  override name = "AddressOutOfReachError";
+
+  /** Names the address that was met. */
+  constructor(address: string) {
+    super(`Cannot map address ${address}: it is far from every end`);
+  }
 }
 
 /** Gives each named object of a case an id, and finds the name again. */

@@ -13,6 +13,7 @@ import {
 } from "../../../mod.ts";
 import type { MappingSpec } from "../../../src/va/mod.ts";
 import {
+  AddressOutOfReachError,
   isSequence,
   Objects,
   type RecordedCase,
@@ -49,10 +50,12 @@ export interface VaFileReport {
   readonly file: string;
   /** Cases, or sequences, in it. */
   readonly cases: number;
+  /** Those that were replayed. */
+  readonly ran: number;
   /** Those that agreed in every replay. */
   readonly agreed: number;
-  /** Those that were not replayed, by reason. */
-  readonly skipped: Readonly<Record<string, number>>;
+  /** Why those were not replayed that were not, by name. */
+  readonly skipped: Readonly<Record<string, string>>;
   /** Replays, and those of them that agreed. */
   readonly replays: number;
   readonly replaysAgreed: number;
@@ -70,18 +73,23 @@ export function runVaFile(
 ): VaFileReport {
   const failures: string[] = [];
   const failed = new Set<string>();
+  const skipped: Record<string, string> = {};
   let compactions = 0, moves = 0;
   for (const variant of VA_VARIANTS) {
     const world = new World(variant.compact);
     for (const entry of entries) {
-      const message = attempt(() =>
-        isSequence(entry)
-          ? replaySequence(
-            world,
-            entry,
-            variant.apply === "each" ? "run" : "submit",
-          )
-          : replayCase(world, entry, variant.apply)
+      if (entry.name in skipped) continue;
+      const message = attempt(
+        skipped,
+        entry.name,
+        () =>
+          isSequence(entry)
+            ? replaySequence(
+              world,
+              entry,
+              variant.apply === "each" ? "run" : "submit",
+            )
+            : replayCase(world, entry, variant.apply),
       );
       if (message === undefined) continue;
       failed.add(entry.name);
@@ -95,12 +103,14 @@ export function runVaFile(
     moves += world.moves;
     world.arena.leave();
   }
-  const replays = entries.length * VA_VARIANTS.length;
+  const ran = entries.length - Object.keys(skipped).length;
+  const replays = ran * VA_VARIANTS.length;
   return {
     file,
     cases: entries.length,
-    agreed: entries.length - failed.size,
-    skipped: {},
+    ran,
+    agreed: ran - failed.size,
+    skipped,
     replays,
     replaysAgreed: replays - failures.length,
     compactions,
@@ -109,20 +119,36 @@ export function runVaFile(
   };
 }
 
-/** The report as text. */
-export function formatVaReport(report: VaFileReport): string {
-  const { file, cases, agreed, replays, replaysAgreed } = report;
-  return [
-    `${file}: ${cases} cases; ran ${cases}, agreed ${agreed}, skipped 0; replays: ${replays}, agreed ${replaysAgreed}; compactions ${report.compactions}, nodes moved ${report.moves}`,
-    ...report.failures.map((failure) => `  disagreed: ${failure}`),
-  ].join("\n");
+/** Reports as text. */
+export function formatVaReports(reports: readonly VaFileReport[]): string {
+  return reports.flatMap((report) => {
+    const { file, cases, ran, agreed, skipped, replays, replaysAgreed } =
+      report;
+    return [
+      `${file}: ${cases} cases; ran ${ran}, agreed ${agreed}, skipped ${
+        cases - ran
+      }; replays: ${replays}, agreed ${replaysAgreed}; compactions ${report.compactions}, nodes moved ${report.moves}`,
+      ...Object.entries(skipped).map(([name, why]) =>
+        `  skipped: ${name}: ${why}`
+      ),
+      ...report.failures.map((failure) => `  disagreed: ${failure}`),
+    ];
+  }).join("\n");
 }
 
-function attempt(replay: () => void): string | undefined {
+function attempt(
+  skipped: Record<string, string>,
+  name: string,
+  replay: () => void,
+): string | undefined {
   try {
     replay();
     return undefined;
   } catch (error) {
+    if (error instanceof AddressOutOfReachError) {
+      skipped[name] = error.message;
+      return undefined;
+    }
     if (error instanceof MismatchError) return error.message;
     return error instanceof Error ? error.stack : String(error);
   }
