@@ -98,14 +98,9 @@ export function applyList(state: VaState, list: OperationList): void {
     return applySpan(state, list, state.supply);
   }
   // Otherwise it is one for each operation; with the memory for all of them at hand, none of them fails.
-  const { reserve } = state;
-  const promised = reserve.promise(needOf(state, list));
-  try {
-    for (const op of list) applyOp(state, op, reserve);
-  } finally {
-    reserve.release(promised);
-    reserve.trim();
-  }
+  withReserve(state, needOf(state, list), () => {
+    for (const op of list) applyOp(state, op, state.reserve);
+  });
 }
 
 /** Applies the operations that a map or an unmap request means, as one. As {@linkcode applyList}. */
@@ -137,9 +132,10 @@ function needOf(state: VaState, list: OperationList): VaNeed {
 /** Inserts a mapping where nothing is; returns its ref. As {@linkcode applyOp} of a map operation. */
 export function insertMapping(state: VaState, spec: MappingSpec): number {
   const last = spec.start + spec.range - 1;
-  const bo = spec.object !== 0 && state.links
-    ? state.bos.obtain(spec.object)
-    : 0;
+  if (isNewObject(state, spec)) {
+    applyMap(state, { kind: "map", mapping: spec }, state.supply);
+    return state.tree.load(spec.start);
+  }
   const mapping = state.createMapping(spec);
   let inserted = false;
   try {
@@ -148,8 +144,15 @@ export function insertMapping(state: VaState, spec: MappingSpec): number {
     if (!inserted) state.caches.mappings.free(mapping);
   }
   if (!inserted) refuseOccupied(spec);
-  if (bo !== 0) state.bos.link(bo, mapping);
+  if (spec.object !== 0 && state.links) {
+    state.bos.link(state.bos.find(spec.object), mapping);
+  }
   return mapping;
+}
+
+/** Whether a mapping needs a VmBo that is not there. */
+function isNewObject(state: VaState, spec: MappingSpec): boolean {
+  return spec.object !== 0 && state.links && state.bos.find(spec.object) === 0;
 }
 
 function applyMap(state: VaState, op: MapOp, supply: VaSupply): void {
@@ -226,6 +229,30 @@ function changeOf(list: OperationList): Change | undefined {
 }
 
 function carryOut(state: VaState, change: Change, supply: VaSupply): void {
+  if (
+    change.map !== undefined && supply === state.supply &&
+    isNewObject(state, change.map)
+  ) {
+    // Two trees change, so neither may fail once the other has.
+    const need = { stores: 1, mappings: 3, objects: [change.map.object] };
+    return withReserve(state, need, () => store(state, change, state.reserve));
+  }
+  store(state, change, supply);
+}
+
+/** Does something with memory that is set aside for it, and then for nothing. */
+function withReserve(state: VaState, need: VaNeed, change: () => void): void {
+  const { reserve } = state;
+  const promised = reserve.promise(need);
+  try {
+    change();
+  } finally {
+    reserve.release(promised);
+    reserve.trim();
+  }
+}
+
+function store(state: VaState, change: Change, supply: VaSupply): void {
   const { start, range } = change.span;
   const { map, prev, next } = change;
   const { bos, tree } = state;

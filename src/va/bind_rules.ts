@@ -16,7 +16,7 @@
 import { VaError, VaExistsError, VaNotFoundError } from "./errors.ts";
 import type { VaSpan } from "./operations.ts";
 import { SpanOverlay } from "./span_overlay.ts";
-import type { MapRequest } from "./va_manager.ts";
+import { type MapRequest, specOf } from "./request.ts";
 
 /** Map a part of an object. */
 export interface BindMap extends MapRequest {
@@ -78,13 +78,13 @@ function isSpanOp(op: string): boolean {
 }
 
 function checkObject(op: BindMap, world: BindWorld): void {
-  const { object = 0, offset = 0, repeat } = op;
+  const { object, offset, repeat } = specOf(op);
   if (object === 0) return;
   const size = world.objectSize(object);
   if (size === undefined) {
     throw new VaNotFoundError(`Cannot map: there is no object ${object}`);
   }
-  const used = repeat ?? op.range;
+  const used = repeat === 0 ? op.range : repeat;
   if (offset % world.pageSize !== 0 || offset < 0 || offset + used > size) {
     throw new VaError(
       "EINVAL",

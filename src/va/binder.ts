@@ -8,9 +8,9 @@ import { applySpan } from "./apply.ts";
 import type { BindOp } from "./bind_rules.ts";
 import { VaError } from "./errors.ts";
 import { splitRule, unmapRule } from "./generate.ts";
-import type { MappingSpec } from "./mapping.ts";
 import { OperationList, type VaSpan } from "./operations.ts";
 import type { Promised, Reserve } from "./reserve.ts";
+import { specOf } from "./request.ts";
 import type { VaState } from "./va_state.ts";
 
 /** How a bind queue changes its manager. Under the outer lock. */
@@ -96,16 +96,7 @@ export class Binder {
     const overlapping = state.overlapping(start, start + range - 1);
     let list: OperationList;
     if (op.op === "map") {
-      const { object = 0, offset = 0, flags = 0, repeat = 0 } = op;
-      const spec: MappingSpec = {
-        start,
-        range,
-        object,
-        offset,
-        flags,
-        repeat,
-        phase: 0,
-      };
+      const spec = specOf(op);
       const ops = splitRule(spec, overlapping);
       list = new OperationList("map", spec, ops, state.generation);
     } else {

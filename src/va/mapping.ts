@@ -50,9 +50,11 @@ export const MappingFlag: {
   readonly INVALIDATED: 2;
   /** The manager's reserved node. */
   readonly RESERVED: 4;
+  /** A block is repeated over it; set by the manager. */
+  readonly REPEAT: 8;
   /** The lowest of the bits that belong to the user: 8 to 31. */
   readonly USER: 256;
-} = { SPARSE: 1, INVALIDATED: 2, RESERVED: 4, USER: 256 };
+} = { SPARSE: 1, INVALIDATED: 2, RESERVED: 4, REPEAT: 8, USER: 256 };
 
 /** What a mapping maps where. */
 export interface MappingSpec {

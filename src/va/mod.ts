@@ -5,11 +5,11 @@
  */
 export {
   type MapOptions,
-  type MapRequest,
   type VaCallbacks,
   VaManager,
   type VaManagerOptions,
 } from "./va_manager.ts";
+export type { MapRequest } from "./request.ts";
 export { type Mapping, MappingFlag, type MappingSpec } from "./mapping.ts";
 export {
   type DriverOp,
@@ -45,3 +45,8 @@ export {
 } from "./bind_queue.ts";
 export type { BindMap, BindOp, BindSpan } from "./bind_rules.ts";
 export { type FencePoint, Timeline } from "./timeline.ts";
+export {
+  type PageEntry,
+  PageTable,
+  type PageTableStats,
+} from "./page_table.ts";

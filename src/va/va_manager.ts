@@ -48,6 +48,7 @@ import {
   type VaOp,
   type VaSpan,
 } from "./operations.ts";
+import { assertPlace, type MapRequest, specOf } from "./request.ts";
 import {
   initHeader,
   isLiveManager,
@@ -108,30 +109,6 @@ export interface VaManagerOptions {
   lock?: LockMode;
   /** With `lock: "external"`: the lock, so that the mover can take it. Then it is the outer lock. */
   externalLock?: ExternalLock;
-}
-
-/** What is to be mapped where. */
-export interface MapRequest extends VaSpan {
-  /**
-   * The object's id, 1 to 2^32 − 1; 0 = none.
-   *
-   * @default {0}
-   */
-  readonly object?: number;
-  /**
-   * Where in the object the mapping begins.
-   *
-   * @default {0}
-   */
-  readonly offset?: number;
-  /**
-   * {@linkcode MappingFlag} and user bits.
-   *
-   * @default {0}
-   */
-  readonly flags?: number;
-  /** The size of a block of the object that is repeated over the range; the range must be a multiple of it. */
-  readonly repeat?: number;
 }
 
 /** How a map request becomes operations. */
@@ -822,42 +799,8 @@ export class VaManager {
   }
 }
 
-function specOf(request: MapRequest): MappingSpec {
-  const { start, range, object = 0, offset = 0, flags = 0, repeat } = request;
-  if (repeat !== undefined) assertRepeat(start, range, repeat);
-  return {
-    start,
-    range,
-    object,
-    offset,
-    flags,
-    repeat: repeat ?? 0,
-    phase: 0,
-  };
-}
-
 function clampLast(start: number, range: number): number {
   return Math.min(start + range - 1, MAX_INDEX);
-}
-
-function assertRepeat(start: number, range: number, repeat: number): void {
-  if (Number.isSafeInteger(repeat) && repeat > 0 && range % repeat === 0) {
-    return;
-  }
-  throw new VaError(
-    "EINVAL",
-    `Cannot map [${start}, +${range}): it is no multiple of the block of ${repeat} that is to be repeated`,
-  );
-}
-
-function assertPlace({ start, range, object, offset }: MappingSpec): void {
-  if (object >>> 0 === object && Number.isSafeInteger(offset) && offset >= 0) {
-    return;
-  }
-  throw new VaError(
-    "EINVAL",
-    `Cannot map [${start}, +${range}): ${offset} in object ${object} is no place in an object`,
-  );
 }
 
 function assertSpan(

@@ -4,6 +4,7 @@
  * @module
  */
 import {
+  MappingFlag,
   type MapRequest,
   type OperationList,
   remapToUnmapRange,
@@ -320,8 +321,9 @@ function requestOf(
     range: toAddress(va.end) - start,
     object: objects.id(va.obj),
     offset: Number(va.offset ?? 0),
+    repeat,
     // A block of nothing is only recorded where it is to be refused.
-    repeat: repeat !== 0 || is_repeat ? repeat : undefined,
+    flags: is_repeat ? MappingFlag.REPEAT : 0,
   };
 }
 
