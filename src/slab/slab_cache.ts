@@ -309,7 +309,7 @@ export class SlabCache {
    */
   defer(ref: number): void {
     this.#tracker?.deferred(ref, this.#trackingPage(ref), this.#indexIn(ref));
-    this.#arena.rcu.defer(ref, ref * GRANULE_WORDS + this.#link);
+    this.#arena.rcu.defer(ref, this.linkIndex(ref));
   }
 
   /** As {@linkcode SlabCache.defer} for each of the objects, which costs little more than for one. */
@@ -328,24 +328,25 @@ export class SlabCache {
     );
   }
 
+  /** The word of an object that the queue of deferred frees uses. */
+  linkIndex(ref: number): number {
+    return ref * GRANULE_WORDS + this.#link;
+  }
+
   /**
-   * Frees the objects of a chain that are this cache's, up to the first that is not; returns that one, or 0.
+   * Frees a chain of objects of this cache.
    *
    * @param mistakes Gets the errors of objects that could not be freed (debug mode finds such); the others are freed.
    * @param mayKeep Whether this thread may keep some of them at hand.
    */
-  reclaim(head: number, mistakes: unknown[], mayKeep: boolean): number {
+  reclaim(head: number, mistakes: unknown[], mayKeep: boolean): void {
     let room = mayKeep && this.#stock !== undefined ? this.#stock.room : 0;
     const kept: number[] = [];
     this.#lock("SlabCache.reclaim");
     try {
-      let ref = head;
-      while (ref !== 0) {
-        const frame = this.#frameOf(ref);
-        const word = this.#words[frame + OWNER];
-        if ((word & ID_MASK) !== this.#id || (word & IS_DYING) !== 0) break;
-        const next = this.#words[ref * GRANULE_WORDS + this.#link] >>> 0;
-        if (room > 0 && this.#isWorthKeeping(frame)) {
+      for (let ref = head; ref !== 0;) {
+        const next = this.#words[this.linkIndex(ref)] >>> 0;
+        if (room > 0 && this.#isWorthKeeping(this.#frameOf(ref))) {
           kept.push(ref);
           room--;
         } else {
@@ -358,7 +359,6 @@ export class SlabCache {
         ref = next;
       }
       this.#stock?.keep(kept);
-      return ref;
     } finally {
       this.#unlock();
     }

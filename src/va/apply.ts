@@ -13,10 +13,11 @@
  * @module
  */
 import { VaError, VaExistsError } from "./errors.ts";
+import { splitRule } from "./generate.ts";
 import type { MappingSpec } from "./mapping.ts";
 import {
   type MapOp,
-  type OperationList,
+  OperationList,
   type RemapOp,
   remapToUnmapRange,
   type UnmapOp,
@@ -35,6 +36,13 @@ export interface VaSupply {
   giveBack(mapping: number): void;
   /** Stores an entry over a range of one of the manager's trees. */
   storeRange(tree: RangeTree, first: number, last: number, value: number): void;
+  /** As `storeRange`, under the tree's lock. */
+  storeLocked(
+    tree: RangeTree,
+    first: number,
+    last: number,
+    value: number,
+  ): void;
   /** The VmBo of an object. */
   obtainBo(object: number): number;
 }
@@ -46,6 +54,9 @@ export function ordinarySupply(state: VaState): VaSupply {
     giveBack: (mapping) => state.caches.mappings.free(mapping),
     storeRange: (tree, first, last, value) =>
       tree.storeRange(first, last, value),
+    storeLocked: (tree, first, last, value) => {
+      state.writer.storeRange(tree.ref, state.nodes, first, last, value);
+    },
     obtainBo: (object) => state.bos.obtain(object),
   };
 }
@@ -111,6 +122,62 @@ export function applySpan(
 ): void {
   const change = changeOf(list);
   if (change !== undefined) carryOut(state, change, supply);
+}
+
+/**
+ * Maps a range where that replaces exactly one entry, a mapping or a part of a hole, without making operations of it; says
+ * whether it was so. It walks and stores under one hold of the tree's lock.
+ *
+ * @throws {OutOfMemoryError} If there is no room; nothing was changed.
+ */
+export function bindInPlace(
+  state: VaState,
+  spec: MappingSpec,
+  supply: VaSupply,
+): boolean {
+  const { start, object } = spec;
+  const last = start + spec.range - 1;
+  const { bos, walk, tree } = state;
+  let bo = 0;
+  if (object !== 0 && state.links) {
+    bo = bos.find(object);
+    if (bo === 0) return false;
+  }
+  let replaced = 0, mapping = 0;
+  state.treeLock.enterWriter("VaManager.bind");
+  try {
+    walk.to(tree.ref, start);
+    replaced = walk.value;
+    if (
+      replaced === 0
+        ? walk.last < last
+        : walk.first !== start || walk.last !== last
+    ) return false;
+    mapping = supply.createMapping(spec);
+    supply.storeLocked(tree, start, last, mapping);
+  } catch (error) {
+    if (mapping !== 0) supply.giveBack(mapping);
+    throw error;
+  } finally {
+    state.treeLock.exitWriter();
+  }
+  if (bo !== 0) bos.link(bo, mapping);
+  if (replaced !== 0) state.retire(replaced);
+  state.arena.rcu.poll();
+  return true;
+}
+
+/** Maps a range by today's rule; returns the operations that this was. As {@linkcode applyList}. */
+export function applyRequest(
+  state: VaState,
+  spec: MappingSpec,
+  supply: VaSupply,
+): OperationList {
+  const last = spec.start + spec.range - 1;
+  const ops = splitRule(spec, state.overlapping(spec.start, last));
+  const list = new OperationList("map", spec, ops, state.generation);
+  applySpan(state, list, supply);
+  return list;
 }
 
 /** What applying a list one by one needs at most. */
@@ -210,7 +277,8 @@ function changeOf(list: OperationList): Change | undefined {
   let map: MappingSpec | undefined;
   let prev: MappingSpec | undefined, next: MappingSpec | undefined;
   const removed: number[] = [];
-  for (const op of list) {
+  for (let i = 0; i < list.length; i++) {
+    const op = list.at(i)!;
     switch (op.kind) {
       case "map":
         map = op.mapping;

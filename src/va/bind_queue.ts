@@ -264,7 +264,7 @@ export class BindQueue {
   #prepare(ops: readonly BindOp[], options: BindOptions): Pending {
     if (this.#atSubmit) checkState(ops, this.#world);
     const promised = this.#binder.promise(ops);
-    const lists = this.#atSubmit ? this.#binder.apply(ops) : [];
+    const lists = this.#atSubmit ? this.#apply(ops) : [];
     const job = new BindJob(ops);
     return { job, options, promised, lists, waitsFor: 0, takeBack: [] };
   }
@@ -324,7 +324,7 @@ export class BindQueue {
     if (!this.#atSubmit) {
       this.#binder.assertPromised(pending.promised);
       checkState(ops, this.#world);
-      pending.lists = this.#binder.apply(ops);
+      pending.lists = this.#apply(ops);
     }
     if (this.#backend === undefined) return;
     for (const op of ops) {
@@ -345,6 +345,10 @@ export class BindQueue {
       if (value > timeline.value) timeline.signal(value);
     }
     pending.job.settle();
+  }
+
+  #apply(ops: readonly BindOp[]): OperationList[] {
+    return this.#binder.apply(ops, this.#backend !== undefined);
   }
 
   #invalidate(job: BindJob): void {

@@ -4,10 +4,10 @@
  * @module
  */
 import type { Lockdep } from "../sync/mod.ts";
-import { applySpan } from "./apply.ts";
-import type { BindOp } from "./bind_rules.ts";
+import { applyRequest, applySpan, bindInPlace } from "./apply.ts";
+import type { BindMap, BindOp } from "./bind_rules.ts";
 import { VaError } from "./errors.ts";
-import { splitRule, unmapRule } from "./generate.ts";
+import { unmapRule } from "./generate.ts";
 import { OperationList, type VaSpan } from "./operations.ts";
 import type { Promised, Reserve } from "./reserve.ts";
 import { specOf } from "./request.ts";
@@ -74,37 +74,47 @@ export class Binder {
     );
   }
 
-  /** Carries the operations out, which were checked and promised. Returns what each means, for the page table. */
-  apply(ops: readonly BindOp[]): OperationList[] {
+  /**
+   * Carries the operations out, which were checked and promised. Returns what each means, for the page table; nothing if
+   * there is none that wants to know.
+   */
+  apply(ops: readonly BindOp[], wantsLists: boolean): OperationList[] {
     const state = this.#state;
     state.assertWriter("BindQueue");
     const lists: OperationList[] = [];
-    for (let i = 0; i < ops.length; i++) {
-      const op = ops[i];
-      if (op.op === "sparseMap") this.#setRegion(op, 1);
-      else {
-        lists.push(this.#applyOne(op));
-        if (op.op === "sparseUnmap") this.#setRegion(op, 0);
+    for (const op of ops) {
+      if (op.op === "sparseMap") {
+        this.#setRegion(op, 1);
+        continue;
       }
+      if (wantsLists) lists.push(this.#applyOne(op));
+      else if (op.op !== "map") this.#unmap(op);
+      else this.#map(op);
+      if (op.op === "sparseUnmap") this.#setRegion(op, 0);
     }
     return lists;
   }
 
   #applyOne(op: Exclude<BindOp, { op: "sparseMap" }>): OperationList {
-    const state = this.#state;
-    const { start, range } = op;
-    const overlapping = state.overlapping(start, start + range - 1);
-    let list: OperationList;
-    if (op.op === "map") {
-      const spec = specOf(op);
-      const ops = splitRule(spec, overlapping);
-      list = new OperationList("map", spec, ops, state.generation);
-    } else {
-      const ops = unmapRule(op, overlapping);
-      list = new OperationList("unmap", op, ops, state.generation);
+    return op.op === "map"
+      ? applyRequest(this.#state, specOf(op), this.#state.reserve)
+      : this.#unmap(op);
+  }
+
+  #map(op: BindMap): void {
+    const state = this.#state, spec = specOf(op);
+    if (!bindInPlace(state, spec, state.reserve)) {
+      applyRequest(state, spec, state.reserve);
     }
+  }
+
+  #unmap(span: VaSpan): OperationList {
+    const state = this.#state;
+    const { start, range } = span;
+    const overlapping = state.overlapping(start, start + range - 1);
+    const ops = unmapRule(span, overlapping);
+    const list = new OperationList("unmap", span, ops, state.generation);
     applySpan(state, list, state.reserve);
-    list.noteApplied(state.generation);
     return list;
   }
 

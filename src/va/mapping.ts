@@ -97,7 +97,8 @@ export function initMapping(
   words[base + BO] = 0;
   words[base + NEXT] = 0;
   words[base + PREV] = 0;
-  store(words, base + FLAGS, spec.flags | 0);
+  // Nobody else sees it yet.
+  words[base + FLAGS] = spec.flags | 0;
 }
 
 /** A copy of a mapping. Inside the read section in which its ref was found, or under the outer lock. */

@@ -118,7 +118,7 @@ export class OperationList implements Iterable<VaOp> {
 
   /** The operation at a place. */
   at(index: number): VaOp | undefined {
-    return this.#ops.at(index);
+    return this.#ops[index];
   }
 
   /** Adds an operation of the driver's own at the end. */

@@ -17,8 +17,6 @@
 import { OutOfMemoryError } from "../memory/mod.ts";
 import type { RangeTree } from "../range_tree/mod.ts";
 import { TreeLock } from "../range_tree/tree_lock.ts";
-import { TreeMemory } from "../range_tree/tree_memory.ts";
-import { Writer } from "../range_tree/writer.ts";
 import type { SlabCache } from "../slab/mod.ts";
 import type { VaSupply } from "./apply.ts";
 import { initMapping, type MappingSpec } from "./mapping.ts";
@@ -105,22 +103,17 @@ export class Reserve implements VaSupply {
   readonly #nodes: Stack;
   readonly #mappings: Stack;
   readonly #bos: Stack;
-  readonly #writer: Writer;
-  readonly #cache: SlabCache;
   /** What one store may take: small, because a store takes from its front. */
   readonly #working: number[] = [];
   #perStore = 0;
 
   /** An empty reserve. */
   constructor(state: VaState) {
-    const { arena, caches } = state;
-    const movable = new TreeLock(arena, state.tree.ref).index >= 0;
+    const { caches } = state;
     this.#state = state;
-    this.#cache = TreeMemory.of(arena).nodes(movable);
-    this.#nodes = new Stack(this.#cache);
+    this.#nodes = new Stack(state.nodes);
     this.#mappings = new Stack(caches.mappings);
     this.#bos = new Stack(caches.bos);
-    this.#writer = Writer.of(arena);
   }
 
   /**
@@ -197,22 +190,29 @@ export class Reserve implements VaSupply {
     last: number,
     value: number,
   ): void {
-    const working = this.#working;
-    while (working.length < this.#perStore) working.push(this.#nodes.pop());
-    const lock = new TreeLock(this.#state.arena, tree.ref);
+    const { arena, treeLock } = this.#state;
+    const lock = tree === this.#state.tree
+      ? treeLock
+      : new TreeLock(arena, tree.ref);
     lock.enterWriter("Reserve.storeRange");
     try {
-      this.#writer.storeRangeFrom(
-        working,
-        tree.ref,
-        this.#cache,
-        first,
-        last,
-        value,
-      );
+      this.storeLocked(tree, first, last, value);
     } finally {
       lock.exitWriter();
     }
+  }
+
+  /** As {@linkcode Reserve.storeRange}, under the tree's lock. */
+  storeLocked(
+    tree: RangeTree,
+    first: number,
+    last: number,
+    value: number,
+  ): void {
+    const { writer, nodes } = this.#state;
+    const working = this.#working;
+    while (working.length < this.#perStore) working.push(this.#nodes.pop());
+    writer.storeRangeFrom(working, tree.ref, nodes, first, last, value);
   }
 
   /** The VmBo of an object, from the reserve if it has none yet. */

@@ -17,7 +17,13 @@ import {
   MAX_INDEX,
   RangeTree,
 } from "../range_tree/mod.ts";
-import { applyList, applyOp, insertMapping } from "./apply.ts";
+import {
+  applyList,
+  applyOp,
+  applyRequest,
+  bindInPlace,
+  insertMapping,
+} from "./apply.ts";
 import { Binder } from "./binder.ts";
 import {
   MissingCallbackError,
@@ -577,6 +583,32 @@ export class VaManager {
     list.assertFits(state.generation);
     applyList(state, list);
     list.noteApplied(state.generation);
+  }
+
+  /**
+   * Maps a range at once: as {@linkcode VaManager.mapOps} and {@linkcode VaManager.commit}, for who does not need to know the
+   * operations. Under the outer lock.
+   *
+   * @throws {VaRangeError} If the range can't be mapped.
+   * @throws {OutOfMemoryError} If there is no room; nothing was changed.
+   */
+  bind(request: MapRequest): void {
+    const state = this.#state;
+    state.assertWriter("VaManager.bind");
+    const spec = this.#spec(request, "map");
+    if (!bindInPlace(state, spec, state.supply)) {
+      applyRequest(state, spec, state.supply);
+    }
+  }
+
+  /**
+   * Unmaps a range at once: as {@linkcode VaManager.unmapOps} and {@linkcode VaManager.commit}. Under the outer lock.
+   *
+   * @throws {VaRangeError} If the range can't be mapped.
+   * @throws {OutOfMemoryError} If there is no room; nothing was changed.
+   */
+  unbind(span: VaSpan): void {
+    this.commit(this.unmapOps(span));
   }
 
   // Objects.

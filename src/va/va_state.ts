@@ -20,7 +20,10 @@
 import type { Arena } from "../memory/mod.ts";
 import { generationOf } from "../range_tree/header.ts";
 import { MAX_INDEX, RangeTree } from "../range_tree/mod.ts";
+import { TreeLock } from "../range_tree/tree_lock.ts";
+import { TreeMemory } from "../range_tree/tree_memory.ts";
 import { Walk } from "../range_tree/walk.ts";
+import { Writer } from "../range_tree/writer.ts";
 import { type SlabCache, Slabs } from "../slab/mod.ts";
 import { load, store, type Words } from "../sync/atomics.ts";
 import { spinLock, spinUnlock } from "../sync/spin_lock.ts";
@@ -178,7 +181,14 @@ export class VaState {
   readonly supply: VaSupply;
   /** Memory that was set aside. */
   readonly reserve: Reserve;
-  readonly #walk: Walk;
+  /** The lock of the tree of mappings. */
+  readonly treeLock: TreeLock;
+  /** Where the nodes of the trees come from. */
+  readonly nodes: SlabCache;
+  /** What writes trees on this thread. */
+  readonly writer: Writer;
+  /** A walk over the tree of mappings. */
+  readonly walk: Walk;
   readonly #lockClass: number;
 
   /** The manager with that header. */
@@ -206,9 +216,12 @@ export class VaState {
       externalIndex: base + EXTERNAL_HEAD,
       evictedIndex: base + EVICTED_HEAD,
     });
+    this.treeLock = new TreeLock(arena, this.tree.ref);
+    this.nodes = TreeMemory.of(arena).nodes(this.treeLock.index >= 0);
+    this.writer = Writer.of(arena);
+    this.walk = new Walk(words, arena.doubles);
     this.supply = ordinarySupply(this);
     this.reserve = new Reserve(this);
-    this.#walk = new Walk(words, arena.doubles);
     this.#lockClass = arena.lockdep.lockClass("va manager");
   }
 
@@ -258,7 +271,7 @@ export class VaState {
   /** The mappings that overlap `first` … `last`, in ascending order. Under the outer lock. */
   overlapping(first: number, last: number): Mapping[] {
     const { rcu } = this.arena;
-    const walk = this.#walk, header = this.tree.ref;
+    const walk = this.walk, header = this.tree.ref;
     const mappings: Mapping[] = [];
     rcu.readLock();
     try {
@@ -275,7 +288,7 @@ export class VaState {
   /** The first mapping that overlaps `first` … `last`. From any thread, without a lock. */
   first(first: number, last: number): Mapping | undefined {
     const { rcu } = this.arena;
-    const walk = this.#walk;
+    const walk = this.walk;
     rcu.readLock();
     try {
       return walk.find(this.tree.ref, first, last)

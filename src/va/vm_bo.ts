@@ -81,6 +81,9 @@ export class BoTable {
   /** What the tree says, remembered; worthless once a VmBo was freed. */
   readonly #known: Map<number, number> = new Map();
   #knownAt = -1;
+  /** The object that was asked for last, and its VmBo: operations on one object come together. */
+  #lastObject = 0;
+  #lastBo = 0;
 
   /** The VmBos of that manager. */
   constructor(target: BoTableTarget) {
@@ -94,12 +97,17 @@ export class BoTable {
     if (generation !== this.#knownAt) {
       this.#known.clear();
       this.#knownAt = generation;
+      this.#lastObject = 0;
     }
-    const known = this.#known.get(object);
-    if (known !== undefined) return known;
-    const bo = this.#target.tree.load(object);
-    if (bo !== 0) this.#known.set(object, bo);
-    return bo;
+    if (object === this.#lastObject) return this.#lastBo;
+    let bo = this.#known.get(object);
+    if (bo === undefined) {
+      bo = this.#target.tree.load(object);
+      if (bo === 0) return 0;
+      this.#known.set(object, bo);
+    }
+    this.#lastObject = object;
+    return this.#lastBo = bo;
   }
 
   /**
