@@ -180,6 +180,30 @@ export function applyRequest(
   return list;
 }
 
+/** Unmaps a range where exactly one mapping is, or nothing. As {@linkcode bindInPlace}. */
+export function unbindInPlace(
+  state: VaState,
+  { start, range }: VaSpan,
+  supply: VaSupply,
+): boolean {
+  const last = start + range - 1;
+  const { walk, tree } = state;
+  let removed = 0;
+  state.treeLock.enterWriter("VaManager.unbind");
+  try {
+    walk.to(tree.ref, start);
+    removed = walk.value;
+    if (removed === 0) return walk.last >= last;
+    if (walk.first !== start || walk.last !== last) return false;
+    supply.storeLocked(tree, start, last, 0);
+  } finally {
+    state.treeLock.exitWriter();
+  }
+  state.retire(removed);
+  state.arena.rcu.poll();
+  return true;
+}
+
 /** What applying a list one by one needs at most. */
 function needOf(state: VaState, list: OperationList): VaNeed {
   const objects: number[] = [];

@@ -4,7 +4,12 @@
  * @module
  */
 import type { Lockdep } from "../sync/mod.ts";
-import { applyRequest, applySpan, bindInPlace } from "./apply.ts";
+import {
+  applyRequest,
+  applySpan,
+  bindInPlace,
+  unbindInPlace,
+} from "./apply.ts";
 import type { BindMap, BindOp } from "./bind_rules.ts";
 import { VaError } from "./errors.ts";
 import { unmapRule } from "./generate.ts";
@@ -88,8 +93,8 @@ export class Binder {
         continue;
       }
       if (wantsLists) lists.push(this.#applyOne(op));
-      else if (op.op !== "map") this.#unmap(op);
-      else this.#map(op);
+      else if (op.op === "map") this.#map(op);
+      else if (!unbindInPlace(state, op, state.reserve)) this.#unmap(op);
       if (op.op === "sparseUnmap") this.#setRegion(op, 0);
     }
     return lists;

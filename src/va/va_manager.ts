@@ -23,6 +23,7 @@ import {
   applyRequest,
   bindInPlace,
   insertMapping,
+  unbindInPlace,
 } from "./apply.ts";
 import { Binder } from "./binder.ts";
 import {
@@ -608,7 +609,12 @@ export class VaManager {
    * @throws {OutOfMemoryError} If there is no room; nothing was changed.
    */
   unbind(span: VaSpan): void {
-    this.commit(this.unmapOps(span));
+    const state = this.#state;
+    state.assertWriter("VaManager.unbind");
+    state.assertRange(span, "unmap");
+    if (!unbindInPlace(state, span, state.supply)) {
+      this.commit(this.unmapOps(span));
+    }
   }
 
   // Objects.

@@ -42,6 +42,12 @@ const OPERATIONS: Record<string, (vm: VaManager) => unknown> = {
     const list = vm.unmapOps(pages(5 * 700 + 1, 2));
     vm.apply(list.at(0)!, list);
   },
+  "bind() in a hole": (vm) => vm.bind(pages(5 * 700 + 4, 1, 1)),
+  "bind() of a new object": (vm) => vm.bind(pages(5 * 700 + 4, 1, 3)),
+  "bind() over a mapping": (vm) => vm.bind(pages(5 * 700, 4, 2)),
+  "bind() that cuts one": (vm) => vm.bind(pages(5 * 700 + 1, 2, 1)),
+  "unbind() of a mapping": (vm) => vm.unbind(pages(5 * 700, 4)),
+  "unbind() that cuts one": (vm) => vm.unbind(pages(5 * 700 + 1, 2)),
   "obtainBo()": (vm) => vm.obtainBo(3),
   "insertRegion()": (vm) => vm.insertRegion(pages(0, 8)),
 };

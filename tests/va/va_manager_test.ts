@@ -67,7 +67,7 @@ Deno.test("VaManager agrees with the mirror for every request over every two map
   }
 });
 
-for (const how of ["commit", "apply", "callbacks"] as const) {
+for (const how of ["commit", "apply", "callbacks", "bind"] as const) {
   const name =
     `VaManager agrees with the mirror after every random request, ${how}`;
   for (const seed of seeds(name)) {
@@ -88,6 +88,9 @@ for (const how of ["commit", "apply", "callbacks"] as const) {
         if (how === "callbacks") {
           if (isMap) vm.map(request, step);
           else vm.unmap(request, step);
+        } else if (how === "bind") {
+          if (isMap) vm.bind(request);
+          else vm.unbind(request);
         } else {
           const list = isMap ? vm.mapOps(request) : vm.unmapOps(request);
           if (random.int(10) === 0) compactor.run();
