@@ -67,11 +67,11 @@ export interface BindQueueOptions {
    */
   strategy?: "submit" | "run";
   /**
-   * Whether every set of operations is under the manager's own outer lock.
+   * Whether every set of operations is under the manager's own outer lock, or under one of the driver's.
    *
    * @default {false}
    */
-  mutex?: boolean;
+  mutex?: boolean | { guard(): Disposable };
 }
 
 /** How a job is submitted. */
@@ -171,7 +171,7 @@ export class BindQueue {
   readonly #world: BindWorld;
   readonly #backend: BindBackend | undefined;
   readonly #atSubmit: boolean;
-  readonly #mutex: boolean;
+  readonly #mutex: boolean | { guard(): Disposable };
   readonly #pending: Pending[] = [];
   #pumping = false;
 
@@ -375,8 +375,9 @@ export class BindQueue {
   }
 
   #locked<T>(section: () => T): T {
-    if (!this.#mutex) return section();
-    using _guard = this.#vm.lock();
+    const mutex = this.#mutex;
+    if (mutex === false) return section();
+    using _guard = mutex === true ? this.#vm.lock() : mutex.guard();
     return section();
   }
 }
