@@ -288,6 +288,40 @@ export class SlabCache {
     }
   }
 
+  /** How many pages a slab takes: one, and in debug mode one more to keep track of its objects. */
+  get pagesPerSlab(): number {
+    return this.#tracker === undefined ? 1 : 2;
+  }
+
+  /**
+   * Allocates pages of the cache's mobility for {@linkcode SlabCache.adopt} and adds their numbers to `pfns`: fewer where
+   * there is no room. They are the caller's until then, and go back by `arena.pages.free`.
+   */
+  setPagesAside(pfns: number[], count: number): void {
+    this.#arena.lockdep.assertMayAllocate("SlabCache.setPagesAside");
+    for (let i = 0; i < count; i++) {
+      const pfn = this.#arena.pages.tryAllocate(0, this.#mobility);
+      if (pfn < 0) return;
+      pfns.push(pfn);
+    }
+  }
+
+  /**
+   * Makes a slab of pages that were set aside, takes them off the end of `pfns`, and adds all of its objects to `refs`. Needs no
+   * memory.
+   */
+  adopt(pfns: number[], refs: number[]): void {
+    const page = pfns.pop()!;
+    const tracking = this.#tracker === undefined ? -1 : pfns.pop()!;
+    this.#lock("SlabCache.adopt");
+    try {
+      this.#makeSlab(page, tracking);
+      for (let i = 0; i < this.capacity; i++) refs.push(this.#take(page));
+    } finally {
+      this.#unlock();
+    }
+  }
+
   /**
    * Frees an object at once: only what no other thread can see.
    *
@@ -653,22 +687,30 @@ export class SlabCache {
   #newSlab(): number {
     const pfn = this.#arena.pages.tryAllocate(0, this.#mobility);
     if (pfn < 0) return -1;
-    const frame = this.#arena.frameOf(pfn);
+    let tracking = -1;
     if (this.#tracker !== undefined) {
-      const page = this.#arena.pages.tryAllocate(0, "unmovable");
-      if (page < 0) {
+      tracking = this.#arena.pages.tryAllocate(0, "unmovable");
+      if (tracking < 0) {
         this.#arena.pages.free(pfn);
         return -1;
       }
-      this.#tracker.open(page);
-      this.#words[frame + TRACKING] = page + 1;
+    }
+    this.#makeSlab(pfn, tracking);
+    return pfn;
+  }
+
+  /** Makes an empty slab of a page, and of one for the tracker if there is one. */
+  #makeSlab(pfn: number, tracking: number): void {
+    const frame = this.#arena.frameOf(pfn);
+    if (tracking >= 0) {
+      this.#tracker?.open(tracking);
+      this.#words[frame + TRACKING] = tracking + 1;
     }
     const start = this.#arena.pageRef(pfn) * GRANULE_WORDS;
     this.#words.fill(0, start, start + PAGE_WORDS);
     this.#words[frame + OWNER] = this.#id;
     this.#words[this.#base + SLABS]++;
     this.#push(pfn, frame, HEADS);
-    return pfn;
   }
 
   /** Takes the first free object of a slab that has one. */

@@ -8,13 +8,13 @@
  * seven times as many stores. {@linkcode levelsAdded} is on the safe side of that, with one level to spare for what others store
  * meanwhile.
  *
- * That is a lot of nodes for a long job (as it is in the kernel, whose drivers preallocate for every operation of one), so
- * a reserve keeps what it has from job to job until it is trimmed: in the steady state a job costs only the nodes that it
+ * That is a lot for a long job (as it is in the kernel, whose drivers preallocate for every operation of one). So most of it
+ * is set aside as pages, which are made slabs only if it comes to the worst; and a reserve keeps what it has from job to job until it is trimmed: in the steady state a job costs only the nodes that it
  * really used.
  *
  * @module
  */
-import { OutOfMemoryError } from "../memory/mod.ts";
+import { type Arena, OutOfMemoryError } from "../memory/mod.ts";
 import type { RangeTree } from "../range_tree/mod.ts";
 import { TreeLock } from "../range_tree/tree_lock.ts";
 import type { SlabCache } from "../slab/mod.ts";
@@ -44,26 +44,56 @@ export function nodesPerStore(height: number): number {
   return 3 * height + 1;
 }
 
-/** The refs that one cache has set aside. */
+/**
+ * What is set aside of one cache: objects as far as they are likely to be needed, and pages for the rest. Pages cost less to
+ * hold, and do not fill the slabs that a compactor could empty.
+ */
 class Stack {
   readonly #cache: SlabCache;
+  readonly #arena: Arena;
   readonly #refs: number[] = [];
-  promised = 0;
+  readonly #pages: number[] = [];
+  #promised = 0;
+  /** How many of the promised are likely to be needed. */
+  #likely = 0;
 
-  constructor(cache: SlabCache) {
+  constructor(arena: Arena, cache: SlabCache) {
+    this.#arena = arena;
     this.#cache = cache;
   }
 
+  get promised(): number {
+    return this.#promised;
+  }
+
   /** Promises so many; says whether there is room for them. What was allocated in vain stays until it is trimmed. */
-  promise(count: number): boolean {
-    const missing = this.promised + count - this.#refs.length;
-    if (missing > 0) this.#cache.allocateInto(this.#refs, missing);
-    if (this.#refs.length < this.promised + count) return false;
-    this.promised += count;
+  promise(count: number, likely: number): boolean {
+    const cache = this.#cache;
+    const wanted = this.#likely + likely - this.#refs.length;
+    if (wanted > 0) cache.allocateInto(this.#refs, wanted);
+    if (this.#refs.length < this.#likely + likely) return false;
+    const pages = this.#pagesFor(
+      this.#promised + count - this.#likely - likely,
+    );
+    const missing = pages - this.#pages.length;
+    if (missing > 0) cache.setPagesAside(this.#pages, missing);
+    if (this.#pages.length < pages) return false;
+    this.#promised += count;
+    this.#likely += likely;
     return true;
   }
 
+  /** Takes a promise back. */
+  release(count: number, likely: number): void {
+    this.#promised -= count;
+    this.#likely -= likely;
+  }
+
   pop(): number {
+    if (
+      this.#refs.length === 0 &&
+      this.#pages.length >= this.#cache.pagesPerSlab
+    ) this.#cache.adopt(this.#pages, this.#refs);
     const ref = this.#refs.pop();
     if (ref !== undefined) return ref;
     throw new OutOfMemoryError(
@@ -76,9 +106,18 @@ class Stack {
   }
 
   trim(): void {
-    while (this.#refs.length > this.promised) {
+    while (this.#refs.length > this.#likely) {
       this.#cache.free(this.#refs.pop()!);
     }
+    const pages = this.#pagesFor(this.#promised - this.#likely);
+    while (this.#pages.length > pages) {
+      this.#arena.pages.free(this.#pages.pop()!);
+    }
+  }
+
+  #pagesFor(objects: number): number {
+    const { capacity, pagesPerSlab } = this.#cache;
+    return Math.ceil(objects / capacity) * pagesPerSlab;
   }
 }
 
@@ -88,9 +127,8 @@ export interface Promised {
   readonly perStore: number;
   /** The height up to which that suffices. */
   readonly height: number;
-  readonly nodes: number;
-  readonly mappings: number;
-  readonly bos: number;
+  /** For each kind of object: how many at most, and how many are likely to be needed. */
+  readonly counts: readonly (readonly [most: number, likely: number])[];
 }
 
 /**
@@ -109,11 +147,11 @@ export class Reserve implements VaSupply {
 
   /** An empty reserve. */
   constructor(state: VaState) {
-    const { caches } = state;
+    const { arena, caches } = state;
     this.#state = state;
-    this.#nodes = new Stack(state.nodes);
-    this.#mappings = new Stack(caches.mappings);
-    this.#bos = new Stack(caches.bos);
+    this.#nodes = new Stack(arena, state.nodes);
+    this.#mappings = new Stack(arena, caches.mappings);
+    this.#bos = new Stack(arena, caches.bos);
   }
 
   /**
@@ -131,26 +169,26 @@ export class Reserve implements VaSupply {
       levelsAdded(stores);
     // Not below what a store takes in advance because of an earlier promise.
     const perStore = Math.max(this.#perStore, nodesPerStore(height));
+    // Nearly every store replaces one leaf.
+    const nodes = stores === 0 ? 0 : stores * perStore;
     const promised: Promised = {
       perStore,
       height,
-      nodes: stores === 0 ? 0 : stores * perStore,
-      mappings: need.mappings,
-      bos: fresh,
+      counts: [
+        [nodes, Math.min(nodes, 2 * stores)],
+        [need.mappings, need.mappings],
+        [fresh, fresh],
+      ],
     };
-    const kinds: [Stack, number][] = [
-      [this.#nodes, promised.nodes],
-      [this.#mappings, promised.mappings],
-      [this.#bos, promised.bos],
-    ];
-    for (const [at, [stack, count]] of kinds.entries()) {
-      if (stack.promise(count)) continue;
-      for (const [before, given] of kinds.slice(0, at)) {
-        before.promised -= given;
-      }
+    const stacks = this.#stacks();
+    for (const [at, [most, likely]] of promised.counts.entries()) {
+      if (stacks[at].promise(most, likely)) continue;
+      promised.counts.slice(0, at).forEach((count, i) =>
+        stacks[i].release(...count)
+      );
       this.trim();
       throw new OutOfMemoryError(
-        `Cannot set memory aside for ${stores} stores: ${count} objects are too many, ${this.#state.arena.pages.freePages} pages are free`,
+        `Cannot set memory aside for ${stores} stores: ${most} objects are too many, ${this.#state.arena.pages.freePages} pages are free`,
       );
     }
     this.#perStore = perStore;
@@ -159,16 +197,19 @@ export class Reserve implements VaSupply {
 
   /** Ends a promise: what is left of it is nobody's. */
   release(promised: Promised): void {
-    this.#nodes.promised -= promised.nodes;
-    this.#mappings.promised -= promised.mappings;
-    this.#bos.promised -= promised.bos;
+    const stacks = this.#stacks();
+    promised.counts.forEach((count, i) => stacks[i].release(...count));
   }
 
   /** Frees what is promised to nobody. */
   trim(): void {
     for (const node of this.#working.splice(0)) this.#nodes.push(node);
     if (this.#nodes.promised === 0) this.#perStore = 0;
-    for (const stack of [this.#nodes, this.#mappings, this.#bos]) stack.trim();
+    for (const stack of this.#stacks()) stack.trim();
+  }
+
+  #stacks(): readonly [Stack, Stack, Stack] {
+    return [this.#nodes, this.#mappings, this.#bos];
   }
 
   /** A mapping from the reserve, filled. */

@@ -102,12 +102,18 @@ export function failAfter(
     .filter((cache) => CACHES.includes(cache.name))
     .flatMap((cache) => {
       const tryAllocate = cache.tryAllocate.bind(cache);
+      const setPagesAside = cache.setPagesAside.bind(cache);
       const allocateInto = cache.allocateInto.bind(cache);
       return [
         stub(cache, "tryAllocate", () => {
           if (left-- > 0) return tryAllocate();
           state.failed = true;
           return 0;
+        }),
+        stub(cache, "setPagesAside", (pfns: number[], count: number) => {
+          if (left-- > 0) return setPagesAside(pfns, count);
+          state.failed = true;
+          return setPagesAside(pfns, count >> 1);
         }),
         stub(cache, "allocateInto", (refs: number[], count: number) => {
           if (left-- > 0) return allocateInto(refs, count);
