@@ -14,7 +14,7 @@
  */
 import { VaError, VaExistsError } from "./errors.ts";
 import { splitRule } from "./generate.ts";
-import type { MappingSpec } from "./mapping.ts";
+import { lastOf, type MappingSpec, startOf } from "./mapping.ts";
 import {
   type MapOp,
   OperationList,
@@ -137,7 +137,7 @@ export function bindInPlace(
 ): boolean {
   const { start, object } = spec;
   const last = start + spec.range - 1;
-  const { bos, walk, tree } = state;
+  const { bos, tree } = state;
   let bo = 0;
   if (object !== 0 && state.links) {
     bo = bos.find(object);
@@ -146,13 +146,8 @@ export function bindInPlace(
   let replaced = 0, mapping = 0;
   state.treeLock.enterWriter("VaManager.bind");
   try {
-    walk.to(tree.ref, start);
-    replaced = walk.value;
-    if (
-      replaced === 0
-        ? walk.last < last
-        : walk.first !== start || walk.last !== last
-    ) return false;
+    replaced = state.heldRefAt(start);
+    if (!isWhole(state, replaced, start, last)) return false;
     mapping = supply.createMapping(spec);
     supply.storeLocked(tree, start, last, mapping);
   } catch (error) {
@@ -180,6 +175,22 @@ export function applyRequest(
   return list;
 }
 
+/** Whether a range is all of a mapping or, with none, lies in a hole. Under the tree's lock. */
+function isWhole(
+  state: VaState,
+  mapping: number,
+  start: number,
+  last: number,
+): boolean {
+  const { doubles, walk, tree } = state;
+  if (mapping !== 0) {
+    return startOf(doubles, mapping) === start &&
+      lastOf(doubles, mapping) === last;
+  }
+  walk.to(tree.ref, start);
+  return walk.last >= last;
+}
+
 /** Unmaps a range where exactly one mapping is, or nothing. As {@linkcode bindInPlace}. */
 export function unbindInPlace(
   state: VaState,
@@ -187,14 +198,13 @@ export function unbindInPlace(
   supply: VaSupply,
 ): boolean {
   const last = start + range - 1;
-  const { walk, tree } = state;
+  const { tree } = state;
   let removed = 0;
   state.treeLock.enterWriter("VaManager.unbind");
   try {
-    walk.to(tree.ref, start);
-    removed = walk.value;
-    if (removed === 0) return walk.last >= last;
-    if (walk.first !== start || walk.last !== last) return false;
+    removed = state.heldRefAt(start);
+    if (!isWhole(state, removed, start, last)) return false;
+    if (removed === 0) return true;
     supply.storeLocked(tree, start, last, 0);
   } finally {
     state.treeLock.exitWriter();

@@ -289,25 +289,31 @@ export class VaManager {
 
   /** The mapping that covers an address. Needs no lock. */
   lookup(address: number): Mapping | undefined {
-    const { arena, tree, words, doubles } = this.#state;
-    arena.rcu.readLock();
+    const state = this.#state;
+    const { rcu } = state.arena;
+    rcu.readLock();
     try {
-      const ref = tree.load(address);
-      return ref === 0 ? undefined : readMapping(words, doubles, ref);
+      state.assertLive("VaManager.lookup");
+      const ref = state.refAt(address);
+      return ref === 0
+        ? undefined
+        : readMapping(state.words, state.doubles, ref);
     } finally {
-      arena.rcu.readUnlock();
+      rcu.readUnlock();
     }
   }
 
   /** Where in its object an address leads, −1 if nothing is mapped there. Needs no lock, and makes no garbage. */
   translate(address: number): number {
-    const { arena, tree, doubles } = this.#state;
-    arena.rcu.readLock();
+    const state = this.#state;
+    const { rcu } = state.arena;
+    rcu.readLock();
     try {
-      const ref = tree.load(address);
-      return ref === 0 ? -1 : offsetAt(doubles, ref, address);
+      state.assertLive("VaManager.translate");
+      const ref = state.refAt(address);
+      return ref === 0 ? -1 : offsetAt(state.doubles, ref, address);
     } finally {
-      arena.rcu.readUnlock();
+      rcu.readUnlock();
     }
   }
 

@@ -18,8 +18,9 @@
  * @module
  */
 import type { Arena } from "../memory/mod.ts";
-import { generationOf } from "../range_tree/header.ts";
+import { generationOf, heldRootOf, rootOf } from "../range_tree/header.ts";
 import { MAX_INDEX, RangeTree } from "../range_tree/mod.ts";
+import { heldLookup, lookup } from "../range_tree/node.ts";
 import { TreeLock } from "../range_tree/tree_lock.ts";
 import { TreeMemory } from "../range_tree/tree_memory.ts";
 import { Walk } from "../range_tree/walk.ts";
@@ -283,6 +284,19 @@ export class VaState {
     } finally {
       rcu.readUnlock();
     }
+  }
+
+  /** The mapping that covers an address, 0 = none. Inside a read section. */
+  refAt(address: number): number {
+    const root = rootOf(this.words, this.tree.ref);
+    if (root === 0 || !(address >= 0 && address <= MAX_INDEX)) return 0;
+    return lookup(this.words, this.doubles, root, address);
+  }
+
+  /** The mapping that covers an address, 0 = none. Under the tree's lock. */
+  heldRefAt(address: number): number {
+    const root = heldRootOf(this.words, this.tree.ref);
+    return root === 0 ? 0 : heldLookup(this.words, this.doubles, root, address);
   }
 
   /** The first mapping that overlaps `first` … `last`. From any thread, without a lock. */
