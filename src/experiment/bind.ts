@@ -58,22 +58,27 @@ export interface BindRun {
   readonly compacts: boolean;
   /** Operations a second. */
   readonly opsPerSecond: number;
-  /** Percentiles of the time of a job, in nanoseconds. */
+  /** The median of the time of a job, in nanoseconds. */
   readonly p50: number;
+  /** The 99th percentile of it. */
   readonly p99: number;
   /** Mappings in the end. */
   readonly mappings: number;
   /** A hash of all of them: the same in every run. */
   readonly digest: number;
-  /** Slabs of nodes when the measuring began, and in the end. */
+  /** Slabs of nodes before the first job. */
   readonly slabsBefore: number;
+  /** Slabs of nodes in the end. */
   readonly slabs: number;
   /** The fewest slabs that the nodes would fit in. */
   readonly slabsAtBest: number;
-  /** What the compactor did. */
+  /** Slabs that the compactor gave back. */
   readonly freedSlabs: number;
+  /** Nodes that it moved. */
   readonly moves: number;
+  /** Nodes that somebody was working on each time. */
   readonly busy: number;
+  /** Nodes that nothing can be locked for, each time that they were met. */
   readonly pinned: number;
 }
 
