@@ -7,4 +7,5 @@ export * from "./src/sync/mod.ts";
 export * from "./src/memory/mod.ts";
 export * from "./src/slab/mod.ts";
 export * from "./src/range_tree/mod.ts";
+export * from "./src/va/mod.ts";
 export * from "./src/defrag/mod.ts";

@@ -18,7 +18,7 @@ const HELP = `${USAGE}
 
   --ranges N   ranges in a tree, 1000 to 1000000 (default 1000000); "scale" goes up to ten times as many
   --runs N     how often each variant runs, by turns with the others, 1 to 100 (default 3)
-  --only NAME  one of load, store, locks, relocate, scale, speed
+  --only NAME  one of load, store, locks, relocate, scale, va, speed
   --json       one object instead of tables
 
 Each variant runs in a process of its own, on a small tree first to be compiled. Ratios are taken within a round; their spread over the rounds is printed.

@@ -93,6 +93,8 @@ export function workloadsFor(ranges: number): Workload[] {
     lockdepLoadWorkload(ranges),
     relocateWorkload(ranges),
     scaleWorkload(ranges),
+    vaWorkload(ranges),
+    vaWorkload(Math.min(ranges, VA_RANGES)),
     ...speedWorkloads(ranges),
   ];
 }
@@ -114,6 +116,66 @@ function loadWorkload(ranges: number, layout: string): Workload {
       nanos("tree, one read section for all", 2),
       ratio("sorted-btree / a section for each", 0, 1, { atLeast: 2 }),
       ratio("sorted-btree / one section for all", 0, 2, { atLeast: 2 }),
+    ],
+  };
+}
+
+/** The size at which the best published bind figure of a kernel driver was measured. */
+const VA_RANGES = 65_536;
+const VA_NANOS = 744;
+/** There is more to compile than for a bare store. */
+const BIND_WARM_UP = { ranges: 20_000, times: 8 };
+
+function vaWorkload(ranges: number): Workload {
+  const figure = (
+    label: string,
+    at: number,
+    key: string,
+    goal?: Goal,
+  ): Row => ({
+    label,
+    value: (round) => round[at][key],
+    goal,
+  });
+  const of = (
+    label: string,
+    at: number,
+    key: string,
+    goal?: Goal,
+  ): Row => ({
+    label,
+    value: (round) => round[at][key] / round[0][key],
+    goal,
+  });
+  const published = ranges === VA_RANGES ? { below: VA_NANOS } : undefined;
+  return {
+    name: "va",
+    title: `a VA manager of ${formatCount(ranges)} mappings of a page, ns`,
+    file: "va.ts",
+    warmUp: scaled(BIND_WARM_UP, ranges),
+    subjects: subjects(ranges, ["bare tree", "operations", "at once", "jobs"]),
+    rows: [
+      figure("bare tree, storeRange over a page", 0, "over"),
+      figure("bind() over a mapping", 2, "over", published),
+      figure("mapOps() and commit() over a mapping", 1, "over"),
+      figure("bare tree, storeRange into a hole", 0, "fill"),
+      figure("bind() into a hole", 2, "fill"),
+      figure("mapOps() and commit() into a hole", 1, "fill"),
+      figure("bare tree, load", 0, "lookup"),
+      figure("translate()", 2, "translate"),
+      figure("lookup()", 2, "lookup"),
+      of("bind() / storeRange, over a mapping", 2, "over", { atMost: 3 }),
+      of("bind() / storeRange, into a hole", 2, "fill", { atMost: 3 }),
+      of("mapOps() and commit() / storeRange, over", 1, "over", { atMost: 3 }),
+      of("mapOps() and commit() / storeRange, hole", 1, "fill", { atMost: 3 }),
+      {
+        label: "translate() / load",
+        value: (round) => round[2].translate / round[0].lookup,
+        goal: { atMost: 1.3 },
+      },
+      of("lookup() / load", 2, "lookup", { atMost: 1.3 }),
+      figure("an operation of a job of 4096", 3, "over", { atMost: 2000 }),
+      figure("  of the fastest job", 3, "fastest"),
     ],
   };
 }

@@ -114,7 +114,7 @@ async function churn(options: ChurnOptions, json: boolean): Promise<number> {
 }
 
 /** A worker of the experiment. */
-class StartedWorker implements ChurnWorker {
+export class StartedWorker implements ChurnWorker {
   readonly #worker = new Worker(
     new URL("../experiment/churn_worker.ts", import.meta.url),
     { type: "module" },

@@ -14,6 +14,7 @@
 import { setColorEnabled } from "@std/fmt/colors";
 import { ScenarioSizeError } from "../experiment/mod.ts";
 import { OutOfMemoryError } from "../memory/mod.ts";
+import { bindCommand } from "./bind.ts";
 import { churnCommand } from "./churn.ts";
 import { demoCommand } from "./demo.ts";
 import { replayCommand } from "./replay.ts";
@@ -23,6 +24,7 @@ const COMMANDS: readonly Command[] = [
   demoCommand,
   replayCommand,
   churnCommand,
+  bindCommand,
 ];
 
 const HELP = `Compact the memory of live range trees.

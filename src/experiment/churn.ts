@@ -39,12 +39,17 @@ export interface ChurnOptions {
 
 /** What a worker is sent. */
 export interface ChurnCommand {
+  /** What it is to do. */
   readonly role: ChurnRole;
+  /** The arena's buffer. */
   readonly buffer: SharedArrayBuffer;
+  /** What the workers are told through: see `SIGNAL`. */
   readonly signals: Int32Array<SharedArrayBuffer>;
   /** Which word of the signals counts its operations. */
   readonly counter: number;
+  /** How churn is run. */
   readonly options: ChurnOptions;
+  /** What its own choices follow from. */
   readonly seed: number;
 }
 
@@ -78,15 +83,19 @@ export const PHASE = { warmUp: 0, measure: 1, stop: 2 } as const;
 export interface ChurnSpeed {
   /** Operations a second, of all threads of the role together. */
   readonly perSecond: number;
-  /** Percentiles of the times of an operation, in nanoseconds. */
+  /** Half of the operations took no longer, in nanoseconds. */
   readonly p50: number;
+  /** 99 of 100 took no longer. */
   readonly p99: number;
+  /** 999 of 1000 took no longer. */
   readonly p999: number;
 }
 
 /** What half of the experiment gave. */
 export interface ChurnHalf {
+  /** How fast the readers were. */
   readonly readers: ChurnSpeed;
+  /** How fast the writer was. */
   readonly writer: ChurnSpeed;
   /** Answers that were not what was stored: none, or something is broken. */
   readonly wrong: number;
@@ -108,9 +117,13 @@ export interface ChurnHalf {
 
 /** What is going on, for a line that is rewritten. */
 export interface ChurnStatus {
+  /** Whether the half is the one with the compactor. */
   readonly compacts: boolean;
+  /** What part of it. */
   readonly phase: "warming up" | "measuring";
+  /** Slabs of nodes. */
   readonly slabs: number;
+  /** The share of their objects that is in use. */
   readonly occupancy: number;
   /** Slabs fewer than at the start of the half. */
   readonly freedSlabs: number;

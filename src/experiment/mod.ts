@@ -4,6 +4,14 @@
  * @module
  */
 export {
+  BIND_LOCKS,
+  type BindExperimentOptions,
+  type BindLock,
+  type BindMeans,
+  type BindRun,
+  runBind,
+} from "./bind.ts";
+export {
   type ChurnAnswer,
   type ChurnCommand,
   type ChurnHalf,

@@ -8,6 +8,13 @@
 export { buddyInfo, slabInfo } from "./kernel_tables.ts";
 export { beside, columns } from "./layout.ts";
 export {
+  type BindJson,
+  bindJson,
+  bindReport,
+  type BindReportInput,
+  isBindSame,
+} from "./bind_report.ts";
+export {
   type ChurnJson,
   churnJson,
   type ChurnRatios,

@@ -259,6 +259,7 @@ export class SlabCache {
 
   /** As {@linkcode SlabCache.allocate}, but returns 0 where there is no room. */
   tryAllocate(): number {
+    this.#arena.lockdep.assertMayAllocate("SlabCache.allocate");
     const kept = this.#stock === undefined ? 0 : this.#stock.take();
     if (kept !== 0) return kept;
     this.#lock("SlabCache.allocate");
@@ -275,6 +276,7 @@ export class SlabCache {
    * where there is no room.
    */
   allocateInto(refs: number[], count: number): void {
+    this.#arena.lockdep.assertMayAllocate("SlabCache.allocateInto");
     this.#lock("SlabCache.allocateInto");
     try {
       for (let left = count; left > 0;) {
@@ -282,6 +284,40 @@ export class SlabCache {
         if (pfn < 0) return;
         left -= this.#takeSome(pfn, refs, left);
       }
+    } finally {
+      this.#unlock();
+    }
+  }
+
+  /** How many pages a slab takes: one, and in debug mode one more to keep track of its objects. */
+  get pagesPerSlab(): number {
+    return this.#tracker === undefined ? 1 : 2;
+  }
+
+  /**
+   * Allocates pages of the cache's mobility for {@linkcode SlabCache.adopt} and adds their numbers to `pfns`: fewer where
+   * there is no room. They are the caller's until then, and go back by `arena.pages.free`.
+   */
+  setPagesAside(pfns: number[], count: number): void {
+    this.#arena.lockdep.assertMayAllocate("SlabCache.setPagesAside");
+    for (let i = 0; i < count; i++) {
+      const pfn = this.#arena.pages.tryAllocate(0, this.#mobility);
+      if (pfn < 0) return;
+      pfns.push(pfn);
+    }
+  }
+
+  /**
+   * Makes a slab of pages that were set aside, takes them off the end of `pfns`, and adds all of its objects to `refs`. Needs no
+   * memory.
+   */
+  adopt(pfns: number[], refs: number[]): void {
+    const page = pfns.pop()!;
+    const tracking = this.#tracker === undefined ? -1 : pfns.pop()!;
+    this.#lock("SlabCache.adopt");
+    try {
+      this.#makeSlab(page, tracking);
+      for (let i = 0; i < this.capacity; i++) refs.push(this.#take(page));
     } finally {
       this.#unlock();
     }
@@ -308,7 +344,7 @@ export class SlabCache {
    */
   defer(ref: number): void {
     this.#tracker?.deferred(ref, this.#trackingPage(ref), this.#indexIn(ref));
-    this.#arena.rcu.defer(ref, ref * GRANULE_WORDS + this.#link);
+    this.#arena.rcu.defer(ref, this.linkIndex(ref));
   }
 
   /** As {@linkcode SlabCache.defer} for each of the objects, which costs little more than for one. */
@@ -327,24 +363,25 @@ export class SlabCache {
     );
   }
 
+  /** The word of an object that the queue of deferred frees uses. */
+  linkIndex(ref: number): number {
+    return ref * GRANULE_WORDS + this.#link;
+  }
+
   /**
-   * Frees the objects of a chain that are this cache's, up to the first that is not; returns that one, or 0.
+   * Frees a chain of objects of this cache.
    *
    * @param mistakes Gets the errors of objects that could not be freed (debug mode finds such); the others are freed.
    * @param mayKeep Whether this thread may keep some of them at hand.
    */
-  reclaim(head: number, mistakes: unknown[], mayKeep: boolean): number {
+  reclaim(head: number, mistakes: unknown[], mayKeep: boolean): void {
     let room = mayKeep && this.#stock !== undefined ? this.#stock.room : 0;
     const kept: number[] = [];
     this.#lock("SlabCache.reclaim");
     try {
-      let ref = head;
-      while (ref !== 0) {
-        const frame = this.#frameOf(ref);
-        const word = this.#words[frame + OWNER];
-        if ((word & ID_MASK) !== this.#id || (word & IS_DYING) !== 0) break;
-        const next = this.#words[ref * GRANULE_WORDS + this.#link] >>> 0;
-        if (room > 0 && this.#isWorthKeeping(frame)) {
+      for (let ref = head; ref !== 0;) {
+        const next = this.#words[this.linkIndex(ref)] >>> 0;
+        if (room > 0 && this.#isWorthKeeping(this.#frameOf(ref))) {
           kept.push(ref);
           room--;
         } else {
@@ -357,7 +394,6 @@ export class SlabCache {
         ref = next;
       }
       this.#stock?.keep(kept);
-      return ref;
     } finally {
       this.#unlock();
     }
@@ -687,22 +723,30 @@ export class SlabCache {
   #newSlab(): number {
     const pfn = this.#arena.pages.tryAllocate(0, this.#mobility);
     if (pfn < 0) return -1;
-    const frame = this.#arena.frameOf(pfn);
+    let tracking = -1;
     if (this.#tracker !== undefined) {
-      const page = this.#arena.pages.tryAllocate(0, "unmovable");
-      if (page < 0) {
+      tracking = this.#arena.pages.tryAllocate(0, "unmovable");
+      if (tracking < 0) {
         this.#arena.pages.free(pfn);
         return -1;
       }
-      this.#tracker.open(page);
-      this.#words[frame + TRACKING] = page + 1;
+    }
+    this.#makeSlab(pfn, tracking);
+    return pfn;
+  }
+
+  /** Makes an empty slab of a page, and of one for the tracker if there is one. */
+  #makeSlab(pfn: number, tracking: number): void {
+    const frame = this.#arena.frameOf(pfn);
+    if (tracking >= 0) {
+      this.#tracker?.open(tracking);
+      this.#words[frame + TRACKING] = tracking + 1;
     }
     const start = this.#arena.pageRef(pfn) * GRANULE_WORDS;
     this.#words.fill(0, start, start + PAGE_WORDS);
     this.#words[frame + OWNER] = this.#id;
     this.#words[this.#base + SLABS]++;
     this.#push(pfn, frame, HEADS);
-    return pfn;
   }
 
   /** Takes the first free object of a slab that has one. */

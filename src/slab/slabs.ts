@@ -103,21 +103,30 @@ export class Slabs {
     });
   }
 
+  /**
+   * Frees a chain of deferred refs. First it is parted into one chain a cache, so that each cache is locked once, however the
+   * objects of several come by turns.
+   */
   #reclaim(head: number, mayKeep: boolean): void {
-    const arena = this.#arena;
-    const mistakes: unknown[] = [];
+    const { words } = this.#arena;
+    const heads = new Uint32Array(MAX_CACHES + 1);
     for (let ref = head; ref !== 0;) {
-      const pfn = arena.pfnOf(ref);
-      const frame = arena.frameOf(pfn);
-      const { id, isPage } = deferredOwner(arena.words, frame);
+      const frame = this.#arena.frameOf(this.#arena.pfnOf(ref));
+      const { id, isPage } = deferredOwner(words, frame);
       if (isPage) {
-        const { next, tracking } = deferredPage(arena.words, frame);
-        if (tracking >= 0) arena.pages.free(tracking);
-        arena.pages.free(pfn);
-        ref = next;
-      } else {
-        const cache = this.#caches[id] ?? this.#locked(() => this.#open(id));
-        ref = cache.reclaim(ref, mistakes, mayKeep);
+        ref = this.#freePage(ref, frame);
+        continue;
+      }
+      const link = this.#opened(id).linkIndex(ref);
+      const next = words[link] >>> 0;
+      words[link] = heads[id];
+      heads[id] = ref;
+      ref = next;
+    }
+    const mistakes: unknown[] = [];
+    for (let id = 1; id <= MAX_CACHES; id++) {
+      if (heads[id] !== 0) {
+        this.#opened(id).reclaim(heads[id], mistakes, mayKeep);
       }
     }
     if (mistakes.length > 0) throw mistakes[0];
@@ -131,6 +140,19 @@ export class Slabs {
       spinUnlock(words, cachesIndex, thread);
     }
     for (const cache of this.all()) cache.recover(gone);
+  }
+
+  /** Frees a page that its cache has given up; returns the next of the chain. */
+  #freePage(ref: number, frame: number): number {
+    const { words, pages } = this.#arena;
+    const { next, tracking } = deferredPage(words, frame);
+    if (tracking >= 0) pages.free(tracking);
+    pages.free(this.#arena.pfnOf(ref));
+    return next;
+  }
+
+  #opened(id: number): SlabCache {
+    return this.#caches[id] ?? this.#locked(() => this.#open(id));
   }
 
   #open(id: number): SlabCache {

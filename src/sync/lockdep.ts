@@ -65,6 +65,9 @@ export class Lockdep {
     this.enabled = enabled;
   }
 
+  /** Where this thread forbade itself to allocate; empty where it did not. */
+  #noAllocation = "";
+
   /** How many locks this thread holds. 0 when lockdep is off. */
   get held(): number {
     return this.#depth;
@@ -188,6 +191,9 @@ export class Lockdep {
    * @throws {LockdepError} If a lock is held.
    */
   assertMayWait(site: string, dropped?: number): void {
+    if (this.#noAllocation !== "") {
+      this.#forbidden("wait for a grace period", site);
+    }
     const others = dropped !== undefined && this.stampOf(dropped) !== 0
       ? this.#depth - 1
       : this.#depth;
@@ -197,6 +203,37 @@ export class Lockdep {
         0,
       );
     }
+  }
+
+  /**
+   * Forbids this thread to allocate, and to wait for a grace period, until {@linkcode Lockdep.allowAllocation}: for sections
+   * that others wait for, and that must not wait for memory. Analogous to Linux `dma_fence_begin_signalling`.
+   *
+   * @param site What the section is, for the report.
+   */
+  forbidAllocation(site: string): void {
+    if (this.enabled) this.#noAllocation = site;
+  }
+
+  /** Ends a section that {@linkcode Lockdep.forbidAllocation} began. Analogous to Linux `dma_fence_end_signalling`. */
+  allowAllocation(): void {
+    this.#noAllocation = "";
+  }
+
+  /**
+   * Asserts that this thread may allocate.
+   *
+   * @throws {LockdepError} In a section that must not.
+   */
+  assertMayAllocate(site: string): void {
+    if (this.#noAllocation !== "") this.#forbidden("allocation", site);
+  }
+
+  #forbidden(what: string, site: string): never {
+    throw this.splat(
+      `illegal ${what} in a section that must not wait for memory\n${site} is called within ${this.#noAllocation}`,
+      0,
+    );
   }
 
   /** An error that says `what` went wrong and what this thread holds. */

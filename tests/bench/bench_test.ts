@@ -33,6 +33,7 @@ Deno.test("bench: every workload runs at a small size, and its variants agree", 
     "locks",
     "relocate",
     "scale",
+    "va",
     "speed",
   ]);
   for (const { name, hashes, rows } of workloads) {

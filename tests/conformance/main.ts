@@ -1,7 +1,7 @@
 /**
  * The conformance runner: `deno task conformance --cases DIR [--json]`.
  *
- * Replays every case file of a folder in every variant. Exits with 0 if all that ran agree, with 1 if one does not or cannot
+ * Replays every case file of a folder in every variant: of range trees and of VA managers, which it tells apart. Exits with 0 if all that ran agree, with 1 if one does not or cannot
  * be read, with 2 on wrong usage.
  *
  * @module
@@ -19,6 +19,8 @@ import {
   summarize,
 } from "./report.ts";
 import { replay, VARIANTS, variantsOf } from "./runner.ts";
+import { readVaFile } from "./va/cases.ts";
+import { formatVaReports, runVaFile, type VaFileReport } from "./va/runner.ts";
 import { IndexOutOfReachError } from "./values.ts";
 
 const USAGE = "usage: deno task conformance --cases DIR [--json]";
@@ -78,13 +80,24 @@ function listFiles(folder: string): string[] | string {
 
 function runFiles(folder: string, files: string[], json: boolean): number {
   const start = performance.now();
-  const cases = files.map((file) =>
-    runFile(file, Deno.readTextFileSync(`${folder}/${file}`))
-  );
+  const cases: FileReport[] = [];
+  const va: VaFileReport[] = [];
+  for (const file of files) {
+    const text = Deno.readTextFileSync(`${folder}/${file}`);
+    const entries = readVaFile(text);
+    if (entries === undefined) cases.push(runFile(file, text));
+    else va.push(runVaFile(file, entries));
+  }
   const seconds = (performance.now() - start) / 1000;
   const report = summarize(VARIANTS, cases, seconds);
-  console.log(json ? JSON.stringify(report) : formatReport(report));
-  return isClean(report) ? 0 : 1;
+  if (json) console.log(JSON.stringify({ ...report, va }));
+  else {
+    if (cases.length > 0) console.log(formatReport(report));
+    if (va.length > 0) console.log(formatVaReports(va));
+  }
+  return isClean(report) && va.every((each) => each.failures.length === 0)
+    ? 0
+    : 1;
 }
 
 function refuse(reason: string): number {

@@ -1,0 +1,148 @@
+/**
+ * Workload: a VA manager beside the bare tree. Every mapping is a page; each is mapped over once, with another object, in random
+ * order; then each is looked up.
+ *
+ * @module
+ */
+import { Arena, type BindOp, BindQueue, RangeTree, VaManager } from "../mod.ts";
+import { changeOrder, emptyHash, fold, storeOrder } from "./keys.ts";
+import { nanosEach, runVariant, type Variant } from "./variant.ts";
+
+const PAGE = 4096;
+/** The most operations that a job has. */
+const JOB = 4096;
+/** Operations on one object come together. */
+const OBJECT_RUN = 64;
+const OBJECTS = 1024;
+/** What a mapping takes with its share of nodes, twice; and what jobs set aside. */
+const MAPPING_BYTES = 512;
+const SPARE_BYTES = 2 ** 26;
+
+interface Subject {
+  map(page: number, object: number): void;
+  objectAt(page: number): number;
+  /** Where an address of the page leads. */
+  translate(page: number): number;
+}
+
+function arenaOf(ranges: number): Arena {
+  const bytes = ranges * MAPPING_BYTES + SPARE_BYTES;
+  return Arena.create({ byteLength: Math.ceil(bytes / PAGE) * PAGE });
+}
+
+function bareTree(ranges: number): Subject {
+  const tree = RangeTree.create(arenaOf(ranges), { rcu: true });
+  return {
+    map: (page, object) => {
+      const first = page * PAGE;
+      tree.storeRange(first, first + PAGE - 1, object);
+    },
+    objectAt: (page) => tree.load(page * PAGE),
+    translate: (page) => tree.load(page * PAGE + 1) === 0 ? -1 : 1,
+  };
+}
+
+function manager(ranges: number): VaManager {
+  return VaManager.create(arenaOf(ranges), { range: 2 ** 47 });
+}
+
+function withOps(ranges: number): Subject {
+  const vm = manager(ranges);
+  return {
+    map: (page, object) => {
+      vm.commit(
+        vm.mapOps({ start: page * PAGE, range: PAGE, object, offset: 0 }),
+      );
+    },
+    objectAt: (page) => vm.lookup(page * PAGE)!.object,
+    translate: (page) => vm.translate(page * PAGE + 1),
+  };
+}
+
+function atOnce(ranges: number): Subject {
+  const vm = manager(ranges);
+  return {
+    map: (page, object) => {
+      vm.bind({ start: page * PAGE, range: PAGE, object, offset: 0 });
+    },
+    objectAt: (page) => vm.lookup(page * PAGE)!.object,
+    translate: (page) => vm.translate(page * PAGE + 1),
+  };
+}
+
+function objectOf(at: number): number {
+  return 1 + Math.floor(at / OBJECT_RUN) % OBJECTS;
+}
+
+function measured(create: (ranges: number) => Subject): Variant {
+  return (ranges) => {
+    const subject = create(ranges);
+    const order = storeOrder(ranges);
+    let start = performance.now();
+    for (let i = 0; i < ranges; i++) subject.map(order[i], objectOf(i));
+    const fill = nanosEach(start, ranges);
+    const changes = changeOrder(ranges, 0);
+    start = performance.now();
+    for (let i = 0; i < ranges; i++) subject.map(changes[i], objectOf(i + 7));
+    const over = nanosEach(start, ranges);
+    const looked = storeOrder(ranges, 1);
+    let hash = emptyHash();
+    start = performance.now();
+    for (let i = 0; i < ranges; i++) {
+      hash = fold(hash, subject.objectAt(looked[i]));
+    }
+    const lookup = nanosEach(start, ranges);
+    start = performance.now();
+    for (let i = 0; i < ranges; i++) {
+      hash = fold(hash, subject.translate(looked[i]));
+    }
+    const translate = nanosEach(start, ranges);
+    return { hash, figures: { fill, over, lookup, translate } };
+  };
+}
+
+/** The same by jobs of a bind queue. */
+function jobs(ranges: number): ReturnType<Variant> {
+  const vm = manager(ranges);
+  const queue = new BindQueue(vm);
+  const submit = (order: Int32Array, shift: number) => {
+    let fastest = Infinity;
+    for (let from = 0; from < ranges; from += JOB) {
+      const ops = Array.from(
+        order.subarray(from, from + JOB),
+        (page, i): BindOp => ({
+          op: "map",
+          start: page * PAGE,
+          range: PAGE,
+          object: objectOf(from + i + shift),
+        }),
+      );
+      const start = performance.now();
+      queue.submit(ops, { sync: true });
+      fastest = Math.min(fastest, nanosEach(start, ops.length));
+    }
+    return fastest;
+  };
+  submit(storeOrder(ranges), 0);
+  const start = performance.now();
+  const fastest = submit(changeOrder(ranges, 0), 7);
+  const over = nanosEach(start, ranges);
+  const looked = storeOrder(ranges, 1);
+  let hash = emptyHash();
+  for (let i = 0; i < ranges; i++) {
+    hash = fold(hash, vm.lookup(looked[i] * PAGE)!.object);
+  }
+  for (let i = 0; i < ranges; i++) {
+    hash = fold(hash, vm.translate(looked[i] * PAGE + 1));
+  }
+  return { hash, figures: { over, fastest } };
+}
+
+if (import.meta.main) {
+  runVariant({
+    "bare tree": measured(bareTree),
+    "operations": measured(withOps),
+    "at once": measured(atOnce),
+    jobs,
+  });
+}

@@ -1,0 +1,392 @@
+/**
+ * Carrying operations out: the only file that changes a manager's mappings.
+ *
+ * What a request does to the tree is one store over the addresses that it is about, of the new mapping or of nothing; that is
+ * the only step that needs nodes, and readers see all of it or none. The mapping that was cut still stands left and right
+ * of them, as an entry of exactly the addresses that stay, and still says the truth about these; then the parts take its
+ * place by stores over exactly one entry, which need no memory. So a reader finds at every moment what was mapped
+ * before or what is mapped after, and no hole between.
+ *
+ * New mappings and VmBos are allocated before that store; if it fails they are freed, and nothing has changed. What was
+ * replaced is unlinked, and freed after a grace period.
+ *
+ * @module
+ */
+import { VaError, VaExistsError } from "./errors.ts";
+import { splitRule } from "./generate.ts";
+import { lastOf, type MappingSpec, startOf } from "./mapping.ts";
+import {
+  type MapOp,
+  OperationList,
+  type RemapOp,
+  remapToUnmapRange,
+  type UnmapOp,
+  type VaOp,
+  type VaSpan,
+} from "./operations.ts";
+import type { RangeTree } from "../range_tree/mod.ts";
+import type { VaNeed } from "./reserve.ts";
+import type { VaState } from "./va_state.ts";
+
+/** Where the memory of a change comes from. */
+export interface VaSupply {
+  /** A mapping, filled. */
+  createMapping(spec: MappingSpec): number;
+  /** Gives a mapping back that nobody has seen. */
+  giveBack(mapping: number): void;
+  /** Stores an entry over a range of one of the manager's trees. */
+  storeRange(tree: RangeTree, first: number, last: number, value: number): void;
+  /** As `storeRange`, under the tree's lock. */
+  storeLocked(
+    tree: RangeTree,
+    first: number,
+    last: number,
+    value: number,
+  ): void;
+  /** The VmBo of an object. */
+  obtainBo(object: number): number;
+}
+
+/** Memory as it is needed. */
+export function ordinarySupply(state: VaState): VaSupply {
+  return {
+    createMapping: (spec) => state.createMapping(spec),
+    giveBack: (mapping) => state.caches.mappings.free(mapping),
+    storeRange: (tree, first, last, value) =>
+      tree.storeRange(first, last, value),
+    storeLocked: (tree, first, last, value) => {
+      state.writer.storeRange(tree.ref, state.nodes, first, last, value);
+    },
+    obtainBo: (object) => state.bos.obtain(object),
+  };
+}
+
+/** What one store over a span replaces by what. */
+interface Change {
+  readonly span: VaSpan;
+  /** Over all of the span; nothing = empty it. */
+  readonly map: MappingSpec | undefined;
+  /** What stays of a mapping that sticks out on the left. */
+  readonly prev: MappingSpec | undefined;
+  /** What stays of a mapping that sticks out on the right. */
+  readonly next: MappingSpec | undefined;
+  /** The mappings that go. */
+  readonly removed: readonly number[];
+}
+
+/**
+ * Applies one operation.
+ *
+ * @throws {VaExistsError} If a map operation finds something where it maps; nothing was changed.
+ * @throws {VaError} If a mapping that goes is not there; nothing was changed.
+ * @throws {OutOfMemoryError} If there is no room; nothing was changed.
+ */
+export function applyOp(
+  state: VaState,
+  op: VaOp,
+  supply: VaSupply = state.supply,
+): void {
+  switch (op.kind) {
+    case "map":
+      return applyMap(state, op, supply);
+    case "unmap":
+      return applyUnmap(state, op, supply);
+    case "remap":
+      return applyRemap(state, op, supply);
+    case "prefetch":
+    case "driver":
+  }
+}
+
+/**
+ * Applies a whole list.
+ *
+ * @throws {OutOfMemoryError} If there is no room; nothing was changed.
+ */
+export function applyList(state: VaState, list: OperationList): void {
+  // What a map or an unmap request means is one store over its span.
+  if (list.kind === "map" || list.kind === "unmap") {
+    return applySpan(state, list, state.supply);
+  }
+  // Otherwise it is one for each operation; with the memory for all of them at hand, none of them fails.
+  withReserve(state, needOf(state, list), () => {
+    for (const op of list) applyOp(state, op, state.reserve);
+  });
+}
+
+/** Applies the operations that a map or an unmap request means, as one. As {@linkcode applyList}. */
+export function applySpan(
+  state: VaState,
+  list: OperationList,
+  supply: VaSupply,
+): void {
+  const change = changeOf(list);
+  if (change !== undefined) carryOut(state, change, supply);
+}
+
+/**
+ * Maps a range where that replaces exactly one entry, a mapping or a part of a hole, without making operations of it; says
+ * whether it was so. It walks and stores under one hold of the tree's lock.
+ *
+ * @throws {OutOfMemoryError} If there is no room; nothing was changed.
+ */
+export function bindInPlace(
+  state: VaState,
+  spec: MappingSpec,
+  supply: VaSupply,
+): boolean {
+  const { start, object } = spec;
+  const last = start + spec.range - 1;
+  const { bos, tree } = state;
+  let bo = 0;
+  if (object !== 0 && state.links) {
+    bo = bos.find(object);
+    if (bo === 0) return false;
+  }
+  let replaced = 0, mapping = 0;
+  state.treeLock.enterWriter("VaManager.bind");
+  try {
+    replaced = state.heldRefAt(start);
+    if (!isWhole(state, replaced, start, last)) return false;
+    mapping = supply.createMapping(spec);
+    supply.storeLocked(tree, start, last, mapping);
+  } catch (error) {
+    if (mapping !== 0) supply.giveBack(mapping);
+    throw error;
+  } finally {
+    state.treeLock.exitWriter();
+  }
+  if (bo !== 0) bos.link(bo, mapping);
+  if (replaced !== 0) state.retire(replaced);
+  state.arena.rcu.poll();
+  return true;
+}
+
+/** Maps a range by today's rule; returns the operations that this was. As {@linkcode applyList}. */
+export function applyRequest(
+  state: VaState,
+  spec: MappingSpec,
+  supply: VaSupply,
+): OperationList {
+  const last = spec.start + spec.range - 1;
+  const ops = splitRule(spec, state.overlapping(spec.start, last));
+  const list = new OperationList("map", spec, ops, state.generation);
+  applySpan(state, list, supply);
+  return list;
+}
+
+/** Whether a range is all of a mapping or, with none, lies in a hole. Under the tree's lock. */
+function isWhole(
+  state: VaState,
+  mapping: number,
+  start: number,
+  last: number,
+): boolean {
+  const { doubles, walk, tree } = state;
+  if (mapping !== 0) {
+    return startOf(doubles, mapping) === start &&
+      lastOf(doubles, mapping) === last;
+  }
+  walk.to(tree.ref, start);
+  return walk.last >= last;
+}
+
+/** Unmaps a range where exactly one mapping is, or nothing. As {@linkcode bindInPlace}. */
+export function unbindInPlace(
+  state: VaState,
+  { start, range }: VaSpan,
+  supply: VaSupply,
+): boolean {
+  const last = start + range - 1;
+  const { tree } = state;
+  let removed = 0;
+  state.treeLock.enterWriter("VaManager.unbind");
+  try {
+    removed = state.heldRefAt(start);
+    if (!isWhole(state, removed, start, last)) return false;
+    if (removed === 0) return true;
+    supply.storeLocked(tree, start, last, 0);
+  } finally {
+    state.treeLock.exitWriter();
+  }
+  state.retire(removed);
+  state.arena.rcu.poll();
+  return true;
+}
+
+/** What applying a list one by one needs at most. */
+function needOf(state: VaState, list: OperationList): VaNeed {
+  const objects: number[] = [];
+  let mappings = 0;
+  for (const op of list) {
+    if (op.kind === "map") {
+      mappings++;
+      if (op.mapping.object !== 0 && state.links) {
+        objects.push(op.mapping.object);
+      }
+    } else if (op.kind === "remap") mappings += 2;
+  }
+  // Each operation stores once where nodes are needed; the parts that remain take the place of single entries.
+  return { stores: list.length, mappings, objects };
+}
+
+/** Inserts a mapping where nothing is; returns its ref. As {@linkcode applyOp} of a map operation. */
+export function insertMapping(state: VaState, spec: MappingSpec): number {
+  const last = spec.start + spec.range - 1;
+  if (isNewObject(state, spec)) {
+    applyMap(state, { kind: "map", mapping: spec }, state.supply);
+    return state.tree.load(spec.start);
+  }
+  const mapping = state.createMapping(spec);
+  let inserted = false;
+  try {
+    inserted = state.tree.insertRange(spec.start, last, mapping);
+  } finally {
+    if (!inserted) state.caches.mappings.free(mapping);
+  }
+  if (!inserted) refuseOccupied(spec);
+  if (spec.object !== 0 && state.links) {
+    state.bos.link(state.bos.find(spec.object), mapping);
+  }
+  return mapping;
+}
+
+/** Whether a mapping needs a VmBo that is not there. */
+function isNewObject(state: VaState, spec: MappingSpec): boolean {
+  return spec.object !== 0 && state.links && state.bos.find(spec.object) === 0;
+}
+
+function applyMap(state: VaState, op: MapOp, supply: VaSupply): void {
+  const { mapping } = op;
+  const last = mapping.start + mapping.range - 1;
+  if (state.first(mapping.start, last) !== undefined) refuseOccupied(mapping);
+  carryOut(state, {
+    span: mapping,
+    map: mapping,
+    prev: undefined,
+    next: undefined,
+    removed: [],
+  }, supply);
+}
+
+function refuseOccupied({ start, range }: VaSpan): never {
+  throw new VaExistsError(
+    `Cannot map [${start}, +${range}): something is mapped there`,
+  );
+}
+
+function applyUnmap(state: VaState, op: UnmapOp, supply: VaSupply): void {
+  assertMapped(state, op);
+  carryOut(state, {
+    span: op.mapping,
+    map: undefined,
+    prev: undefined,
+    next: undefined,
+    removed: [op.mapping.ref],
+  }, supply);
+}
+
+function applyRemap(state: VaState, op: RemapOp, supply: VaSupply): void {
+  assertMapped(state, op.unmap);
+  carryOut(state, {
+    span: remapToUnmapRange(op),
+    map: undefined,
+    prev: op.prev,
+    next: op.next,
+    removed: [op.unmap.mapping.ref],
+  }, supply);
+}
+
+function assertMapped(state: VaState, { mapping }: UnmapOp): void {
+  if (state.tree.load(mapping.start) !== mapping.ref) {
+    throw new VaError(
+      "ENOENT",
+      `Cannot unmap [${mapping.start}, +${mapping.range}): another mapping is there, or none`,
+    );
+  }
+}
+
+/** What the operations of a map or an unmap request come to; undefined if that is nothing. */
+function changeOf(list: OperationList): Change | undefined {
+  let map: MappingSpec | undefined;
+  let prev: MappingSpec | undefined, next: MappingSpec | undefined;
+  const removed: number[] = [];
+  for (let i = 0; i < list.length; i++) {
+    const op = list.at(i)!;
+    switch (op.kind) {
+      case "map":
+        map = op.mapping;
+        break;
+      case "unmap":
+        removed.push(op.mapping.ref);
+        break;
+      case "remap":
+        prev ??= op.prev;
+        next ??= op.next;
+        removed.push(op.unmap.mapping.ref);
+    }
+  }
+  if (map === undefined && removed.length === 0) return undefined;
+  return { span: list.span, map, prev, next, removed };
+}
+
+function carryOut(state: VaState, change: Change, supply: VaSupply): void {
+  if (
+    change.map !== undefined && supply === state.supply &&
+    isNewObject(state, change.map)
+  ) {
+    // Two trees change, so neither may fail once the other has.
+    const need = { stores: 1, mappings: 3, objects: [change.map.object] };
+    return withReserve(state, need, () => store(state, change, state.reserve));
+  }
+  store(state, change, supply);
+}
+
+/** Does something with memory that is set aside for it, and then for nothing. */
+function withReserve(state: VaState, need: VaNeed, change: () => void): void {
+  const { reserve } = state;
+  const promised = reserve.promise(need);
+  try {
+    change();
+  } finally {
+    reserve.release(promised);
+    reserve.trim();
+  }
+}
+
+function store(state: VaState, change: Change, supply: VaSupply): void {
+  const { start, range } = change.span;
+  const { map, prev, next } = change;
+  const { bos, tree } = state;
+  const bo = map !== undefined && map.object !== 0 && state.links
+    ? supply.obtainBo(map.object)
+    : 0;
+  let mapRef = 0, prevRef = 0, nextRef = 0;
+  try {
+    if (map !== undefined) mapRef = supply.createMapping(map);
+    if (prev !== undefined) prevRef = supply.createMapping(prev);
+    if (next !== undefined) nextRef = supply.createMapping(next);
+    supply.storeRange(tree, start, start + range - 1, mapRef);
+  } catch (error) {
+    for (const ref of [mapRef, prevRef, nextRef]) {
+      if (ref !== 0) supply.giveBack(ref);
+    }
+    throw error;
+  }
+  // Nothing below needs memory: each of these stores is over exactly one entry.
+  if (prev !== undefined) placePart(state, prev, prevRef);
+  if (next !== undefined) placePart(state, next, nextRef);
+  if (bo !== 0) bos.link(bo, mapRef);
+  for (let i = 0; i < change.removed.length; i++) {
+    state.retire(change.removed[i]);
+  }
+  state.arena.rcu.poll();
+}
+
+/** Puts what stays of a mapping in the place that its entry still takes. */
+function placePart(state: VaState, part: MappingSpec, ref: number): void {
+  state.tree.storeRange(part.start, part.start + part.range - 1, ref);
+  if (part.object === 0 || !state.links) return;
+  const bo = state.bos.find(part.object);
+  if (bo !== 0) state.bos.link(bo, ref);
+}

@@ -1,0 +1,186 @@
+/**
+ * What may be bound: the rules of a VM_BIND interface with sparse regions. They are checked for all operations of a job, in
+ * the state in which the job finds the VM and as its own earlier operations will have changed it, before anything is
+ * changed.
+ *
+ * - Addresses and offsets are multiples of the page; a mapping lies inside of its object; nothing overlaps the reserved node.
+ * - A sparse region overlaps no other, and nothing that is mapped. It goes as a whole, with what is mapped in it.
+ * - A mapping lies inside of a region or outside of all; an unmap may cross regions, which stay.
+ * - A region that goes in a job is not there for the rest of it, but its addresses are taken until the job's end.
+ *
+ * In the reference (nouveau) two of these are looked at twice, once against the state before the job, and this decides
+ * which error is given. It is the same here.
+ *
+ * @module
+ */
+import { VaError, VaExistsError, VaNotFoundError } from "./errors.ts";
+import type { VaSpan } from "./operations.ts";
+import { SpanOverlay } from "./span_overlay.ts";
+import { type MapRequest, specOf } from "./request.ts";
+
+/** Map a part of an object. */
+export interface BindMap extends MapRequest {
+  /** Tells the kinds apart. */
+  readonly op: "map";
+}
+
+/** Do something with a range. */
+export interface BindSpan extends VaSpan {
+  /** Unmap all that is mapped there; make it a sparse region; remove the sparse region of exactly that range. */
+  readonly op: "unmap" | "sparseMap" | "sparseUnmap";
+}
+
+/** One operation of a bind job. */
+export type BindOp = BindMap | BindSpan;
+
+/** What the rules need to know. */
+export interface BindWorld {
+  /** Bytes of a page. */
+  readonly pageSize: number;
+  /** The size of an object; undefined if there is none of that id. */
+  objectSize(object: number): number | undefined;
+  /** Refuses a range that can't be mapped. */
+  assertRange(span: VaSpan, what: string): void;
+  /** Whether nothing is mapped in a range. */
+  isEmpty(start: number, range: number): boolean;
+  /** The first region that overlaps a range. */
+  findRegion(start: number, range: number): VaSpan | undefined;
+}
+
+/**
+ * Checks what does not depend on the VM's state.
+ *
+ * @throws {VaError} The first that is wrong.
+ */
+export function checkOps(ops: readonly BindOp[], world: BindWorld): void {
+  for (let i = 0; i < ops.length; i++) {
+    const op = ops[i];
+    if (op.op === "map") checkObject(op, world);
+    else if (!isSpanOp(op.op)) {
+      throw new VaError(
+        "EINVAL",
+        `Cannot bind: operation "${op.op}" is unknown`,
+      );
+    }
+    const { pageSize } = world;
+    if (op.start % pageSize !== 0 || op.range % pageSize !== 0) {
+      throw new VaError(
+        "EINVAL",
+        `Cannot ${op.op} [${op.start}, +${op.range}): it is no multiple of the page, ${pageSize}`,
+      );
+    }
+    world.assertRange(op, op.op);
+  }
+}
+
+function isSpanOp(op: string): boolean {
+  return op === "unmap" || op === "sparseMap" || op === "sparseUnmap";
+}
+
+function checkObject(op: BindMap, world: BindWorld): void {
+  const { object, offset, repeat } = specOf(op);
+  if (object === 0) return;
+  const size = world.objectSize(object);
+  if (size === undefined) {
+    throw new VaNotFoundError(`Cannot map: there is no object ${object}`);
+  }
+  const used = repeat === 0 ? op.range : repeat;
+  if (offset % world.pageSize !== 0 || offset < 0 || offset + used > size) {
+    throw new VaError(
+      "EINVAL",
+      `Cannot map [${op.start}, +${op.range}): object ${object} has ${size} bytes, not ${used} at ${offset}, or that is no multiple of the page`,
+    );
+  }
+}
+
+/**
+ * Checks what depends on the VM's state. Under the outer lock. Needs no memory of the arena.
+ *
+ * @throws {VaError} The first that is wrong.
+ */
+export function checkState(ops: readonly BindOp[], world: BindWorld): void {
+  for (const op of ops) {
+    if (op.op !== "map" && op.op !== "sparseMap") continue;
+    const region = world.findRegion(op.start, op.range);
+    if (region === undefined) continue;
+    if (op.op === "sparseMap" || !encloses(region, op)) refuseCrossing(op);
+  }
+  if (!ops.some((op) => op.op === "sparseMap" || op.op === "sparseUnmap")) {
+    return;
+  }
+  const mapped = new SpanOverlay<boolean>();
+  const regions = new SpanOverlay<"added" | "going">();
+  for (const op of ops) checkInOrder(op, world, mapped, regions);
+}
+
+function checkInOrder(
+  op: BindOp,
+  world: BindWorld,
+  mapped: SpanOverlay<boolean>,
+  regions: SpanOverlay<"added" | "going">,
+): void {
+  const isEmpty = () =>
+    mapped.every(op, (value) => !value, (s, r) => world.isEmpty(s, r));
+  const region = firstRegion(op, world, regions);
+  switch (op.op) {
+    case "sparseMap":
+      if (!isEmpty()) refuseCrossing(op);
+      if (region !== undefined) {
+        throw new VaExistsError(
+          `Cannot make [${op.start}, +${op.range}) sparse: a region overlaps it`,
+        );
+      }
+      regions.set(op, "added");
+      break;
+    case "sparseUnmap":
+      if (
+        region === undefined || region.going || region.start !== op.start ||
+        region.range !== op.range
+      ) {
+        throw new VaNotFoundError(
+          `Cannot remove sparse region [${op.start}, +${op.range}): there is none of exactly that range`,
+        );
+      }
+      regions.set(op, "going");
+      mapped.set(op, false);
+      break;
+    case "map":
+      if (region?.going) {
+        throw new VaError(
+          "EINVAL",
+          `Cannot map [${op.start}, +${op.range}): its sparse region is being removed`,
+        );
+      }
+      if (region !== undefined && !encloses(region, op)) refuseCrossing(op);
+      mapped.set(op, true);
+      break;
+    case "unmap":
+      mapped.set(op, false);
+  }
+}
+
+/** The first region that overlaps an operation: of those that were there, and those that the job adds. */
+function firstRegion(
+  op: BindOp,
+  world: BindWorld,
+  regions: SpanOverlay<"added" | "going">,
+): VaSpan & { going: boolean } | undefined {
+  const changed = regions.first(op);
+  const there = world.findRegion(op.start, op.range);
+  if (there === undefined || (changed && changed.start <= there.start)) {
+    return changed && { ...changed, going: changed.value === "going" };
+  }
+  return { ...there, going: false };
+}
+
+function encloses(outer: VaSpan, inner: VaSpan): boolean {
+  return outer.start <= inner.start &&
+    outer.start + outer.range >= inner.start + inner.range;
+}
+
+function refuseCrossing(op: BindOp): never {
+  throw new VaError(
+    "ENOSPC",
+    `Cannot ${op.op} [${op.start}, +${op.range}): a sparse region or a mapping is in the way`,
+  );
+}

@@ -1,0 +1,130 @@
+/**
+ * Carrying out the operations of a bind job with memory that was set aside.
+ *
+ * @module
+ */
+import type { Lockdep } from "../sync/mod.ts";
+import {
+  applyRequest,
+  applySpan,
+  bindInPlace,
+  unbindInPlace,
+} from "./apply.ts";
+import type { BindMap, BindOp } from "./bind_rules.ts";
+import { VaError } from "./errors.ts";
+import { unmapRule } from "./generate.ts";
+import { OperationList, type VaSpan } from "./operations.ts";
+import type { Promised, Reserve } from "./reserve.ts";
+import { specOf } from "./request.ts";
+import type { VaState } from "./va_state.ts";
+
+/** How a bind queue changes its manager. Under the outer lock. */
+export class Binder {
+  readonly #state: VaState;
+
+  /** Changes that manager. */
+  constructor(state: VaState) {
+    this.#state = state;
+  }
+
+  /** What is set aside. */
+  get reserve(): Reserve {
+    return this.#state.reserve;
+  }
+
+  /** This thread's lockdep. */
+  get lockdep(): Lockdep {
+    return this.#state.arena.lockdep;
+  }
+
+  /** Refuses a range that can't be mapped. */
+  assertRange(span: VaSpan, what: string): void {
+    this.#state.assertRange(span, what);
+  }
+
+  /**
+   * Sets aside what a job needs at most.
+   *
+   * @throws {OutOfMemoryError} If there is no room; nothing was changed.
+   */
+  promise(ops: readonly BindOp[]): Promised {
+    const state = this.#state;
+    state.assertWriter("BindQueue.submit");
+    const objects: number[] = [];
+    let mappings = 0, stores = 0;
+    for (const op of ops) {
+      // A map puts one mapping in, and each can leave two parts of what it cuts.
+      mappings += op.op === "map" ? 3 : op.op === "sparseMap" ? 0 : 2;
+      stores += op.op === "sparseUnmap" ? 2 : 1;
+      if (op.op !== "map" || !state.links) continue;
+      const { object = 0 } = op;
+      if (object !== 0 && object !== objects.at(-1)) objects.push(object);
+    }
+    return state.reserve.promise({ stores, mappings, objects });
+  }
+
+  /**
+   * Checks that what was set aside is still enough.
+   *
+   * @throws {VaError} If others have made a tree so much higher meanwhile.
+   */
+  assertPromised({ height }: Promised): void {
+    const { tree, boTree, regions } = this.#state;
+    // One level is what the job itself may add at once.
+    const now = Math.max(tree.height, boTree.height, regions.height);
+    if (now < height) return;
+    throw new VaError(
+      "ESTALE",
+      `Cannot execute a bind job: memory was set aside for trees of height ${height}, one has ${now}`,
+    );
+  }
+
+  /**
+   * Carries the operations out, which were checked and promised. Returns what each means, for the page table; nothing if
+   * there is none that wants to know.
+   */
+  apply(ops: readonly BindOp[], wantsLists: boolean): OperationList[] {
+    const state = this.#state;
+    state.assertWriter("BindQueue");
+    const lists: OperationList[] = [];
+    for (const op of ops) {
+      if (op.op === "sparseMap") {
+        this.#setRegion(op, 1);
+        continue;
+      }
+      if (wantsLists) lists.push(this.#applyOne(op));
+      else if (op.op === "map") this.#map(op);
+      else if (!unbindInPlace(state, op, state.reserve)) this.#unmap(op);
+      if (op.op === "sparseUnmap") this.#setRegion(op, 0);
+    }
+    return lists;
+  }
+
+  #applyOne(op: Exclude<BindOp, { op: "sparseMap" }>): OperationList {
+    return op.op === "map"
+      ? applyRequest(this.#state, specOf(op), this.#state.reserve)
+      : this.#unmap(op);
+  }
+
+  #map(op: BindMap): void {
+    const state = this.#state, spec = specOf(op);
+    if (!bindInPlace(state, spec, state.reserve)) {
+      applyRequest(state, spec, state.reserve);
+    }
+  }
+
+  #unmap(span: VaSpan): OperationList {
+    const state = this.#state;
+    const { start, range } = span;
+    const overlapping = state.overlapping(start, start + range - 1);
+    const ops = unmapRule(span, overlapping);
+    const list = new OperationList("unmap", span, ops, state.generation);
+    applySpan(state, list, state.reserve);
+    return list;
+  }
+
+  #setRegion({ start, range }: VaSpan, value: number): void {
+    const { reserve, regions } = this.#state;
+    reserve.storeRange(regions, start, start + range - 1, value);
+  }
+}

@@ -1,0 +1,202 @@
+/**
+ * Mappings: 64-byte objects in a slab cache. The VA tree's entry at an address is the ref of the mapping that covers it.
+ *
+ * | words | field | who may write it |
+ * |---|---|---|
+ * | 0–1, 2–3 | start, last, `f64` | immutable once published |
+ * | 4–5 | offset in the object, `f64` | immutable once published |
+ * | 6–7, 8–9 | repeat, phase, `f64` | immutable once published |
+ * | 10 | object id, 0 = none | immutable once published |
+ * | 11 | flags | atomic |
+ * | 12, 13, 14 | VmBo, next and previous mapping of it | plain; under the manager's outer lock |
+ * | 15 | link of the queue of deferred frees | the queue, once the mapping is out of the tree |
+ *
+ * A mapping is filled while it is private and published by the atomic store that puts its ref into the tree, so a reader
+ * that found the ref by the tree's atomic loads may read the immutable fields plainly. It is freed after a grace period, so
+ * a reader must take its copy inside the read section in which it found the ref. A split never changes a mapping: the
+ * parts that remain are new objects. Until they are in the tree, readers find the old object there, and it still says the
+ * truth about the addresses at which it is found.
+ *
+ * @module
+ */
+import { load, store, type Words } from "../sync/atomics.ts";
+
+/** The same memory as `f64`. */
+export type Doubles = Float64Array<SharedArrayBuffer>;
+
+// In doubles.
+const START = 0;
+const LAST = 1;
+const OFFSET = 2;
+const REPEAT = 3;
+const PHASE = 4;
+// In words.
+const OBJECT = 10;
+const FLAGS = 11;
+const BO = 12;
+const NEXT = 13;
+const PREV = 14;
+
+/** Bytes of a mapping. */
+export const MAPPING_BYTES = 64;
+/** The word of a mapping that the queue of deferred frees may use. */
+export const MAPPING_LINK = 15;
+
+/** The bits of a mapping's flags. */
+export const MappingFlag: {
+  /** Nothing is behind it: reads give zero. */
+  readonly SPARSE: 1;
+  /** Its page-table entries must be written anew before use. */
+  readonly INVALIDATED: 2;
+  /** The manager's reserved node. */
+  readonly RESERVED: 4;
+  /** A block is repeated over it; set by the manager. */
+  readonly REPEAT: 8;
+  /** The lowest of the bits that belong to the user: 8 to 31. */
+  readonly USER: 256;
+} = { SPARSE: 1, INVALIDATED: 2, RESERVED: 4, REPEAT: 8, USER: 256 };
+
+/** What a mapping maps where. */
+export interface MappingSpec {
+  /** Its first address. */
+  readonly start: number;
+  /** How many addresses it covers. */
+  readonly range: number;
+  /** The id of the object behind it; 0 = none. */
+  readonly object: number;
+  /** Where in the object it begins; of a repeated mapping, where the repeated block begins. */
+  readonly offset: number;
+  /** {@linkcode MappingFlag} and user bits. */
+  readonly flags: number;
+  /** The size of the block that is repeated over the range; 0 = none is. */
+  readonly repeat: number;
+  /** How far into the block a repeated mapping begins. */
+  readonly phase: number;
+}
+
+/** A copy of a mapping that is, or was, in a manager. */
+export interface Mapping extends MappingSpec {
+  /** The mapping's object in the arena. */
+  readonly ref: number;
+}
+
+/** Fills a private mapping. */
+export function initMapping(
+  words: Words,
+  doubles: Doubles,
+  ref: number,
+  spec: MappingSpec,
+): void {
+  const at = ref * 8, base = ref * 16;
+  doubles[at + START] = spec.start;
+  doubles[at + LAST] = spec.start + spec.range - 1;
+  doubles[at + OFFSET] = spec.offset;
+  doubles[at + REPEAT] = spec.repeat;
+  doubles[at + PHASE] = spec.phase;
+  words[base + OBJECT] = spec.object | 0;
+  words[base + BO] = 0;
+  words[base + NEXT] = 0;
+  words[base + PREV] = 0;
+  // Nobody else sees it yet.
+  words[base + FLAGS] = spec.flags | 0;
+}
+
+/** A copy of a mapping. Inside the read section in which its ref was found, or under the outer lock. */
+export function readMapping(
+  words: Words,
+  doubles: Doubles,
+  ref: number,
+): Mapping {
+  const at = ref * 8, base = ref * 16;
+  const start = doubles[at + START];
+  return {
+    ref,
+    start,
+    range: doubles[at + LAST] - start + 1,
+    object: words[base + OBJECT] >>> 0,
+    offset: doubles[at + OFFSET],
+    flags: load(words, base + FLAGS) >>> 0,
+    repeat: doubles[at + REPEAT],
+    phase: doubles[at + PHASE],
+  };
+}
+
+/** The first address. */
+export function startOf(doubles: Doubles, ref: number): number {
+  return doubles[ref * 8 + START];
+}
+
+/** The last address. */
+export function lastOf(doubles: Doubles, ref: number): number {
+  return doubles[ref * 8 + LAST];
+}
+
+/** The object's id, 0 = none. */
+export function objectOf(words: Words, ref: number): number {
+  return words[ref * 16 + OBJECT] >>> 0;
+}
+
+/** Where in its object an address of the mapping lies. As {@linkcode readMapping}. */
+export function offsetAt(
+  doubles: Doubles,
+  ref: number,
+  address: number,
+): number {
+  const at = ref * 8;
+  const into = address - doubles[at + START], repeat = doubles[at + REPEAT];
+  return doubles[at + OFFSET] +
+    (repeat === 0 ? into : (doubles[at + PHASE] + into) % repeat);
+}
+
+/** The flags. Stale as soon as they are read, unless the outer lock is held. */
+export function mappingFlagsOf(words: Words, ref: number): number {
+  return load(words, ref * 16 + FLAGS) >>> 0;
+}
+
+/** Sets the flags; visible to readers at once. Under the outer lock. */
+export function setMappingFlags(
+  words: Words,
+  ref: number,
+  flags: number,
+): void {
+  store(words, ref * 16 + FLAGS, flags | 0);
+}
+
+/** The VmBo that the mapping is linked to, 0 = none. Under the outer lock, as all below. */
+export function boOf(words: Words, ref: number): number {
+  return words[ref * 16 + BO] >>> 0;
+}
+
+/** The next mapping of the same VmBo, 0 = none. */
+export function nextOf(words: Words, ref: number): number {
+  return words[ref * 16 + NEXT] >>> 0;
+}
+
+/** The previous mapping of the same VmBo, 0 = none. */
+export function prevOf(words: Words, ref: number): number {
+  return words[ref * 16 + PREV] >>> 0;
+}
+
+/** Notes the mapping's place in a VmBo's list. */
+export function setPlace(
+  words: Words,
+  ref: number,
+  bo: number,
+  next: number,
+  prev: number,
+): void {
+  const base = ref * 16;
+  words[base + BO] = bo;
+  words[base + NEXT] = next;
+  words[base + PREV] = prev;
+}
+
+/** Notes the next mapping of the same VmBo. */
+export function setNext(words: Words, ref: number, next: number): void {
+  words[ref * 16 + NEXT] = next;
+}
+
+/** Notes the previous mapping of the same VmBo. */
+export function setPrev(words: Words, ref: number, prev: number): void {
+  words[ref * 16 + PREV] = prev;
+}

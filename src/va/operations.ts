@@ -1,0 +1,196 @@
+/**
+ * Operations: what a request means for the mappings that are there, one step after the other.
+ *
+ * A list of operations is bound to the generation of the tree that it was made from. Applying one of its operations moves
+ * the list on to the generation that this makes; any other change of the tree makes the list stale. A move of the tree's
+ * nodes is no change.
+ *
+ * Analogous to Linux `struct drm_gpuva_op` and `drm_gpuva_ops`; differs: a list that no longer fits is found out.
+ *
+ * @module
+ */
+import { StaleOperationsError } from "./errors.ts";
+import type { Mapping, MappingSpec } from "./mapping.ts";
+
+/** A run of addresses. */
+export interface VaSpan {
+  /** The first address. */
+  readonly start: number;
+  /** How many addresses. */
+  readonly range: number;
+}
+
+/** Create a mapping. */
+export interface MapOp {
+  /** Tells the kinds apart. */
+  readonly kind: "map";
+  /** The mapping to be. */
+  readonly mapping: MappingSpec;
+}
+
+/** Remove a mapping. */
+export interface UnmapOp {
+  /** Tells the kinds apart. */
+  readonly kind: "unmap";
+  /** The mapping that goes. */
+  readonly mapping: Mapping;
+  /** Whether a mapping that follows maps the same again, so that the page table need not be touched. */
+  readonly keep: boolean;
+}
+
+/** Cut a mapping: it goes, and what sticks out of the request stays as up to two new ones. */
+export interface RemapOp {
+  /** Tells the kinds apart. */
+  readonly kind: "remap";
+  /** What stays on the left. */
+  readonly prev: MappingSpec | undefined;
+  /** What stays on the right. */
+  readonly next: MappingSpec | undefined;
+  /** The mapping that is cut; `keep` is about the part that does not stay. */
+  readonly unmap: UnmapOp;
+}
+
+/** Make a mapping's pages present. */
+export interface PrefetchOp {
+  /** Tells the kinds apart. */
+  readonly kind: "prefetch";
+  /** The mapping. */
+  readonly mapping: Mapping;
+}
+
+/** An operation of the driver's own: applying it changes nothing. */
+export interface DriverOp {
+  /** Tells the kinds apart. */
+  readonly kind: "driver";
+  /** Whatever the driver needs to know. */
+  readonly data: unknown;
+}
+
+/** One step. */
+export type VaOp = MapOp | UnmapOp | RemapOp | PrefetchOp | DriverOp;
+
+/** What a list of operations was made for. */
+export type OperationsKind =
+  | "map"
+  | "unmap"
+  | "prefetch"
+  | "madvise"
+  | "unmapObject";
+
+/**
+ * Operations in the order in which they are to be applied.
+ *
+ * Thread contract: an object belongs to one thread, and is used under the outer lock under which it was made.
+ */
+export class OperationList implements Iterable<VaOp> {
+  /** What the list was made for. */
+  readonly kind: OperationsKind;
+  /** The addresses that the request was about; of one that merges, those that the new mapping covers. */
+  readonly span: VaSpan;
+  readonly #ops: VaOp[];
+  #generation: number;
+  /** How many of the operations were applied in order; what else was applied is in the set. */
+  #done = 0;
+  #applied: Set<VaOp> | undefined;
+
+  /** A list of operations that fit a tree of that generation. */
+  constructor(
+    kind: OperationsKind,
+    span: VaSpan,
+    ops: VaOp[],
+    generation: number,
+  ) {
+    this.kind = kind;
+    this.span = span;
+    this.#ops = ops;
+    this.#generation = generation;
+  }
+
+  /** How many operations there are. */
+  get length(): number {
+    return this.#ops.length;
+  }
+
+  /** The generation of the tree that the list fits. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** The operation at a place. */
+  at(index: number): VaOp | undefined {
+    return this.#ops[index];
+  }
+
+  /** Adds an operation of the driver's own at the end. */
+  add(op: DriverOp): void {
+    this.#ops.push(op);
+  }
+
+  /** The operations in order. */
+  [Symbol.iterator](): IterableIterator<VaOp> {
+    return this.#ops.values();
+  }
+
+  /**
+   * Checks that an operation, or with none the whole list, can be applied to a tree of that generation.
+   *
+   * @throws {StaleOperationsError} If the tree has changed, the operation is none of this list, or was applied already.
+   */
+  assertFits(generation: number, op?: VaOp): void {
+    if (generation !== this.#generation) {
+      throw new StaleOperationsError(
+        `Cannot apply operations: they were made from generation ${this.#generation} of the tree, it is at ${generation}`,
+      );
+    }
+    if (op === undefined ? this.#isBegun() : this.#isApplied(op)) {
+      throw new StaleOperationsError(
+        "Cannot apply operations: they were applied already",
+      );
+    }
+    if (op !== undefined && !this.#has(op)) {
+      throw new StaleOperationsError(
+        `Cannot apply the ${op.kind} operation: it is not in this list`,
+      );
+    }
+  }
+
+  /** Notes that an operation, or with none the whole list, was applied, which took the tree to that generation. */
+  noteApplied(generation: number, op?: VaOp): void {
+    this.#generation = generation;
+    if (op === undefined) this.#done = this.#ops.length;
+    else if (this.#ops[this.#done] === op) this.#done++;
+    else (this.#applied ??= new Set()).add(op);
+  }
+
+  #isBegun(): boolean {
+    return this.#applied !== undefined ||
+      (this.#done > 0 && this.#ops.length > 0);
+  }
+
+  #isApplied(op: VaOp): boolean {
+    if (this.#applied?.has(op)) return true;
+    // Nearly always it is the one that comes next.
+    return this.#ops[this.#done] !== op &&
+      this.#ops.lastIndexOf(op, this.#done) >= 0 && this.#done > 0;
+  }
+
+  #has(op: VaOp): boolean {
+    return this.#ops[this.#done] === op || this.#ops.includes(op);
+  }
+}
+
+/**
+ * The addresses that a remap really takes away: between what stays on the left and what stays on the right.
+ *
+ * Analogous to Linux `drm_gpuva_op_remap_to_unmap_range`.
+ */
+export function remapToUnmapRange(op: RemapOp): VaSpan {
+  const { mapping } = op.unmap;
+  const start = op.prev === undefined
+    ? mapping.start
+    : op.prev.start + op.prev.range;
+  const end = op.next === undefined
+    ? mapping.start + mapping.range
+    : op.next.start;
+  return { start, range: end - start };
+}

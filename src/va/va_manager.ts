@@ -1,0 +1,884 @@
+/**
+ * The VA manager: which addresses of a GPU's virtual memory map which part of which object.
+ *
+ * Locking, as the 2023 thread settled it. The driver's own **outer lock** makes whole sets of operations atomic: everything
+ * that makes operations, applies them or touches VmBos is called under it. Inside it every operation on the tree takes the
+ * **tree's internal lock**, and only for its own length; so the tree's nodes can be moved the whole time, also while the
+ * driver holds its outer lock. A tree whose only lock is the driver's gives the mover nothing to take.
+ *
+ * Looking an address up needs neither: any thread may, at any time.
+ *
+ * @module
+ */
+import type { Arena } from "../memory/mod.ts";
+import {
+  type ExternalLock,
+  type LockMode,
+  MAX_INDEX,
+  RangeTree,
+} from "../range_tree/mod.ts";
+import {
+  applyList,
+  applyOp,
+  applyRequest,
+  bindInPlace,
+  insertMapping,
+  unbindInPlace,
+} from "./apply.ts";
+import { Binder } from "./binder.ts";
+import {
+  MissingCallbackError,
+  VaError,
+  VaExistsError,
+  VaNotFoundError,
+} from "./errors.ts";
+import { madviseRule, mergeRule, splitRule, unmapRule } from "./generate.ts";
+import { formatInfo, type VaInfo } from "./info.ts";
+import {
+  initMapping,
+  lastOf,
+  type Mapping,
+  MappingFlag,
+  mappingFlagsOf,
+  type MappingSpec,
+  offsetAt,
+  readMapping,
+  setMappingFlags,
+  startOf,
+} from "./mapping.ts";
+import {
+  type MapOp,
+  OperationList,
+  type OperationsKind,
+  type RemapOp,
+  type UnmapOp,
+  type VaOp,
+  type VaSpan,
+} from "./operations.ts";
+import { assertPlace, type MapRequest, specOf } from "./request.ts";
+import {
+  initHeader,
+  isLiveManager,
+  killManager,
+  LINKED_BY_HAND,
+  OWN_OUTER_LOCK,
+  REGIONS_REQUIRED,
+  vaCaches,
+  VaState,
+} from "./va_state.ts";
+import type { VmBo } from "./vm_bo.ts";
+
+const binders = new WeakMap<VaManager, Binder>();
+
+/** How a bind queue changes a manager. */
+export function binderOf(vm: VaManager): Binder {
+  return binders.get(vm)!;
+}
+
+/** How a manager is created. */
+export interface VaManagerOptions {
+  /** A name under which other threads find it; a manager without one is found by its ref. */
+  name?: string;
+  /**
+   * The first address that can be mapped.
+   *
+   * @default {0}
+   */
+  start?: number;
+  /** How many addresses can be mapped. */
+  range: number;
+  /** Addresses within that belong to the driver: nothing can be mapped there. */
+  reserved?: VaSpan;
+  /**
+   * Whether a map request must lie in one region.
+   *
+   * @default {false}
+   */
+  regions?: boolean;
+  /**
+   * Who links mappings to their VmBos: the manager, or the driver by {@linkcode VmBo.link}.
+   *
+   * @default {"auto"}
+   */
+  link?: "auto" | "driver";
+  /**
+   * Which lock makes sets of operations atomic: one of the driver's, or the manager's own, taken by
+   * {@linkcode VaManager.lock}; then lockdep sees to it that it is held.
+   *
+   * @default {"driver"}
+   */
+  outerLock?: "driver" | "manager";
+  /**
+   * Who guards the tree. Anything but `"internal"` pins its nodes; that is for comparisons.
+   *
+   * @default {"internal"}
+   */
+  lock?: LockMode;
+  /** With `lock: "external"`: the lock, so that the mover can take it. Then it is the outer lock. */
+  externalLock?: ExternalLock;
+}
+
+/** How a map request becomes operations. */
+export interface MapOptions {
+  /**
+   * Whether mappings that continue each other become one: the rule of February 2023, with what it did differently (a request
+   * that only overlaps the VM is taken).
+   *
+   * @default {false}
+   */
+  merge?: boolean;
+}
+
+/** What is called for each step of a request. What a callback throws stops the request at once. */
+export interface VaCallbacks {
+  /** For the new mapping. */
+  map?(op: MapOp): void;
+  /** For a mapping that is cut. */
+  remap?(op: RemapOp): void;
+  /** For a mapping that goes. */
+  unmap?(op: UnmapOp): void;
+}
+
+/**
+ * A GPU's virtual addresses: mappings, and the operations that a request means for them.
+ *
+ * Thread contract: an object belongs to one thread; the manager is shared, by name or by ref. Looking up (`lookup`,
+ * `translate`, `find…`, `mappings`, `intervalEmpty`, `rangeValid`) needs no lock and may be done by any thread at any time; all
+ * else is done under one outer lock.
+ *
+ * - A reader sees all of a request that was committed, or none of it, and never a hole where both have something.
+ * - What can't get memory throws and changes nothing.
+ * - Operations that no longer fit the tree are refused, and change nothing.
+ *
+ * Analogous to Linux `struct drm_gpuvm`; differs: it lives in shared memory, and its tree can be compacted at any time.
+ *
+ * @example Map, map over it, see what happens
+ * ```ts
+ * import { Arena } from "@pollard/pollard";
+ * import { VaManager } from "@pollard/pollard/va";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const vm = VaManager.create(Arena.create({ byteLength: 2 ** 20 }), { range: 2 ** 47 });
+ * vm.commit(vm.mapOps({ start: 0x10000, range: 0x3000, object: 7 }));
+ * const ops = vm.mapOps({ start: 0x11000, range: 0x1000, object: 8 });
+ * assertEquals([...ops].map((op) => op.kind), ["remap", "map"]);
+ * vm.commit(ops);
+ * assertEquals([...vm.mappings()].map((each) => [each.start, each.object, each.offset]), [
+ *   [0x10000, 7, 0],
+ *   [0x11000, 8, 0],
+ *   [0x12000, 7, 0x2000],
+ * ]);
+ * ```
+ */
+export class VaManager {
+  /** The ref of the manager's header: with it another thread of the arena can attach. */
+  readonly ref: number;
+  readonly #state: VaState;
+
+  private constructor(arena: Arena, header: number) {
+    this.ref = header;
+    this.#state = new VaState(arena, header);
+    binders.set(this, new Binder(this.#state));
+  }
+
+  /**
+   * Creates a manager without mappings.
+   *
+   * @throws {VaRangeError} If it has no addresses, or the reserved node is not inside of them.
+   * @throws {OutOfMemoryError} If there is no room; nothing was created.
+   * @throws {Error} If the name is taken; nothing was created.
+   */
+  static create(arena: Arena, options: VaManagerOptions): VaManager {
+    const { start = 0, range, reserved, name } = options;
+    assertSpan(start, range, reserved);
+    const { headers, mappings } = vaCaches(arena);
+    const undo: (() => void)[] = [];
+    try {
+      const header = headers.allocate();
+      undo.push(() => headers.free(header));
+      const { lock, externalLock } = options;
+      const createTree = () => {
+        const tree = RangeTree.create(arena, { rcu: true, lock, externalLock });
+        undo.push(() => tree.destroy());
+        return tree;
+      };
+      const tree = createTree(), bos = createTree(), regions = createTree();
+      let reservedRef = 0;
+      if (reserved !== undefined) {
+        const ref = reservedRef = mappings.allocate();
+        undo.push(() => mappings.free(ref));
+        const spec = specOf({ ...reserved, flags: MappingFlag.RESERVED });
+        initMapping(arena.words, arena.doubles, ref, spec);
+        const last = reserved.start + reserved.range - 1;
+        tree.storeRange(reserved.start, last, ref);
+      }
+      initHeader(arena, header, {
+        flags: (options.regions === true ? REGIONS_REQUIRED : 0) |
+          (options.link === "driver" ? LINKED_BY_HAND : 0) |
+          (options.outerLock === "manager" ? OWN_OUTER_LOCK : 0),
+        tree,
+        bos,
+        regions,
+        reserved: reservedRef,
+        span: { start, range },
+      });
+      if (name !== undefined) arena.roots.add(name, header);
+      return new VaManager(arena, header);
+    } catch (error) {
+      for (const step of undo.reverse()) step();
+      throw error;
+    }
+  }
+
+  /**
+   * Opens a manager that exists, by its name or by its ref.
+   *
+   * @throws {VaNotFoundError} If there is no such manager.
+   */
+  static attach(arena: Arena, root: string | number): VaManager {
+    const header = typeof root === "string" ? arena.roots.get(root) : root;
+    if (
+      header === 0 || !vaCaches(arena).headers.isAllocated(header) ||
+      !isLiveManager(arena.words, header)
+    ) {
+      throw new VaNotFoundError(
+        `Cannot attach to a VA manager: there is none at ${
+          JSON.stringify(root)
+        }`,
+      );
+    }
+    return new VaManager(arena, header);
+  }
+
+  /** The tree of the mappings, for statistics and validation: what it stores are refs of mappings. */
+  get tree(): RangeTree {
+    return this.#state.tree;
+  }
+
+  /** The addresses that can be mapped. */
+  get span(): VaSpan {
+    const { start, last } = this.#state;
+    return { start, range: last - start + 1 };
+  }
+
+  /** The reserved node. */
+  get reserved(): VaSpan | undefined {
+    const { reserved, doubles } = this.#state;
+    if (reserved === 0) return undefined;
+    const start = startOf(doubles, reserved);
+    return { start, range: lastOf(doubles, reserved) - start + 1 };
+  }
+
+  /** How many mappings there are. Stale as soon as it is read, unless the outer lock is held. */
+  get count(): number {
+    return this.#state.tree.count - (this.#state.reserved === 0 ? 0 : 1);
+  }
+
+  /**
+   * Takes the outer lock that the manager offers, until the end of the caller's block. Sleeps while another thread holds it.
+   *
+   * @throws {LockdepError} If this thread holds the lock of a manager, or a lock that comes after it, already.
+   */
+  lock(): Disposable {
+    this.#state.assertLive("VaManager.lock");
+    this.#state.lock("VaManager.lock");
+    return { [Symbol.dispose]: () => this.#state.unlock() };
+  }
+
+  // Looking up: no lock.
+
+  /** The mapping that covers an address. Needs no lock. */
+  lookup(address: number): Mapping | undefined {
+    const state = this.#state;
+    const { rcu } = state.arena;
+    rcu.readLock();
+    try {
+      state.assertLive("VaManager.lookup");
+      const ref = state.refAt(address);
+      return ref === 0
+        ? undefined
+        : readMapping(state.words, state.doubles, ref);
+    } finally {
+      rcu.readUnlock();
+    }
+  }
+
+  /** Where in its object an address leads, −1 if nothing is mapped there. Needs no lock, and makes no garbage. */
+  translate(address: number): number {
+    const state = this.#state;
+    const { rcu } = state.arena;
+    rcu.readLock();
+    try {
+      state.assertLive("VaManager.translate");
+      const ref = state.refAt(address);
+      return ref === 0 ? -1 : offsetAt(state.doubles, ref, address);
+    } finally {
+      rcu.readUnlock();
+    }
+  }
+
+  /** The mapping of exactly that range. Needs no lock. Analogous to Linux `drm_gpuva_find`. */
+  find(start: number, range: number): Mapping | undefined {
+    const found = this.findFirst(start, range);
+    return found?.start === start && found.range === range ? found : undefined;
+  }
+
+  /**
+   * The first mapping that overlaps a range; the reserved node counts, and carries {@linkcode MappingFlag.RESERVED}. Needs
+   * no lock. Analogous to Linux `drm_gpuva_find_first`.
+   */
+  findFirst(start: number, range: number): Mapping | undefined {
+    return range > 0
+      ? this.#state.first(start, clampLast(start, range))
+      : undefined;
+  }
+
+  /**
+   * The mapping that ends right before an address. As the reference it looks at the address itself too: where nothing ends,
+   * a mapping that begins at it or spans it is returned. Needs no lock. Analogous to Linux `drm_gpuva_find_prev`.
+   */
+  findPrev(address: number): Mapping | undefined {
+    return this.rangeValid(address - 1, 1)
+      ? this.#state.first(address - 1, address)
+      : undefined;
+  }
+
+  /**
+   * The mapping that begins at an address. As the reference it looks one unit further: a mapping that begins right behind
+   * the address is returned too, which addresses that are multiples of a page never meet. Needs no lock. Analogous to Linux
+   * `drm_gpuva_find_next`.
+   */
+  findNext(address: number): Mapping | undefined {
+    return this.rangeValid(address, 1)
+      ? this.#state.first(address, address + 1)
+      : undefined;
+  }
+
+  /** Whether nothing is mapped in a range, and the reserved node is not in it. Needs no lock. */
+  intervalEmpty(start: number, range: number): boolean {
+    return this.findFirst(start, range) === undefined;
+  }
+
+  /** Whether a range is inside of the VM and does not overlap the reserved node. Needs no lock. */
+  rangeValid(start: number, range: number): boolean {
+    return this.#state.whyNot(start, range) === undefined;
+  }
+
+  /**
+   * The mappings that overlap a window, all by default, in order; without the reserved node. Each was there when it was given
+   * out; it may be removed, and others inserted, before the next is asked for. Needs no lock. Analogous to Linux
+   * `drm_gpuvm_for_each_va_range_safe`.
+   */
+  *mappings(window: VaSpan = this.span): Generator<Mapping> {
+    const last = clampLast(window.start, window.range);
+    for (let from = window.start; from <= last;) {
+      const mapping = this.#state.first(from, last);
+      if (mapping === undefined) return;
+      from = mapping.start + mapping.range;
+      if ((mapping.flags & MappingFlag.RESERVED) === 0) yield mapping;
+    }
+  }
+
+  /** The manager as a table. @param limit How many mappings to list at most. */
+  info(limit = 100): VaInfo & { toString(): string } {
+    const mappings: Mapping[] = [];
+    let count = 0, mapped = 0;
+    for (const mapping of this.mappings()) {
+      count++;
+      mapped += mapping.range;
+      if (mappings.length < limit) mappings.push(mapping);
+    }
+    const info = {
+      span: this.span,
+      reserved: this.reserved,
+      count,
+      mapped,
+      mappings,
+    };
+    return { ...info, toString: () => formatInfo(info) };
+  }
+
+  // Changing: under the outer lock.
+
+  /**
+   * Inserts a mapping where nothing is. Under the outer lock. Analogous to Linux `drm_gpuva_insert`.
+   *
+   * @throws {VaRangeError} If the range can't be mapped.
+   * @throws {VaExistsError} If something is mapped there.
+   * @throws {OutOfMemoryError} If there is no room; nothing was changed.
+   */
+  insert(request: MapRequest): Mapping {
+    const state = this.#state;
+    state.assertWriter("VaManager.insert");
+    const spec = this.#spec(request, "insert");
+    const ref = insertMapping(state, spec);
+    return { ref, ...spec };
+  }
+
+  /**
+   * Removes a mapping. Under the outer lock. Analogous to Linux `drm_gpuva_remove` and `drm_gpuva_unlink`.
+   *
+   * @throws {VaError} If it is not there any more.
+   * @throws {OutOfMemoryError} If there is no room; nothing was changed.
+   */
+  remove(mapping: Mapping): void {
+    this.#state.assertWriter("VaManager.remove");
+    if ((mapping.flags & MappingFlag.RESERVED) !== 0) {
+      this.#state.refuse("reserved", mapping, "remove");
+    }
+    applyOp(this.#state, { kind: "unmap", mapping, keep: false });
+  }
+
+  /** Sets flags of a mapping; readers see them at once. Under the outer lock. Needs no memory. */
+  setFlags(mapping: Mapping, flags: number): void {
+    this.#state.assertWriter("VaManager.setFlags");
+    setMappingFlags(this.#state.words, mapping.ref, flags);
+  }
+
+  /** Marks a mapping for being written to the page table anew, or as written. Under the outer lock. Needs no memory. */
+  invalidate(mapping: Mapping, on = true): void {
+    const flags = mappingFlagsOf(this.#state.words, mapping.ref);
+    const bit = MappingFlag.INVALIDATED;
+    this.setFlags(mapping, on ? flags | bit : flags & ~bit);
+  }
+
+  /**
+   * What mapping a range means: one operation for each mapping that it overlaps, in ascending order, and the new mapping.
+   * Changes nothing. Under the outer lock. Analogous to Linux `drm_gpuvm_sm_map_ops_create`.
+   *
+   * @throws {VaRangeError} If the range can't be mapped.
+   * @throws {VaError} If the range is no multiple of the block that is to be repeated.
+   */
+  mapOps(request: MapRequest, options: MapOptions = {}): OperationList {
+    const state = this.#state;
+    state.assertWriter("VaManager.mapOps");
+    if (options.merge === true) return this.#mergeOps(request);
+    const spec = this.#spec(request, "map");
+    const overlapping = state.overlapping(
+      spec.start,
+      spec.start + spec.range - 1,
+    );
+    return this.#list("map", spec, splitRule(spec, overlapping));
+  }
+
+  /**
+   * What unmapping a range means: an operation for each mapping that it overlaps. Changes nothing. Under the outer lock.
+   * Analogous to Linux `drm_gpuvm_sm_unmap_ops_create`.
+   *
+   * @throws {VaRangeError} If the range can't be mapped.
+   */
+  unmapOps(span: VaSpan): OperationList {
+    const state = this.#state;
+    state.assertWriter("VaManager.unmapOps");
+    state.assertRange(span, "unmap");
+    const overlapping = state.overlapping(
+      span.start,
+      span.start + span.range - 1,
+    );
+    return this.#list("unmap", span, unmapRule(span, overlapping));
+  }
+
+  /**
+   * A prefetch operation for each mapping that a range overlaps, whole. As the reference it takes any range, and finds the
+   * reserved node too. Changes nothing. Under the outer lock. Analogous to Linux `drm_gpuvm_prefetch_ops_create`.
+   */
+  prefetchOps(span: VaSpan): OperationList {
+    const state = this.#state;
+    state.assertWriter("VaManager.prefetchOps");
+    const overlapping = span.range > 0
+      ? state.overlapping(span.start, clampLast(span.start, span.range))
+      : [];
+    const ops = overlapping.map((mapping): VaOp => ({
+      kind: "prefetch",
+      mapping,
+    }));
+    return this.#list("prefetch", span, ops);
+  }
+
+  /**
+   * What cuts mappings without an object at the ends of a range, so that all that is inside can be given other attributes.
+   * Changes nothing. Under the outer lock. Analogous to Linux `drm_gpuvm_madvise_ops_create`.
+   *
+   * @throws {VaRangeError} If the range can't be mapped.
+   */
+  madviseOps(request: MapRequest): OperationList {
+    const state = this.#state;
+    state.assertWriter("VaManager.madviseOps");
+    const spec = this.#spec(request, "advise on");
+    const overlapping = state.overlapping(
+      spec.start,
+      spec.start + spec.range - 1,
+    );
+    return this.#list("madvise", spec, madviseRule(spec, overlapping));
+  }
+
+  /**
+   * An unmap operation for each mapping that is linked to an object, in the order of their linking. Changes nothing. Under
+   * the outer lock. Analogous to Linux `drm_gpuvm_bo_unmap_ops_create`.
+   */
+  unmapObjectOps(object: number): OperationList {
+    this.#state.assertWriter("VaManager.unmapObjectOps");
+    const mappings = this.bo(object)?.mappings() ?? [];
+    const ops = mappings.map((mapping): VaOp => ({
+      kind: "unmap",
+      mapping,
+      keep: false,
+    }));
+    return this.#list("unmapObject", this.span, ops);
+  }
+
+  /**
+   * Calls back for each step of mapping a range. Nothing is changed but what the callbacks apply. Under the outer lock.
+   * Analogous to Linux `drm_gpuvm_sm_map`.
+   *
+   * @throws {MissingCallbackError} If one of the three callbacks is missing; none was called.
+   * @throws {VaRangeError} As {@linkcode VaManager.mapOps}; none was called.
+   */
+  map(
+    request: MapRequest,
+    callbacks: VaCallbacks,
+    options: MapOptions = {},
+  ): void {
+    assertCallbacks(callbacks, ["map", "remap", "unmap"], "map");
+    this.#callBack(this.mapOps(request, options), callbacks);
+  }
+
+  /**
+   * Calls back for each step of unmapping a range. As {@linkcode VaManager.map}. Analogous to Linux `drm_gpuvm_sm_unmap`.
+   *
+   * @throws {MissingCallbackError} If `remap` or `unmap` is missing; none was called.
+   */
+  unmap(span: VaSpan, callbacks: VaCallbacks): void {
+    assertCallbacks(callbacks, ["remap", "unmap"], "unmap");
+    this.#callBack(this.unmapOps(span), callbacks);
+  }
+
+  /**
+   * Applies one operation of a list, or one that a callback got. Under the outer lock. Analogous to Linux `drm_gpuva_map`,
+   * `drm_gpuva_unmap` and `drm_gpuva_remap`.
+   *
+   * Between the operations of a map request readers find a hole; {@linkcode VaManager.commit} has none.
+   *
+   * @throws {StaleOperationsError} If the tree has changed since the list was made, or the operation was applied already.
+   * @throws {VaExistsError} If a map operation comes before those that make room for it.
+   * @throws {OutOfMemoryError} If there is no room; nothing was changed.
+   */
+  apply(op: VaOp, list: OperationList | undefined = this.#calling): void {
+    const state = this.#state;
+    state.assertWriter("VaManager.apply");
+    if (list === undefined) {
+      throw new VaError(
+        "EINVAL",
+        `Cannot apply the ${op.kind} operation: no list was given, and no callback is running`,
+      );
+    }
+    list.assertFits(state.generation, op);
+    applyOp(state, op);
+    list.noteApplied(state.generation, op);
+  }
+
+  /**
+   * Applies a whole list: all of it or, on any error, nothing. Of a map or an unmap request readers see all or nothing, too.
+   * Under the outer lock.
+   *
+   * @throws {StaleOperationsError} If the tree has changed since the list was made, or some of it was applied already.
+   * @throws {OutOfMemoryError} If there is no room; nothing was changed.
+   */
+  commit(list: OperationList): void {
+    const state = this.#state;
+    state.assertWriter("VaManager.commit");
+    list.assertFits(state.generation);
+    applyList(state, list);
+    list.noteApplied(state.generation);
+  }
+
+  /**
+   * Maps a range at once: as {@linkcode VaManager.mapOps} and {@linkcode VaManager.commit}, for who does not need to know the
+   * operations. Under the outer lock.
+   *
+   * @throws {VaRangeError} If the range can't be mapped.
+   * @throws {OutOfMemoryError} If there is no room; nothing was changed.
+   */
+  bind(request: MapRequest): void {
+    const state = this.#state;
+    state.assertWriter("VaManager.bind");
+    const spec = this.#spec(request, "map");
+    if (!bindInPlace(state, spec, state.supply)) {
+      applyRequest(state, spec, state.supply);
+    }
+  }
+
+  /**
+   * Unmaps a range at once: as {@linkcode VaManager.unmapOps} and {@linkcode VaManager.commit}. Under the outer lock.
+   *
+   * @throws {VaRangeError} If the range can't be mapped.
+   * @throws {OutOfMemoryError} If there is no room; nothing was changed.
+   */
+  unbind(span: VaSpan): void {
+    const state = this.#state;
+    state.assertWriter("VaManager.unbind");
+    state.assertRange(span, "unmap");
+    if (!unbindInPlace(state, span, state.supply)) {
+      this.commit(this.unmapOps(span));
+    }
+  }
+
+  // Objects.
+
+  /** An object's VmBo, if it has one. Under the outer lock. Analogous to Linux `drm_gpuvm_bo_find`. */
+  bo(object: number): VmBo | undefined {
+    this.#state.assertWriter("VaManager.bo");
+    const { bos } = this.#state;
+    const bo = bos.find(object);
+    return bo === 0 ? undefined : bos.handle(bo);
+  }
+
+  /**
+   * An object's VmBo, created if it has none. Under the outer lock. Analogous to Linux `drm_gpuvm_bo_obtain_locked`.
+   *
+   * @throws {VaError} If the object is 0.
+   * @throws {OutOfMemoryError} If there is no room; nothing was changed.
+   */
+  obtainBo(object: number): VmBo {
+    this.#state.assertWriter("VaManager.obtainBo");
+    if (object === 0 || object >>> 0 !== object) {
+      throw new VaError(
+        "EINVAL",
+        `Cannot obtain a VmBo: ${object} is no id of an object`,
+      );
+    }
+    const { bos } = this.#state;
+    return bos.handle(bos.obtain(object));
+  }
+
+  /**
+   * Frees an object's VmBo. Under the outer lock. Analogous to Linux `drm_gpuvm_bo_put`.
+   *
+   * @throws {VaError} If mappings are linked to it.
+   * @throws {OutOfMemoryError} If there is no room; nothing was changed.
+   */
+  releaseBo(object: number): void {
+    const bo = this.bo(object);
+    if (bo === undefined) return;
+    if (bo.count > 0) {
+      throw new VaError(
+        "EEXIST",
+        `Cannot release the VmBo of object ${object}: ${bo.count} mappings are linked to it`,
+      );
+    }
+    this.#state.bos.release(bo.ref);
+  }
+
+  /** The VmBos of objects that are shared with other managers. Under the outer lock. */
+  externalBos(): VmBo[] {
+    this.#state.assertWriter("VaManager.externalBos");
+    return this.#state.bos.list("external");
+  }
+
+  /** The VmBos whose memory was taken away. Under the outer lock. */
+  evictedBos(): VmBo[] {
+    this.#state.assertWriter("VaManager.evictedBos");
+    return this.#state.bos.list("evicted");
+  }
+
+  /**
+   * Calls back for each evicted object, which makes its memory present again; then it counts as evicted no more. What the
+   * callback throws ends it, and that object and the others stay evicted. Under the outer lock. Analogous to Linux
+   * `drm_gpuvm_validate`.
+   */
+  validate(callback: (bo: VmBo) => void): void {
+    for (const bo of this.evictedBos()) {
+      callback(bo);
+      bo.evicted = false;
+    }
+  }
+
+  // Regions.
+
+  /**
+   * Inserts a region where none is. Under the outer lock.
+   *
+   * @throws {VaRangeError} If the range can't be mapped.
+   * @throws {VaExistsError} If a region is in the way.
+   * @throws {OutOfMemoryError} If there is no room; nothing was changed.
+   */
+  insertRegion({ start, range }: VaSpan): void {
+    const state = this.#state;
+    state.assertWriter("VaManager.insertRegion");
+    state.assertRange({ start, range }, "insert region");
+    if (!state.regions.insertRange(start, start + range - 1, 1)) {
+      throw new VaExistsError(
+        `Cannot insert region [${start}, +${range}): another overlaps it`,
+      );
+    }
+  }
+
+  /**
+   * Removes the region of exactly that range. Under the outer lock.
+   *
+   * @throws {VaNotFoundError} If there is none.
+   * @throws {OutOfMemoryError} If there is no room; nothing was changed.
+   */
+  removeRegion({ start, range }: VaSpan): void {
+    const state = this.#state;
+    state.assertWriter("VaManager.removeRegion");
+    const found = this.findRegion(start, range);
+    if (found?.start !== start || found.range !== range) {
+      throw new VaNotFoundError(
+        `Cannot remove region [${start}, +${range}): there is none of exactly that range`,
+      );
+    }
+    state.regions.erase(start);
+  }
+
+  /** The first region that overlaps a range. Needs no lock. */
+  findRegion(start: number, range: number): VaSpan | undefined {
+    const found = this.#state.regions.find(start, clampLast(start, range));
+    return found && { start: found.first, range: found.last - found.first + 1 };
+  }
+
+  /** All regions, in order. Needs no lock. */
+  *regions(): Generator<VaSpan> {
+    for (const { first, last } of this.#state.regions.entries()) {
+      yield { start: first, range: last - first + 1 };
+    }
+  }
+
+  /**
+   * Removes all mappings, VmBos, regions and the manager itself; every later use of it is an error. Under the outer lock, but
+   * not if that is the manager's own. Needs no memory.
+   */
+  destroy(): void {
+    const state = this.#state;
+    state.assertLive("VaManager.destroy");
+    const { caches, tree, boTree, regions, arena } = state;
+    killManager(state.words, state.header);
+    arena.roots.remove(state.header);
+    // Mappings and VmBos outlive the trees that lead to them by a grace period.
+    const mappings = [...tree].map((entry) => entry.value);
+    const bos = [...boTree].map((entry) => entry.value);
+    for (const each of [tree, boTree, regions]) each.destroy();
+    caches.mappings.deferAll(mappings);
+    caches.bos.deferAll(bos);
+    caches.headers.defer(state.header);
+    arena.rcu.poll();
+  }
+
+  /** The list whose operations are being given to callbacks. */
+  #calling: OperationList | undefined;
+
+  #callBack(list: OperationList, callbacks: VaCallbacks): void {
+    const outer = this.#calling;
+    this.#calling = list;
+    try {
+      for (const op of list) {
+        if (op.kind === "map") callbacks.map?.(op);
+        else if (op.kind === "remap") callbacks.remap?.(op);
+        else if (op.kind === "unmap") callbacks.unmap?.(op);
+      }
+    } finally {
+      this.#calling = outer;
+    }
+  }
+
+  #list(kind: OperationsKind, span: VaSpan, ops: VaOp[]): OperationList {
+    return new OperationList(kind, span, ops, this.#state.generation);
+  }
+
+  /** A request, checked and with all its fields. */
+  #spec(request: MapRequest, what: string): MappingSpec {
+    const state = this.#state;
+    const spec = specOf(request);
+    state.assertRange(spec, what);
+    if ((state.flags & REGIONS_REQUIRED) !== 0) this.#assertRegion(spec, what);
+    assertPlace(spec);
+    return spec;
+  }
+
+  #assertRegion({ start, range }: VaSpan, what: string): void {
+    const region = this.findRegion(start, range);
+    if (
+      region === undefined || region.start > start ||
+      region.start + region.range < start + range
+    ) this.#state.refuse("region", { start, range }, what);
+  }
+
+  #mergeOps(request: MapRequest): OperationList {
+    const state = this.#state;
+    const spec = specOf(request);
+    const reason = state.whyNot(spec.start, spec.range);
+    const end = spec.start + spec.range;
+    // The rule of 2023 took whatever overlaps the VM.
+    const taken = reason === "outside" && spec.start <= state.last &&
+      end > state.start && !state.overlapsReserved(spec.start, end);
+    if (reason !== undefined && !taken) state.refuse(reason, spec, "map");
+    if ((state.flags & REGIONS_REQUIRED) !== 0) this.#assertRegion(spec, "map");
+    assertPlace(spec);
+    const ops = mergeRule(spec, state.overlapping(spec.start, end - 1), {
+      endingAt: (address) => {
+        const found = address === 0
+          ? undefined
+          : this.findFirst(address - 1, 1);
+        return found && this.#isSameRegion(address - 1, address)
+          ? found
+          : undefined;
+      },
+      startingAt: (address) => {
+        const found = address > MAX_INDEX
+          ? undefined
+          : this.findFirst(address, 1);
+        return found && this.#isSameRegion(address - 1, address)
+          ? found
+          : undefined;
+      },
+    });
+    const last = ops.at(-1);
+    return this.#list("map", last?.kind === "map" ? last.mapping : spec, ops);
+  }
+
+  /** Whether no region's boundary lies between two addresses. */
+  #isSameRegion(a: number, b: number): boolean {
+    const first = this.findRegion(a, 1), second = this.findRegion(b, 1);
+    return first?.start === second?.start;
+  }
+}
+
+function clampLast(start: number, range: number): number {
+  return Math.min(start + range - 1, MAX_INDEX);
+}
+
+function assertSpan(
+  start: number,
+  range: number,
+  reserved: VaSpan | undefined,
+): void {
+  const end = start + range;
+  const bad = !Number.isSafeInteger(start) || start < 0 || !(range > 0) ||
+    !Number.isSafeInteger(end);
+  if (bad) {
+    throw new VaError(
+      "EINVAL",
+      `Cannot create a VA manager: [${start}, +${range}) is no range of safe integers`,
+    );
+  }
+  if (reserved === undefined) return;
+  const reservedEnd = reserved.start + reserved.range;
+  if (!(reserved.range > 0 && reserved.start >= start && reservedEnd <= end)) {
+    throw new VaError(
+      "EINVAL",
+      `Cannot create a VA manager: the reserved node [${reserved.start}, +${reserved.range}) is not inside of [${start}, +${range})`,
+    );
+  }
+}
+
+function assertCallbacks(
+  callbacks: VaCallbacks,
+  needed: readonly (keyof VaCallbacks)[],
+  what: string,
+): void {
+  for (const name of needed) {
+    if (callbacks[name] === undefined) {
+      throw new MissingCallbackError(name, what);
+    }
+  }
+}

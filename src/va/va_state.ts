@@ -1,0 +1,377 @@
+/**
+ * What the parts of a VA manager share: its header in the arena, its trees and caches, and how it looks at its mappings.
+ *
+ * The header: 128 bytes.
+ *
+ * | words | field | who may write it |
+ * |---|---|---|
+ * | 0 | a mark of life | atomic |
+ * | 1 | flags: regions are required, mappings are linked by hand, the outer lock is this header's | immutable once published |
+ * | 2, 3, 4 | the trees: mappings by address, VmBos by object, regions by address | immutable once published |
+ * | 5 | the mapping that stands for the reserved node | immutable once published |
+ * | 6 | goes up when a VmBo is freed | plain; under the outer lock |
+ * | 7, 8 | first VmBo on the list of external ones, of evicted ones | plain; under the outer lock |
+ * | 10–11, 12–13 | start, last, `f64` | immutable once published |
+ * | 16 | the outer lock that the manager offers | itself |
+ * | 31 | link of the queue of deferred frees | the queue |
+ *
+ * @module
+ */
+import type { Arena } from "../memory/mod.ts";
+import { generationOf, heldRootOf, rootOf } from "../range_tree/header.ts";
+import { MAX_INDEX, RangeTree } from "../range_tree/mod.ts";
+import { heldLookup, lookup } from "../range_tree/node.ts";
+import { TreeLock } from "../range_tree/tree_lock.ts";
+import { TreeMemory } from "../range_tree/tree_memory.ts";
+import { Walk } from "../range_tree/walk.ts";
+import { Writer } from "../range_tree/writer.ts";
+import { type SlabCache, Slabs } from "../slab/mod.ts";
+import { load, store, type Words } from "../sync/atomics.ts";
+import { spinLock, spinUnlock } from "../sync/spin_lock.ts";
+import { type BadRange, VaError, VaRangeError } from "./errors.ts";
+import {
+  type Doubles,
+  initMapping,
+  lastOf,
+  type Mapping,
+  MAPPING_BYTES,
+  MAPPING_LINK,
+  type MappingSpec,
+  readMapping,
+  startOf,
+} from "./mapping.ts";
+import type { VaSpan } from "./operations.ts";
+import { ordinarySupply, type VaSupply } from "./apply.ts";
+import { Reserve } from "./reserve.ts";
+import { BO_BYTES, BO_LINK, BoTable } from "./vm_bo.ts";
+
+const LIFE = 0;
+const FLAGS = 1;
+const TREE = 2;
+const BOS = 3;
+const REGIONS = 4;
+const RESERVED = 5;
+const BO_GENERATION = 6;
+const EXTERNAL_HEAD = 7;
+const EVICTED_HEAD = 8;
+const START = 5; // in doubles
+const LAST = 6; // in doubles
+const LOCK = 16;
+const HEADER_BYTES = 128;
+const HEADER_LINK = 31;
+/** Neither 0 nor what a debug arena writes over freed objects. */
+const LIVE = 0x5641_4d47;
+
+/** Flag: a map request must lie in one region. */
+export const REGIONS_REQUIRED = 1;
+/** Flag: the driver links mappings to their VmBos. */
+export const LINKED_BY_HAND = 2;
+/** Flag: the outer lock is the one in this header, and lockdep sees to it. */
+export const OWN_OUTER_LOCK = 4;
+
+/** The caches that the managers of one arena live in. */
+export interface VaCaches {
+  /** Manager headers. */
+  readonly headers: SlabCache;
+  /** Mappings. */
+  readonly mappings: SlabCache;
+  /** VmBos. */
+  readonly bos: SlabCache;
+}
+
+/** The caches of an arena's managers. */
+export function vaCaches(arena: Arena): VaCaches {
+  const slabs = Slabs.of(arena);
+  return {
+    headers: slabs.cache({
+      name: "va_manager",
+      objectBytes: HEADER_BYTES,
+      link: HEADER_LINK,
+    }),
+    mappings: slabs.cache({
+      name: "va_mapping",
+      objectBytes: MAPPING_BYTES,
+      link: MAPPING_LINK,
+    }),
+    bos: slabs.cache({
+      name: "va_bo",
+      objectBytes: BO_BYTES,
+      link: BO_LINK,
+    }),
+  };
+}
+
+/** What a header is made of. */
+export interface HeaderFields {
+  /** The flags at the top of this file. */
+  readonly flags: number;
+  /** The trees. */
+  readonly tree: RangeTree;
+  /** VmBos by object. */
+  readonly bos: RangeTree;
+  /** Regions by address. */
+  readonly regions: RangeTree;
+  /** The mapping of the reserved node, 0 = none. */
+  readonly reserved: number;
+  /** The addresses that can be mapped. */
+  readonly span: VaSpan;
+}
+
+/** Fills a private header. */
+export function initHeader(
+  arena: Arena,
+  header: number,
+  fields: HeaderFields,
+): void {
+  const { words, doubles } = arena;
+  const base = header * 16;
+  words.fill(0, base, base + HEADER_BYTES / 4);
+  words[base + FLAGS] = fields.flags;
+  words[base + TREE] = fields.tree.ref;
+  words[base + BOS] = fields.bos.ref;
+  words[base + REGIONS] = fields.regions.ref;
+  words[base + RESERVED] = fields.reserved;
+  doubles[header * 8 + START] = fields.span.start;
+  doubles[header * 8 + LAST] = fields.span.start + fields.span.range - 1;
+  store(words, base + LIFE, LIVE);
+}
+
+/** Whether the object is the header of a manager that was not destroyed. */
+export function isLiveManager(words: Words, header: number): boolean {
+  return load(words, header * 16 + LIFE) === LIVE;
+}
+
+/** Marks a manager as destroyed. */
+export function killManager(words: Words, header: number): void {
+  store(words, header * 16 + LIFE, 0);
+}
+
+/**
+ * One thread's view of a manager.
+ *
+ * Thread contract: an object belongs to one thread.
+ */
+export class VaState {
+  /** The arena. */
+  readonly arena: Arena;
+  /** Every shared word. */
+  readonly words: Words;
+  /** The same memory as `f64`. */
+  readonly doubles: Doubles;
+  /** The manager's header. */
+  readonly header: number;
+  /** Its flags. */
+  readonly flags: number;
+  /** The first address that can be mapped. */
+  readonly start: number;
+  /** The last address that can be mapped. */
+  readonly last: number;
+  /** The mapping of the reserved node, 0 = none. */
+  readonly reserved: number;
+  /** Mappings by address. */
+  readonly tree: RangeTree;
+  /** Regions by address. */
+  readonly regions: RangeTree;
+  /** VmBos. */
+  readonly bos: BoTable;
+  /** The tree of VmBos. */
+  readonly boTree: RangeTree;
+  /** Where headers, mappings and VmBos come from. */
+  readonly caches: VaCaches;
+  /** Memory as it is needed. */
+  readonly supply: VaSupply;
+  /** Memory that was set aside. */
+  readonly reserve: Reserve;
+  /** The lock of the tree of mappings. */
+  readonly treeLock: TreeLock;
+  /** Where the nodes of the trees come from. */
+  readonly nodes: SlabCache;
+  /** What writes trees on this thread. */
+  readonly writer: Writer;
+  /** A walk over the tree of mappings. */
+  readonly walk: Walk;
+  readonly #lockClass: number;
+
+  /** The manager with that header. */
+  constructor(arena: Arena, header: number) {
+    const words = this.words = arena.words;
+    const base = header * 16;
+    this.arena = arena;
+    this.doubles = arena.doubles;
+    this.header = header;
+    this.flags = words[base + FLAGS];
+    this.start = arena.doubles[header * 8 + START];
+    this.last = arena.doubles[header * 8 + LAST];
+    this.reserved = words[base + RESERVED] >>> 0;
+    this.tree = RangeTree.attach(arena, words[base + TREE] >>> 0);
+    this.regions = RangeTree.attach(arena, words[base + REGIONS] >>> 0);
+    this.boTree = RangeTree.attach(arena, words[base + BOS] >>> 0);
+    this.caches = vaCaches(arena);
+    this.bos = new BoTable({
+      words,
+      doubles: arena.doubles,
+      manager: header,
+      tree: this.boTree,
+      cache: this.caches.bos,
+      generationIndex: base + BO_GENERATION,
+      externalIndex: base + EXTERNAL_HEAD,
+      evictedIndex: base + EVICTED_HEAD,
+    });
+    this.treeLock = new TreeLock(arena, this.tree.ref);
+    this.nodes = TreeMemory.of(arena).nodes(this.treeLock.index >= 0);
+    this.writer = Writer.of(arena);
+    this.walk = new Walk(words, arena.doubles);
+    this.supply = ordinarySupply(this);
+    this.reserve = new Reserve(this);
+    this.#lockClass = arena.lockdep.lockClass("va manager");
+  }
+
+  /** A number that goes up with every change of the mappings. */
+  get generation(): number {
+    return generationOf(this.words, this.tree.ref);
+  }
+
+  /** Whether mappings are linked to their VmBos by the manager. */
+  get links(): boolean {
+    return (this.flags & LINKED_BY_HAND) === 0;
+  }
+
+  /** Checks that the manager lives, and that its outer lock is held if it is the manager's own. */
+  assertWriter(site: string): void {
+    this.assertLive(site);
+    if ((this.flags & OWN_OUTER_LOCK) !== 0) {
+      const { lockdep, rcu } = this.arena;
+      lockdep.assertHeld(this.header * 16 + LOCK, rcu.depth, site);
+    }
+  }
+
+  /** Checks that the manager lives. */
+  assertLive(site: string): void {
+    if (!isLiveManager(this.words, this.header)) {
+      throw new VaError(
+        "ENOENT",
+        `Cannot use the VA manager in ${site}: it was destroyed`,
+      );
+    }
+  }
+
+  /** Takes the outer lock that the manager offers. */
+  lock(site: string): void {
+    const index = this.header * 16 + LOCK;
+    this.arena.lockdep.acquire(this.#lockClass, index, site);
+    spinLock(this.words, index, this.arena.thread);
+  }
+
+  /** Releases it. */
+  unlock(): void {
+    const index = this.header * 16 + LOCK;
+    spinUnlock(this.words, index, this.arena.thread);
+    this.arena.lockdep.release(index);
+  }
+
+  /** The mappings that overlap `first` … `last`, in ascending order. Under the outer lock. */
+  overlapping(first: number, last: number): Mapping[] {
+    const { rcu } = this.arena;
+    const walk = this.walk, header = this.tree.ref;
+    const mappings: Mapping[] = [];
+    rcu.readLock();
+    try {
+      if (!walk.find(header, first, last)) return mappings;
+      do {
+        mappings.push(readMapping(this.words, this.doubles, walk.value));
+      } while (walk.next(header, last));
+      return mappings;
+    } finally {
+      rcu.readUnlock();
+    }
+  }
+
+  /** The mapping that covers an address, 0 = none. Inside a read section. */
+  refAt(address: number): number {
+    const root = rootOf(this.words, this.tree.ref);
+    if (root === 0 || !(address >= 0 && address <= MAX_INDEX)) return 0;
+    return lookup(this.words, this.doubles, root, address);
+  }
+
+  /** The mapping that covers an address, 0 = none. Under the tree's lock. */
+  heldRefAt(address: number): number {
+    const root = heldRootOf(this.words, this.tree.ref);
+    return root === 0 ? 0 : heldLookup(this.words, this.doubles, root, address);
+  }
+
+  /** The first mapping that overlaps `first` … `last`. From any thread, without a lock. */
+  first(first: number, last: number): Mapping | undefined {
+    const { rcu } = this.arena;
+    const walk = this.walk;
+    rcu.readLock();
+    try {
+      return walk.find(this.tree.ref, first, last)
+        ? readMapping(this.words, this.doubles, walk.value)
+        : undefined;
+    } finally {
+      rcu.readUnlock();
+    }
+  }
+
+  /**
+   * Allocates a mapping and fills it.
+   *
+   * @throws {OutOfMemoryError} If there is no room; nothing was changed.
+   */
+  createMapping(spec: MappingSpec): number {
+    const ref = this.caches.mappings.allocate();
+    initMapping(this.words, this.doubles, ref, spec);
+    return ref;
+  }
+
+  /** Takes a mapping that is in the tree no more off its VmBo's list and defers its freeing. */
+  retire(mapping: number): void {
+    this.bos.unlink(mapping);
+    this.caches.mappings.defer(mapping);
+  }
+
+  /** Why a range can't be mapped; undefined if it can. */
+  whyNot(start: number, range: number): BadRange | undefined {
+    if (!(Number.isSafeInteger(start) && start >= 0 && range > 0)) {
+      return Number.isInteger(start) && start > MAX_INDEX
+        ? "overflow"
+        : "empty";
+    }
+    const end = start + range;
+    if (!Number.isSafeInteger(end)) return "overflow";
+    if (start < this.start || end - 1 > this.last) return "outside";
+    return this.overlapsReserved(start, end) ? "reserved" : undefined;
+  }
+
+  /** Whether a range overlaps the reserved node. */
+  overlapsReserved(start: number, end: number): boolean {
+    if (this.reserved === 0) return false;
+    return start <= lastOf(this.doubles, this.reserved) &&
+      end > startOf(this.doubles, this.reserved);
+  }
+
+  /**
+   * Checks a range.
+   *
+   * @throws {VaRangeError} If it can't be mapped.
+   */
+  assertRange(span: VaSpan, what: string): void {
+    const reason = this.whyNot(span.start, span.range);
+    if (reason !== undefined) this.refuse(reason, span, what);
+  }
+
+  /** Refuses a range. */
+  refuse(reason: BadRange, { start, range }: VaSpan, what: string): never {
+    const WHY: Record<BadRange, string> = {
+      empty: "it is empty or no safe integer",
+      overflow: `it ends behind ${MAX_INDEX}`,
+      outside: `it is not inside of [${this.start}, ${this.last}]`,
+      reserved: "it overlaps the reserved node",
+      region: "it is not inside of one region",
+    };
+    throw new VaRangeError(
+      reason,
+      `Cannot ${what} [${start}, +${range}): ${WHY[reason]}`,
+    );
+  }
+}

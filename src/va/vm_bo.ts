@@ -1,0 +1,324 @@
+/**
+ * Objects as a manager sees them: for every object that is mapped in it one VmBo, 64 bytes in a slab cache, which holds the
+ * list of its mappings and says whether it is external, or evicted.
+ *
+ * | words | field |
+ * |---|---|
+ * | 0 | the object's id |
+ * | 1 | the manager's header |
+ * | 2, 3, 4 | first and last mapping of the list, and how many there are |
+ * | 5 | flags: external, evicted |
+ * | 6, 7 | next and previous VmBo on the manager's list of external objects |
+ * | 8, 9 | next and previous VmBo on the manager's list of evicted objects |
+ * | 15 | link of the queue of deferred frees |
+ *
+ * All of it is plain memory that only the holder of the manager's outer lock touches; the lock orders the accesses. A second
+ * range tree leads from an object's id to its VmBo.
+ *
+ * @module
+ */
+import type { RangeTree } from "../range_tree/mod.ts";
+import type { SlabCache } from "../slab/mod.ts";
+import type { Words } from "../sync/mod.ts";
+import { VaError, VaNotFoundError } from "./errors.ts";
+import {
+  boOf,
+  type Doubles,
+  type Mapping,
+  nextOf,
+  objectOf,
+  prevOf,
+  readMapping,
+  setNext,
+  setPlace,
+  setPrev,
+} from "./mapping.ts";
+
+const OBJECT = 0;
+const MANAGER = 1;
+const HEAD = 2;
+const TAIL = 3;
+const COUNT = 4;
+const FLAGS = 5;
+const EXTERNAL_LIST = 6;
+const EVICTED_LIST = 8;
+const EXTERNAL = 1;
+const EVICTED = 2;
+
+/** Bytes of a VmBo. */
+export const BO_BYTES = 64;
+/** The word of a VmBo that the queue of deferred frees may use. */
+export const BO_LINK = 15;
+
+/** What a table of VmBos works on. */
+export interface BoTableTarget {
+  /** Every shared word. */
+  readonly words: Words;
+  /** The same memory as `f64`. */
+  readonly doubles: Doubles;
+  /** The manager's header. */
+  readonly manager: number;
+  /** Leads from an object's id to its VmBo. */
+  readonly tree: RangeTree;
+  /** Where VmBos come from. */
+  readonly cache: SlabCache;
+  /** The word that goes up whenever a VmBo is freed. */
+  readonly generationIndex: number;
+  /** The first VmBo of the manager's list of external objects. */
+  readonly externalIndex: number;
+  /** The first VmBo of the manager's list of evicted objects. */
+  readonly evictedIndex: number;
+}
+
+/**
+ * The VmBos of one manager, as seen by one thread.
+ *
+ * Thread contract: an object belongs to one thread; everything is used under the manager's outer lock.
+ */
+export class BoTable {
+  readonly #target: BoTableTarget;
+  readonly #words: Words;
+  /** What the tree says, remembered; worthless once a VmBo was freed. */
+  readonly #known: Map<number, number> = new Map();
+  #knownAt = -1;
+  /** The object that was asked for last, and its VmBo: operations on one object come together. */
+  #lastObject = 0;
+  #lastBo = 0;
+
+  /** The VmBos of that manager. */
+  constructor(target: BoTableTarget) {
+    this.#target = target;
+    this.#words = target.words;
+  }
+
+  /** An object's VmBo, 0 if it has none. */
+  find(object: number): number {
+    const generation = this.#words[this.#target.generationIndex];
+    if (generation !== this.#knownAt) {
+      this.#known.clear();
+      this.#knownAt = generation;
+      this.#lastObject = 0;
+    }
+    if (object === this.#lastObject) return this.#lastBo;
+    let bo = this.#known.get(object);
+    if (bo === undefined) {
+      bo = this.#target.tree.load(object);
+      if (bo === 0) return 0;
+      this.#known.set(object, bo);
+    }
+    this.#lastObject = object;
+    return this.#lastBo = bo;
+  }
+
+  /**
+   * An object's VmBo, created if it has none.
+   *
+   * @throws {OutOfMemoryError} If there is no room; nothing was changed.
+   */
+  obtain(object: number): number {
+    const found = this.find(object);
+    if (found !== 0) return found;
+    const { cache, tree } = this.#target;
+    const bo = cache.allocate();
+    this.init(bo, object);
+    try {
+      tree.store(object, bo);
+    } catch (error) {
+      cache.free(bo);
+      throw error;
+    }
+    return bo;
+  }
+
+  /** Fills a private VmBo. It is the object's once the tree says so. */
+  init(bo: number, object: number): void {
+    const base = bo * 16;
+    this.#words.fill(0, base, base + BO_BYTES / 4);
+    this.#words[base + OBJECT] = object | 0;
+    this.#words[base + MANAGER] = this.#target.manager;
+  }
+
+  /**
+   * Frees a VmBo without mappings.
+   *
+   * @throws {OutOfMemoryError} If there is no room; nothing was changed.
+   */
+  release(bo: number): void {
+    const base = bo * 16;
+    this.#target.tree.erase(this.#words[base + OBJECT] >>> 0);
+    this.setFlag(bo, EXTERNAL, false);
+    this.setFlag(bo, EVICTED, false);
+    this.#words[this.#target.generationIndex]++;
+    this.#target.cache.defer(bo);
+  }
+
+  /** Puts a mapping at the end of a VmBo's list. */
+  link(bo: number, mapping: number): void {
+    const words = this.#words, base = bo * 16;
+    const tail = words[base + TAIL] >>> 0;
+    setPlace(words, mapping, bo, 0, tail);
+    if (tail === 0) words[base + HEAD] = mapping;
+    else setNext(words, tail, mapping);
+    words[base + TAIL] = mapping;
+    words[base + COUNT]++;
+  }
+
+  /** Takes a mapping off the list that it is on, if it is on any. */
+  unlink(mapping: number): void {
+    const words = this.#words;
+    const bo = boOf(words, mapping);
+    if (bo === 0) return;
+    const base = bo * 16;
+    const next = nextOf(words, mapping), prev = prevOf(words, mapping);
+    if (prev === 0) words[base + HEAD] = next;
+    else setNext(words, prev, next);
+    if (next === 0) words[base + TAIL] = prev;
+    else setPrev(words, next, prev);
+    words[base + COUNT]--;
+    setPlace(words, mapping, 0, 0, 0);
+  }
+
+  /** Sets or clears one of a VmBo's flags and puts it on the manager's list of such VmBos, or takes it off. */
+  setFlag(bo: number, flag: number, on: boolean): void {
+    const words = this.#words, base = bo * 16;
+    if (((words[base + FLAGS] & flag) !== 0) === on) return;
+    words[base + FLAGS] ^= flag;
+    const list = flag === EXTERNAL ? EXTERNAL_LIST : EVICTED_LIST;
+    const headIndex = flag === EXTERNAL
+      ? this.#target.externalIndex
+      : this.#target.evictedIndex;
+    if (on) {
+      const next = words[headIndex] >>> 0;
+      words[base + list] = next;
+      words[base + list + 1] = 0;
+      if (next !== 0) words[next * 16 + list + 1] = bo;
+      words[headIndex] = bo;
+      return;
+    }
+    const next = words[base + list] >>> 0, prev = words[base + list + 1] >>> 0;
+    if (prev === 0) words[headIndex] = next;
+    else words[prev * 16 + list] = next;
+    if (next !== 0) words[next * 16 + list + 1] = prev;
+  }
+
+  /** A handle of a VmBo. */
+  handle(bo: number): VmBo {
+    return new VmBo(this, this.#target, bo);
+  }
+
+  /** The VmBos on one of the manager's lists, as they are when the first is asked for. */
+  list(which: "external" | "evicted"): VmBo[] {
+    const list = which === "external" ? EXTERNAL_LIST : EVICTED_LIST;
+    const head = which === "external"
+      ? this.#target.externalIndex
+      : this.#target.evictedIndex;
+    const bos: VmBo[] = [];
+    for (let bo = this.#words[head] >>> 0; bo !== 0;) {
+      bos.push(this.handle(bo));
+      bo = this.#words[bo * 16 + list] >>> 0;
+    }
+    return bos;
+  }
+}
+
+/**
+ * An object in a manager: the list of its mappings there, and what became of it.
+ *
+ * Thread contract: an object belongs to one thread; everything needs the manager's outer lock.
+ *
+ * Analogous to Linux `struct drm_gpuvm_bo`; differs: it counts its mappings, not references, and is freed by
+ * `VaManager.releaseBo`.
+ */
+export class VmBo {
+  /** The ref of the VmBo in the arena. */
+  readonly ref: number;
+  /** The object's id. */
+  readonly object: number;
+  readonly #table: BoTable;
+  readonly #target: BoTableTarget;
+
+  /** A handle of the VmBo `ref`; use {@linkcode VaManager.obtainBo}. */
+  constructor(table: BoTable, target: BoTableTarget, ref: number) {
+    this.#table = table;
+    this.#target = target;
+    this.ref = ref;
+    this.object = target.words[ref * 16 + OBJECT] >>> 0;
+  }
+
+  /** How many mappings are linked. */
+  get count(): number {
+    return this.#target.words[this.#base() + COUNT];
+  }
+
+  /** Whether the object is shared with other managers. */
+  get external(): boolean {
+    return (this.#target.words[this.#base() + FLAGS] & EXTERNAL) !== 0;
+  }
+
+  /** Sets whether it is; puts it on the manager's list of external objects. Analogous to `drm_gpuvm_bo_extobj_add`. */
+  set external(on: boolean) {
+    this.#base();
+    this.#table.setFlag(this.ref, EXTERNAL, on);
+  }
+
+  /** Whether the object's memory was taken away. */
+  get evicted(): boolean {
+    return (this.#target.words[this.#base() + FLAGS] & EVICTED) !== 0;
+  }
+
+  /** Sets whether it was; puts it on the manager's list of evicted objects. Analogous to `drm_gpuvm_bo_evict`. */
+  set evicted(on: boolean) {
+    this.#base();
+    this.#table.setFlag(this.ref, EVICTED, on);
+  }
+
+  /** The mappings, in the order in which they were linked. */
+  mappings(): Mapping[] {
+    const { words, doubles } = this.#target;
+    const mappings: Mapping[] = [];
+    for (let ref = words[this.#base() + HEAD] >>> 0; ref !== 0;) {
+      mappings.push(readMapping(words, doubles, ref));
+      ref = nextOf(words, ref);
+    }
+    return mappings;
+  }
+
+  /**
+   * Links a mapping of the object. Needs no memory. Analogous to `drm_gpuva_link`.
+   *
+   * @throws {VaError} If it is linked already or is a mapping of another object.
+   */
+  link(mapping: Mapping): void {
+    this.#base();
+    const { words } = this.#target;
+    if (
+      objectOf(words, mapping.ref) !== this.object ||
+      boOf(words, mapping.ref) !== 0
+    ) {
+      throw new VaError(
+        "EINVAL",
+        `Cannot link mapping ${mapping.ref} to object ${this.object}: it is linked already, or maps object ${
+          objectOf(words, mapping.ref)
+        }`,
+      );
+    }
+    this.#table.link(this.ref, mapping.ref);
+  }
+
+  /** Unlinks a mapping, if it is linked. Needs no memory. Analogous to `drm_gpuva_unlink`. */
+  unlink(mapping: Mapping): void {
+    this.#base();
+    if (boOf(this.#target.words, mapping.ref) === this.ref) {
+      this.#table.unlink(mapping.ref);
+    }
+  }
+
+  #base(): number {
+    if (this.#table.find(this.object) !== this.ref) {
+      throw new VaNotFoundError(
+        `Cannot use the VmBo of object ${this.object}: it was released`,
+      );
+    }
+    return this.ref * 16;
+  }
+}

@@ -1,0 +1,52 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { BIND_LOCKS } from "../../src/experiment/mod.ts";
+import type { BindJson } from "../../src/report/mod.ts";
+import { pollard } from "./program.ts";
+
+const SMALL = ["bind", "--jobs", "20", "--ops", "64", "--tiles", "2048"];
+
+Deno.test("bind --json gives a run without and with the compactor for every lock, and the same mappings in all", () => {
+  const { code, stdout, stderr } = pollard([...SMALL, "--json", "--duty", "1"]);
+  assertEquals([code, stderr], [0, ""]);
+  const { version, same, runs }: BindJson = JSON.parse(stdout);
+  assertEquals([version, same], [1, true]);
+  assertEquals(
+    runs.map((run) => [run.lock, run.compacts]),
+    BIND_LOCKS.flatMap((lock) => [[lock, false], [lock, true]]),
+  );
+  for (const run of runs) {
+    assert(run.opsPerSecond > 0 && run.p50 <= run.p99);
+    assert(run.slabs >= run.slabsAtBest && run.mappings > 0);
+    assert(run.compacts || run.moves === 0);
+    // What nothing can be locked for does not move; the manager's nodes alone are in the arena.
+    if (run.lock === "external" || run.lock === "none") {
+      assertEquals(run.moves, 0);
+    }
+  }
+});
+
+Deno.test("bind prints a table", () => {
+  const { code, stdout } = pollard(SMALL);
+  assertEquals(code, 0);
+  assertStringIncludes(stdout, "All runs ended with the same mappings.");
+  assert(
+    /^lock of the VA tree +internal +registered +external +none$/m.test(stdout),
+  );
+});
+
+Deno.test("bind answers wrong usage with 2 and one line", () => {
+  for (
+    const [args, message] of [
+      [["--ops", "4097"], "no integer in [1, 4096]"],
+      [["--jobs", "x"], '--jobs "x"'],
+      [["--duty", "0"], "could not work"],
+      [["file"], "it takes no file"],
+      [["--fast"], "there is no such option"],
+    ] as const
+  ) {
+    const { code, stdout, stderr } = pollard(["bind", ...args]);
+    assertEquals([code, stdout], [2, ""]);
+    assertStringIncludes(stderr, message);
+    assertEquals(stderr.trimEnd().split("\n").length, 1);
+  }
+});
