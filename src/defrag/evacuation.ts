@@ -110,13 +110,13 @@ export class Evacuation {
     this.#pfn = this.#left.pop()!;
     this.#objects = this.#cache.objectsOf(this.#pfn);
     this.#at = 0;
-    this.#cache.mover.prepare(this.#objects.length);
     return true;
   }
 
   /** Moves a slab's objects; says whether it got through before the time was up. */
   #visit(until: number): boolean {
     const { mover } = this.#cache;
+    if (this.#at === 0) mover.prepare(this.#objects);
     while (this.#at < this.#objects.length) {
       const outcome = mover.relocate(this.#objects[this.#at++]);
       if (outcome === "moved") this.moves++;

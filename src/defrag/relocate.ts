@@ -39,7 +39,7 @@ import {
   setParent,
   setSlot,
   slotOfChild,
-  touchPrivate,
+  touchNodes,
 } from "../range_tree/node.ts";
 import { MAX_HEIGHT } from "../range_tree/path.ts";
 import { guardIndexOf } from "../range_tree/tree_lock.ts";
@@ -70,6 +70,14 @@ export class NodeMover implements Mover {
   readonly #places: number[] = [];
   /** Nodes that were moved and marked dead; their freeing is still to be deferred. */
   readonly #retired: number[] = [];
+  /** The parents of the nodes that are moved next: scratch memory. */
+  readonly #parents: number[] = [];
+  /** What was read to fetch it: of no use to anybody. */
+  #fetched = 0;
+  /** The header of the tree that the last node was moved in, and its lock: as long as the same read section goes on. */
+  #lastHeader = 0;
+  #lastLock = -1;
+  #lastSection = -1;
   /** The refs that lie in pages: from this one on … */
   readonly #firstRef: number;
   /** … and before this one. */
@@ -89,13 +97,23 @@ export class NodeMover implements Mover {
   }
 
   /**
-   * Allocates the places that nodes will be moved to, under one hold of the cache's lock instead of one a node, and fetches
-   * them into the processor's cache.
+   * Allocates the places that these nodes will be moved to, under one hold of the cache's lock instead of one a node, and
+   * fetches the nodes, their parents and the places into the processor's cache. Called inside a read section.
    */
-  prepare(count: number): void {
+  prepare(nodes: readonly number[]): void {
     this.#deferRetired();
-    this.#nodes.allocateInto(this.#places, count - this.#places.length);
-    touchPrivate(this.#words, this.#places);
+    this.#nodes.allocateInto(this.#places, nodes.length - this.#places.length);
+    this.#fetched = touchNodes(this.#words, this.#places) ^
+      touchNodes(this.#words, nodes);
+    const parents = this.#parents;
+    parents.length = 0;
+    for (let i = 0; i < nodes.length; i++) {
+      const parent = parentOf(this.#words, nodes[i]);
+      if (this.#isInPage(parent) && !isHeaderParent(parent)) {
+        parents.push(parent);
+      }
+    }
+    this.#fetched ^= touchNodes(this.#words, parents);
   }
 
   /** Defers the freeing of the last nodes that were moved, and frees the places that no node was moved to. */
@@ -126,12 +144,25 @@ export class NodeMover implements Mover {
   }
 
   #relocate(node: number): MoveOutcome {
+    // Most often it is of the same tree as the last one: then the way up is walked once, under the lock.
+    if (this.#lastSection === this.#arena.rcu.section) {
+      const outcome = this.#moveIn(node, this.#lastHeader, this.#lastLock);
+      if (outcome === "moved") return outcome;
+    }
     const parent = parentOf(this.#words, node);
     if (parent === node) return "gone";
     const header = this.#headerAbove(node, parent);
     if (header === 0) return "busy";
     const lock = guardIndexOf(this.#words, header);
     if (lock < 0) return "pinned";
+    this.#lastHeader = header;
+    this.#lastLock = lock;
+    this.#lastSection = this.#arena.rcu.section;
+    return this.#moveIn(node, header, lock);
+  }
+
+  /** Moves a node if it hangs in that tree and the tree's lock is to be had. */
+  #moveIn(node: number, header: number, lock: number): "moved" | "busy" {
     if (this.#places.length === 0) this.#nodes.allocateInto(this.#places, 1);
     if (this.#places.length === 0) return "busy";
     if (!this.#tryLock(lock)) return "busy";

@@ -95,18 +95,20 @@ export function setParent(words: Words, node: number, parent: number): void {
 }
 
 /**
- * Fetches private nodes that are about to be written: plain reads overlap, while the atomic store behind each of the writes
- * waits for them.
+ * Fetches nodes into the processor's cache. Plain reads overlap, while atomic ones and the stores behind them wait for each
+ * other: so a move that finds all of its lines at hand takes half as long.
+ *
+ * The nodes may be anybody's and may change at this moment, so these reads may race. That is harmless, because nothing is
+ * done with what they read: it is folded into a number that the caller keeps only so that the reads are not left out.
  */
-export function touchPrivate(words: Words, nodes: readonly number[]): void {
+export function touchNodes(words: Words, nodes: readonly number[]): number {
   let fetched = 0;
   for (let i = 0; i < nodes.length; i++) {
     const base = nodes[i] * 16;
-    fetched |= words[base] | words[base + 16] | words[base + 32] |
+    fetched ^= words[base] ^ words[base + 16] ^ words[base + 32] ^
       words[base + 48];
   }
-  // Keeps the reads alive; harmless where it happens, since the nodes are private and still to be filled.
-  if (fetched === -1) words[nodes[0] * 16 + META] = 0;
+  return fetched;
 }
 
 /** Whether the node was replaced. */

@@ -34,6 +34,7 @@ import {
   flagsOf,
   generationOf,
   headerParent,
+  heldFlagsOf,
   identityOf,
   initHeader,
   isLiveHeader,
@@ -877,7 +878,8 @@ export class RangeTree implements Iterable<Entry> {
 
   #enterWriter(site: string): void {
     this.#lock.enterWriter(site);
-    if (identityOf(flagsOf(this.#words, this.ref)) === this.#identity) return;
+    const flags = heldFlagsOf(this.#words, this.ref);
+    if (identityOf(flags) === this.#identity) return;
     this.#lock.exitWriter();
     this.#destroyed(site);
   }

@@ -82,8 +82,8 @@ export type MoveOutcome =
 
 /** What the owner of a cache's objects provides to make them movable. */
 export interface Mover {
-  /** Gets ready to move up to so many objects. */
-  prepare(count: number): void;
+  /** Gets ready to move these objects, of which some may be gone meanwhile. Called inside a read section. */
+  prepare(refs: readonly number[]): void;
   /** Moves one object out of its slab. Called with no lock held. */
   relocate(ref: number): MoveOutcome;
   /** Whether nothing can be locked to move the object. Stale as soon as it is read. */

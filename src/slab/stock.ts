@@ -7,13 +7,21 @@
  * ranges takes a fifth less time.) To the slabs an object in a stock is in use.
  *
  * A stock is a chain through the objects' link words, whose head is a word of the thread's own. Only the owner makes that word
- * other than 0: it exchanges the head with 0, which makes the chain private to it, and stores what is left of it. Any other
- * thread may take the chain whole, also by an exchange with 0. So whoever got a head owns that chain alone, link words are
- * plain, and there is no ABA. Taking a stock while its owner has it in hand finds nothing; the owner puts back the rest.
+ * other than 0, so it knows without a look what the word holds: what it stored last, or 0 if another thread has taken the
+ * chain, which is done whole, by an exchange with 0. The owner takes the first object by a compare-exchange of the head with
+ * the object behind it. If that succeeds, nobody has taken the chain meanwhile, so the link that was read before was the
+ * owner's alone. If it fails, the chain is somebody else's, the link that was read may be anything, and is thrown away. No
+ * other thread ever puts the head back, so there is no ABA.
  *
  * @module
  */
-import { exchange, load, store, type Words } from "../sync/atomics.ts";
+import {
+  compareExchange,
+  exchange,
+  load,
+  store,
+  type Words,
+} from "../sync/atomics.ts";
 
 /** The most that a thread keeps: as many as gather while the next batch waits for its grace period. */
 const MAX_STOCK = 128;
@@ -42,14 +50,20 @@ export class Stock {
   readonly #words: Words;
   readonly #options: StockOptions;
   readonly #head: number;
-  /** At most so many are in the stock: others may have taken it. */
+  readonly #link: number;
+  /** What the owner stored in the head last: what is there, unless another thread took it. */
+  #top = 0;
+  /** How many are in the chain from there on. */
   #size = 0;
 
   /** Binds the stock of a cache to one thread. */
   constructor(words: Words, options: StockOptions) {
     this.#words = words;
     this.#options = options;
+    this.#link = options.link;
     this.#head = options.first + (options.thread - 1) * options.stride;
+    // What an earlier thread of this id has left there.
+    this.#top = load(words, this.#head) >>> 0;
   }
 
   /** How many more may be kept. */
@@ -60,27 +74,30 @@ export class Stock {
   /** Keeps free objects that nobody else can see. */
   keep(refs: readonly number[]): void {
     if (refs.length === 0) return;
-    let head = exchange(this.#words, this.#head, 0);
+    // Pairs with the exchange of whoever took the chain.
+    let head = exchange(this.#words, this.#head, 0) >>> 0;
     this.#size = (head === 0 ? 0 : this.#size) + refs.length;
     for (const ref of refs) {
-      this.#words[this.#linkOf(ref)] = head;
+      this.#words[ref * GRANULE_WORDS + this.#link] = head;
       head = ref;
     }
+    this.#top = head;
     // Pairs with the exchange of whoever takes the chain.
     store(this.#words, this.#head, head);
   }
 
   /** Takes one object; 0 if there is none. */
   take(): number {
-    const ref = exchange(this.#words, this.#head, 0) >>> 0;
-    if (ref === 0) {
-      this.#size = 0;
-      return 0;
-    }
-    const rest = this.#words[this.#linkOf(ref)];
-    if (rest !== 0) store(this.#words, this.#head, rest);
-    this.#size--;
-    return ref;
+    const ref = this.#top;
+    if (ref === 0) return 0;
+    const words = this.#words;
+    const rest = words[ref * GRANULE_WORDS + this.#link];
+    // Pairs with the exchange of whoever takes the chain.
+    const isOurs = compareExchange(words, this.#head, ref | 0, rest) ===
+      (ref | 0);
+    this.#top = isOurs ? rest >>> 0 : 0;
+    this.#size = isOurs ? this.#size - 1 : 0;
+    return isOurs ? ref : 0;
   }
 
   /** Takes all that any thread keeps, but for what its owner has in hand. */
@@ -93,13 +110,9 @@ export class Stock {
       if (load(this.#words, head) === 0) continue;
       for (let ref = exchange(this.#words, head, 0) >>> 0; ref !== 0;) {
         refs.push(ref);
-        ref = this.#words[this.#linkOf(ref)] >>> 0;
+        ref = this.#words[ref * GRANULE_WORDS + this.#link] >>> 0;
       }
     }
     return refs;
-  }
-
-  #linkOf(ref: number): number {
-    return ref * GRANULE_WORDS + this.#options.link;
   }
 }

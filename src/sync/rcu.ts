@@ -122,6 +122,8 @@ export class Rcu {
   readonly #reclaim: (head: number, mayKeep: boolean) => void;
   #depth = 0;
   #sections = 0;
+  /** What this thread stored last as the head of its list: most often what is there. */
+  #nextHead = 0;
   #nextCount = 0;
   #waitCount = 0;
   #waitTarget = 0;
@@ -248,13 +250,15 @@ export class Rcu {
    */
   deferChain(first: number, lastLink: number, count: number): void {
     const head = this.#slot(this.#thread) + NEXT_HEAD;
-    let seen = load(this.#words, head);
+    // What this thread stored there last is there still, unless another one has taken the list or put one back.
+    let seen = this.#nextHead;
     for (;;) {
       this.#words[lastLink] = seen;
       const was = compareExchange(this.#words, head, seen, first);
       if (was === seen) break;
       seen = was;
     }
+    this.#nextHead = first | 0;
     this.#nextCount += count;
   }
 
@@ -377,6 +381,7 @@ export class Rcu {
   #startBatch(): void {
     const slot = this.#slot(this.#thread);
     const head = exchange(this.#words, slot + NEXT_HEAD, 0);
+    this.#nextHead = 0;
     // At least 1: a list that a barrier put back is not counted.
     this.#waitCount = head === 0 ? 0 : Math.max(1, this.#nextCount);
     this.#nextCount = 0;

@@ -111,7 +111,7 @@ Deno.test("NodeMover.relocate() takes its places from slabs that are not isolate
   const [first] = nodes.slabs();
   const objects = nodes.objectsOf(first.pfn);
   assert(nodes.isolate(first.pfn));
-  world.mover.prepare(objects.length);
+  world.mover.prepare(objects);
   for (const node of objects) assertEquals(world.mover.relocate(node), "moved");
   for (const node of nodesOf(arena, tree)) {
     assert(arena.pfnOf(node) !== first.pfn);
@@ -357,7 +357,7 @@ Deno.test("NodeMover.isPinned() says no of a tree with a lock, and of what is in
 Deno.test("NodeMover.finish() gives back the places that no node was moved to", () => {
   const world = worldOf();
   const objects = world.nodes.stats().objects;
-  world.mover.prepare(nodesOf(world.arena, world.tree).length);
+  world.mover.prepare(nodesOf(world.arena, world.tree));
   assert(world.nodes.stats().objects > objects);
   assertTidy(world);
 });
