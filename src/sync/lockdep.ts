@@ -125,12 +125,17 @@ export class Lockdep {
     this.#push(lockClass, key, site);
   }
 
-  /** To be called after a lock was taken without waiting, which can't deadlock: notes it as held. */
-  acquired(lockClass: number, key: number, site: string): void {
+  /**
+   * To be called before a lock is tried, which can't deadlock: notes it as held. If it is not to be had,
+   * {@linkcode Lockdep.release} takes that back.
+   *
+   * @throws {LockdepError} If this thread holds too many locks.
+   */
+  tryAcquire(lockClass: number, key: number, site: string): void {
     if (this.enabled) this.#push(lockClass, key, site);
   }
 
-  /** To be called before a lock is released. */
+  /** To be called before or after a lock is released. */
   release(key: number): void {
     if (!this.enabled) return;
     let at = this.#depth - 1;
