@@ -44,6 +44,11 @@ const IDLE = 18;
 /** In the slot of thread 1 alone: the highest id that was ever claimed. */
 const HIGHEST = 19;
 
+// Whether a thread's sections are looked at after its turn, and whether one was open then.
+const UNWATCHED = 0;
+const WATCHED = 1;
+const SPANNED = 2;
+
 /** What one thread's slot takes, in words: two cache lines. */
 export const THREAD_SLOT_WORDS = 32;
 /** Refs that gather before they are worth a grace period: a scan of all readers is shared by this many. */
@@ -142,6 +147,8 @@ export class Rcu {
   readonly #giveBack: () => boolean;
   #depth = 0;
   #sections = 0;
+  /** Whether it is seen to that a section which spans an `await` is found, and whether this one does. */
+  #awaits: 0 | 1 | 2 = UNWATCHED;
   /** What this thread stored last as the head of its list: most often what is there. */
   #nextHead = 0;
   #nextCount = 0;
@@ -208,48 +215,61 @@ export class Rcu {
     return this.#nextCount + this.#waitCount;
   }
 
-  /** Enters a read section. It must be left in the same turn of the event loop. */
+  /**
+   * Enters a read section. It must be left before the next `await`: {@linkcode Rcu.readUnlock} of one that was not throws, where
+   * lockdep is on.
+   */
   readLock(): void {
     if (this.#depth++ === 0) {
       this.#sections++;
+      if (this.#awaits === UNWATCHED) this.#watch();
       // Pairs with the scan in `#elapsed`.
       store(this.#words, this.#reader, load(this.#words, this.#epoch) | 1);
     }
   }
 
-  /** Leaves a read section. */
+  /**
+   * Leaves a read section.
+   *
+   * @throws {Error} If this thread is in none.
+   * @throws {LockdepError} If the section spanned an `await`; it is left.
+   */
   readUnlock(): void {
     if (this.#depth === 0) {
       throw new Error("Cannot leave a read section: this thread is in none");
     }
-    if (--this.#depth === 0) store(this.#words, this.#reader, 0);
+    if (--this.#depth === 0) {
+      store(this.#words, this.#reader, 0);
+      if (this.#awaits === SPANNED) this.#reportAwait();
+    }
+  }
+
+  /** Enters a read section that the end of the caller's block leaves. */
+  read(): Disposable {
+    this.readLock();
+    return { [Symbol.dispose]: () => this.readUnlock() };
   }
 
   /**
-   * Enters a read section that the end of the caller's block leaves. A section that spans an `await` is found: leaving it
-   * throws.
+   * Sees to it that a section which is open when this thread's calls have all returned is found: microtasks run then, and what
+   * comes after an `await` is one. One look a turn is enough, however many sections there are in it, and costs each of them a
+   * comparison.
    */
-  read(): Disposable {
-    this.readLock();
-    const section = this.#sections;
-    let spansAwait = false;
-    if (this.#lockdep.enabled) {
-      queueMicrotask(() => {
-        spansAwait = this.#depth > 0 && this.#sections === section;
-      });
-    }
-    return {
-      [Symbol.dispose]: () => {
-        const depth = this.#depth;
-        this.readUnlock();
-        if (spansAwait) {
-          throw this.#lockdep.splat(
-            "suspicious RCU usage\na read section spans an await: voluntary context switch within it",
-            depth,
-          );
-        }
-      },
-    };
+  #watch(): void {
+    this.#awaits = WATCHED;
+    if (this.#lockdep.enabled) queueMicrotask(this.#look);
+  }
+
+  readonly #look = () => {
+    this.#awaits = this.#depth > 0 ? SPANNED : UNWATCHED;
+  };
+
+  #reportAwait(): never {
+    this.#awaits = UNWATCHED;
+    throw this.#lockdep.splat(
+      "suspicious RCU usage\na read section spans an await: voluntary context switch within it",
+      1,
+    );
   }
 
   /**

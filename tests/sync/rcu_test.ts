@@ -468,6 +468,32 @@ Deno.test("Rcu.read() reports the outer of two guards that spans an await", asyn
   );
 });
 
+Deno.test("Rcu.readUnlock() reports a section that spans an await, the first of a turn or a later one", async () => {
+  const { world, one, two } = threads();
+  for (const before of [0, 1, 5]) {
+    for (let section = 0; section < before; section++) {
+      one.readLock();
+      one.readUnlock();
+    }
+    one.readLock();
+    two.readLock();
+    one.readLock();
+    two.readUnlock();
+    await Promise.resolve();
+    one.readUnlock();
+    assertThrows(() => one.readUnlock(), LockdepError, "spans an await");
+    assertEquals(one.depth, 0, "the section is left all the same");
+    // What follows is as ever.
+    one.readLock();
+    one.readUnlock();
+    two.readLock();
+    two.readUnlock();
+    await Promise.resolve();
+  }
+  world.defer(1, 5);
+  assert(one.flush());
+});
+
 Deno.test("Rcu.read() says nothing when lockdep is off", async () => {
   const { one } = threads({ lockdep: false });
   {
