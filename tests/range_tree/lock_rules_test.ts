@@ -109,6 +109,7 @@ const RULES: Record<string, Rule> = {
   "Cursor.reset": none((_, cursor) => cursor.reset()),
   "Cursor.pause": none((_, cursor) => cursor.pause()),
   "Cursor.destroy": none((_, cursor) => cursor.destroy()),
+  "Cursor.toString": none((_, cursor) => cursor.toString()),
 };
 
 /** What has no rule of its own: fields, and what makes or wraps others. */
