@@ -189,10 +189,7 @@ export class TreeLock {
       if (flagsOf(this.#words, this.#header) === seen) return seen;
       rcu.readUnlock();
     }
-    const flags = this.#flags = this.flags(site);
-    if (isRcu(flags)) return this.enterReader(site);
-    this.#begin(site);
-    return flags;
+    return this.#enterAsItIs(site);
   }
 
   /** Ends reading that began with that. */
@@ -226,6 +223,14 @@ export class TreeLock {
     const { lockdep, rcu } = this.#arena;
     const hold = lockdep.stampOf(this.index);
     return hold !== 0 ? hold : -1 - rcu.section;
+  }
+
+  /** Begins reading in a tree without RCU, or one whose mode was another the last time. */
+  #enterAsItIs(site: string): number {
+    const flags = this.#flags = this.flags(site);
+    if (isRcu(flags)) return this.enterReader(site);
+    this.#begin(site);
+    return flags;
   }
 
   #begin(site: string): void {

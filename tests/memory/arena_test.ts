@@ -510,3 +510,14 @@ for (const seed of seeds(DAMAGE_TEST)) {
     Arena.load(bytes);
   });
 }
+
+Deno.test("Arena.nextSerial() never gives the same number twice, in any view of the arena or of its copy", () => {
+  const arena = Arena.create({ byteLength: 2 ** 20 });
+  const other = Arena.attach(arena.buffer);
+  const serials = [arena, other, arena].map((view) => view.nextSerial());
+  other.leave();
+  const copy = Arena.load(arena.save());
+  serials.push(copy.nextSerial(), copy.nextSerial());
+  assertEquals(new Set(serials).size, 5);
+  assert(serials.every((serial) => serial >= 0));
+});

@@ -458,3 +458,23 @@ Deno.test("RangeTree.setRcu() under the lock that guards the tree changes how it
   using _guard = tree.lock();
   assertEquals(tree.load(4), 2); // needs no lock, so it is no error under it
 });
+
+Deno.test("RangeTree.setRcu() of one handle changes how every other one reads", () => {
+  const { arena, tree } = worldOf(false);
+  const other = RangeTree.attach(Arena.attach(arena.buffer), tree.ref);
+  assertEquals(other.load(4), 2);
+  for (let turn = 0; turn < 3; turn++) {
+    tree.setRcu(true);
+    {
+      using _guard = tree.lock();
+      assertEquals([other.load(4), other.rcu], [2, true]); // would wait for ever
+    }
+    tree.setRcu(false);
+    const splat = splatOf(() => {
+      using _guard = other.lock();
+      other.load(4);
+    });
+    assertStringIncludes(splat!, "possible recursive locking");
+    assertEquals([other.load(4), other.rcu], [2, false]);
+  }
+});
