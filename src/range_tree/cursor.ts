@@ -389,7 +389,7 @@ export class Cursor implements Disposable {
   }
 
   /**
-   * Gives back what was preallocated and not used. Needs no lock. Analogous to Linux `mas_destroy`.
+   * Gives back what was preallocated and not used. Analogous to Linux `mas_destroy`.
    *
    * Lock: none. Memory: no. Drops the lock: no.
    */

@@ -50,7 +50,7 @@ const LIVE = 1 << 31;
 /**
  * 2^32 / golden ratio: its multiples lie as far apart as those of any number. The generations of trees begin at multiples of
  * it, so those of two trees in one place meet only where (trees created between them) × (by how much the numbers of their
- * changes differ) exceeds 1900 millions: an iterator or a cursor does not take the later one for the earlier.
+ * changes differ) exceeds 1900 millions: an iterator does not take the later one for the earlier.
  */
 const GENERATION_STRIDE = 0x9e37_79b1;
 
