@@ -12,6 +12,7 @@
  * | lock order | `sync/lockdep.ts` | its lock, atomic edges |
  * | allocator, pageblocks, frames | `page_allocator.ts` | its lock; an allocated block's words: its owner |
  * | roots | `roots.ts` | its lock |
+ * | serials | here | atomic |
  * | caches | `slab/` | each cache's lock |
  * | pages | whoever allocated them | |
  *
@@ -20,7 +21,7 @@
  *
  * @module
  */
-import type { Words } from "../sync/atomics.ts";
+import { add, type Words } from "../sync/atomics.ts";
 import { Lockdep, LOCKDEP_WORDS } from "../sync/lockdep.ts";
 import { Rcu, type RcuOptions, THREAD_SLOT_WORDS } from "../sync/rcu.ts";
 import { checksum } from "./checksum.ts";
@@ -34,7 +35,7 @@ import {
 } from "./page_allocator.ts";
 import { Roots, ROOTS_WORDS } from "./roots.ts";
 
-const VERSION = 2;
+const VERSION = 3;
 const MAGIC = 0x41_4c_4f_50; // "POLA"
 const SAVE_MAGIC = 0x53_4c_4f_50; // "POLS"
 /** Refs are u32 offsets in granules of 64 bytes. */
@@ -98,6 +99,7 @@ interface Sections {
   lockdep: number;
   allocator: number;
   roots: number;
+  serials: number;
   caches: number;
   stocks: number;
   blocks: number;
@@ -120,6 +122,7 @@ function sectionsOf(pagesTotal: number, maxThreads: number): Sections {
   const lockdep = take(LOCKDEP_WORDS);
   const allocator = take(PAGE_ALLOCATOR_WORDS);
   const roots = take(ROOTS_WORDS);
+  const serials = take(1);
   const caches = take(CACHES_WORDS);
   const stocks = take(maxThreads * STOCK_WORDS);
   const blocks = take(pageblockWords(pagesTotal));
@@ -132,6 +135,7 @@ function sectionsOf(pagesTotal: number, maxThreads: number): Sections {
     lockdep,
     allocator,
     roots,
+    serials,
     caches,
     stocks,
     blocks,
@@ -445,6 +449,14 @@ export class Arena {
   /** Adds what is to be done when a thread is reaped; in the order of the layers. */
   onReap(recover: (gone: number) => void): void {
     this.#reapers.push(recover);
+  }
+
+  /**
+   * A number that no call before it returned, in any thread, until 2^32 were: for what must be told from all that lay in its
+   * place before, whose memory may be gone and zeroed.
+   */
+  nextSerial(): number {
+    return add(this.words, this.#sections.serials, 1) >>> 0;
   }
 
   /** The ref of a page's first byte. */

@@ -7,47 +7,22 @@
  * reports a use in another one, unless the cursor was reset or paused between. If the tree changed within the hold (its
  * generation tells), the cursor walks to its index again.
  *
+ * What can fail is asked before anything of the cursor is changed, so a call that throws leaves it as it was. That the tree lives
+ * is asked once a call: what protects the position protects the tree's header as well.
+ *
  * @module
  */
-import type { Arena } from "../memory/arena.ts";
 import { OutOfMemoryError } from "../memory/page_allocator.ts";
 import { makeRoom } from "../slab/make_room.ts";
-import type { SlabCache } from "../slab/slab_cache.ts";
 import { checkEntry, checkRange, checkRoom, checkValue } from "./checks.ts";
-import { GapSearch } from "./gaps.ts";
-import { flagsOf, generationOf, identityOf } from "./header.ts";
+import { assertTracksGaps, GapSearch } from "./gaps.ts";
+import { generationOf } from "./header.ts";
 import { MAX_INDEX } from "./node.ts";
-import type { TreeLock } from "./tree_lock.ts";
+import type { TreeParts } from "./parts.ts";
 import { Walk } from "./walk.ts";
 import { Writer } from "./writer.ts";
 
-/** What a cursor works on. */
-export interface CursorTarget {
-  /** The arena, as seen by this thread. */
-  readonly arena: Arena;
-  /** The tree's header. */
-  readonly header: number;
-  /** Where its nodes come from. */
-  readonly nodes: SlabCache;
-  /** Who guards its writers. */
-  readonly lock: TreeLock;
-  /** Whether it tracks gaps. */
-  readonly gaps: boolean;
-}
-
-/**
- * Where a cursor is.
- *
- * | state | the cursor's range | the next search |
- * |---|---|---|
- * | `"start"` | what it was set to | begins at it |
- * | `"active"` | the range that was found, stored or empty | goes on beside it |
- * | `"root"` | all indices: the tree holds one entry | there is nothing beside it |
- * | `"none"` | all indices: the tree is empty | there is nothing beside it |
- * | `"paused"` | what was dealt with last | goes on beside it, in a new hold of the lock |
- * | `"overflow"` | the last one up to `max`: `next` found no more | back, it begins at it; forward, it goes on |
- * | `"underflow"` | the first one from `min` on: `prev` found no more | forward, it begins at it; back, it goes on |
- */
+/** Where a cursor is: `docs/cursor.md` has a table of what each state means, and one of what leads to it. */
 export type CursorState =
   | "start"
   | "active"
@@ -63,10 +38,13 @@ export type CursorState =
  * Thread contract: an object belongs to one thread and to one hold of the tree's lock or one read section at a time.
  *
  * - What searches (`walk`, `find`, `next`, `prev` and their kin) needs the lock or a read section, and no memory.
- * - What changes the tree, and what looks for room, needs the lock. Only stores, `insert`, `erase` and `preallocate` need
- *   memory; without it they throw, and tree and cursor are as they were.
+ * - What changes the tree, and what looks for room, needs the lock.
  * - No method takes the lock, and none drops it but `storeBlocking`.
+ * - A call that throws leaves the cursor as it was.
  * - Reserved ranges are seen like any other entry.
+ *
+ * The last line of each function's description says what it needs, in the words of {@linkcode RangeTree}; here the lock is
+ * *held*, that of the tree, or *reading*, that or a read section.
  *
  * Searches return the entry, 0 if there is none; the cursor's range then tells where.
  *
@@ -90,29 +68,29 @@ export type CursorState =
  * ```
  */
 export class Cursor implements Disposable {
-  readonly #target: CursorTarget;
+  readonly #parts: TreeParts;
   readonly #walk: Walk;
   readonly #writer: Writer;
   readonly #search: GapSearch;
-  readonly #identity: number;
   #index: number;
   #last: number;
   #state: CursorState = "start";
   /** Which hold of the lock (or, negative, which read section) the cursor belongs to; 0 = none. */
   #stamp = 0;
-  /** The tree's generation when the walk came to where the cursor is; -1 if it is not there. */
-  #generation = -1;
+  /** Whether the walk is where the cursor is … */
+  #isThere = false;
+  /** … as the tree was at this generation. */
+  #generation = 0;
   /** Nodes that were preallocated. */
   readonly #reserve: number[] = [];
 
   /** A cursor at `index` … `last`; use {@linkcode RangeTree.cursor}. */
-  constructor(target: CursorTarget, index: number, last: number) {
-    this.#target = target;
-    const { words, doubles } = target.arena;
+  constructor(parts: TreeParts, index: number, last: number) {
+    this.#parts = parts;
+    const { words, doubles } = parts.arena;
     this.#walk = new Walk(words, doubles, true);
-    this.#writer = Writer.of(target.arena);
-    this.#search = GapSearch.of(target.arena);
-    this.#identity = identityOf(flagsOf(words, target.header));
+    this.#writer = Writer.of(parts.arena);
+    this.#search = GapSearch.of(parts.arena);
     this.#index = index;
     this.#last = last;
   }
@@ -132,7 +110,11 @@ export class Cursor implements Disposable {
     return this.#state;
   }
 
-  /** Sets the range that is to be worked on next, and forgets the position. Analogous to Linux `mas_set_range`. */
+  /**
+   * Sets the range that is to be worked on next, and forgets the position. Analogous to Linux `mas_set_range`.
+   *
+   * Lock: none. Memory: no. Drops the lock: no.
+   */
   setRange(index: number, last: number = index): void {
     checkRange(index, last);
     this.#index = index;
@@ -143,6 +125,8 @@ export class Cursor implements Disposable {
   /**
    * Forgets the position: the next operation starts from the cursor's range anew. To be called when the lock was dropped.
    * Analogous to Linux `mas_reset`.
+   *
+   * Lock: none. Memory: no. Drops the lock: no.
    */
   reset(): void {
     this.#forget("start");
@@ -151,6 +135,8 @@ export class Cursor implements Disposable {
   /**
    * Forgets the position, but goes on beside the cursor's range: to be called before the lock is dropped in the middle of an
    * iteration. Analogous to Linux `mas_pause`.
+   *
+   * Lock: none. Memory: no. Drops the lock: no.
    */
   pause(): void {
     this.#forget("paused");
@@ -159,16 +145,20 @@ export class Cursor implements Disposable {
   /**
    * Goes to the range that covers the index; returns its entry, 0 if it is empty. Analogous to Linux `mas_walk`.
    *
+   * Lock: reading. Memory: no. Drops the lock: no.
+   *
    * @throws {LockdepError} Without the lock or a read section, or if the lock was dropped since the position was found.
    */
   walk(): number {
     this.#enter("Cursor.walk");
-    return this.#toIndex();
+    return this.#to(this.#index);
   }
 
   /**
    * Goes to the first entry at or after the index that begins at or before `max`; once there, to the next one each time.
    * Analogous to Linux `mas_find`.
+   *
+   * Lock: reading. Memory: no. Drops the lock: no.
    *
    * @throws {LockdepError} As {@linkcode Cursor.walk}.
    */
@@ -181,6 +171,8 @@ export class Cursor implements Disposable {
    * As {@linkcode Cursor.find}, but once it is anywhere it also stops at empty runs: it returns 0 then, and the cursor's range
    * is the run. Analogous to Linux `mas_find_range`.
    *
+   * Lock: reading. Memory: no. Drops the lock: no.
+   *
    * @throws {LockdepError} As {@linkcode Cursor.walk}.
    */
   findRange(max: number = MAX_INDEX): number {
@@ -191,6 +183,8 @@ export class Cursor implements Disposable {
   /**
    * Goes to the last entry at or before the index that ends at or after `min`; once there, to the one before each time.
    * Analogous to Linux `mas_find_rev`.
+   *
+   * Lock: reading. Memory: no. Drops the lock: no.
    *
    * @throws {LockdepError} As {@linkcode Cursor.walk}.
    */
@@ -203,6 +197,8 @@ export class Cursor implements Disposable {
    * As {@linkcode Cursor.findReverse}, but once it is anywhere it also stops at empty runs. Analogous to Linux
    * `mas_find_range_rev`.
    *
+   * Lock: reading. Memory: no. Drops the lock: no.
+   *
    * @throws {LockdepError} As {@linkcode Cursor.walk}.
    */
   findRangeReverse(min = 0): number {
@@ -211,7 +207,10 @@ export class Cursor implements Disposable {
   }
 
   /**
-   * Goes to the first entry that begins after the cursor's range and at or before `max`. Analogous to Linux `mas_next`.
+   * Goes on to the next entry, if it begins at or before `max`: from where the cursor is or, where it has no position yet, from
+   * the range that covers its index. Nothing where the cursor's range ends at or after `max`. Analogous to Linux `mas_next`.
+   *
+   * Lock: reading. Memory: no. Drops the lock: no.
    *
    * @throws {LockdepError} As {@linkcode Cursor.walk}.
    */
@@ -221,8 +220,9 @@ export class Cursor implements Disposable {
   }
 
   /**
-   * Goes to the range, stored or empty, that begins behind the cursor's, if it does so at or before `max`. Analogous to Linux
-   * `mas_next_range`.
+   * Goes on to the next range, stored or empty. As {@linkcode Cursor.next}. Analogous to Linux `mas_next_range`.
+   *
+   * Lock: reading. Memory: no. Drops the lock: no.
    *
    * @throws {LockdepError} As {@linkcode Cursor.walk}.
    */
@@ -232,7 +232,11 @@ export class Cursor implements Disposable {
   }
 
   /**
-   * Goes to the last entry that ends before the cursor's range and at or after `min`. Analogous to Linux `mas_prev`.
+   * Goes back to the entry before, if it ends at or after `min`: from where the cursor is or, where it has no position yet,
+   * from the range that covers its index. Nothing where the cursor's range begins at or before `min`. Analogous to Linux
+   * `mas_prev`.
+   *
+   * Lock: reading. Memory: no. Drops the lock: no.
    *
    * @throws {LockdepError} As {@linkcode Cursor.walk}.
    */
@@ -242,8 +246,9 @@ export class Cursor implements Disposable {
   }
 
   /**
-   * Goes to the range, stored or empty, that ends before the cursor's, if it does so at or after `min`. Analogous to Linux
-   * `mas_prev_range`.
+   * Goes back to the range before, stored or empty. As {@linkcode Cursor.prev}. Analogous to Linux `mas_prev_range`.
+   *
+   * Lock: reading. Memory: no. Drops the lock: no.
    *
    * @throws {LockdepError} As {@linkcode Cursor.walk}.
    */
@@ -255,6 +260,8 @@ export class Cursor implements Disposable {
   /**
    * Stores an entry over the cursor's range; 0 empties it. Returns what was at the index before. Uses preallocated nodes
    * first. Analogous to Linux `mas_store`.
+   *
+   * Lock: held. Memory: may. Drops the lock: no.
    *
    * @throws {LockdepError} Without the lock, or if it was dropped since the position was found.
    * @throws {OutOfMemoryError} If there is no room; the tree is as it was.
@@ -270,13 +277,15 @@ export class Cursor implements Disposable {
    * What was found before under the lock may have changed then. Makes room as {@linkcode RangeTree.storeBlocking} does.
    * Analogous to Linux `mas_store_gfp` with `GFP_KERNEL`; differs: with an external lock it drops nothing and gives up.
    *
+   * Lock: held, and no other is. Memory: may. Drops the lock: yes, and waits; it is held at the return.
+   *
    * @throws {LockdepError} Without the lock, with another one beside it, or inside a read section.
    * @throws {OutOfMemoryError} If no room could be made; the tree is as it was.
    */
   storeBlocking(value: number): number {
     const site = "Cursor.storeBlocking";
     checkValue(value);
-    const { arena, lock } = this.#target;
+    const { arena, lock } = this.#parts;
     if (lock.isInternal) arena.rcu.assertMayWait(site, lock.index);
     for (let attempt = 0;; attempt++) {
       this.#enterWriter(site);
@@ -292,8 +301,10 @@ export class Cursor implements Disposable {
   }
 
   /**
-   * Stores an entry over the cursor's range if all of it is free; says whether it did. The cursor's range stays. Analogous
-   * to Linux `mas_insert`.
+   * Stores an entry over the cursor's range if all of it is free; says whether it did. If not, the cursor stays as it was.
+   * Analogous to Linux `mas_insert`.
+   *
+   * Lock: held. Memory: may. Drops the lock: no.
    *
    * @throws {RangeError} If the entry is out of bounds, or 0.
    * @throws {LockdepError} As {@linkcode Cursor.store}.
@@ -302,10 +313,10 @@ export class Cursor implements Disposable {
   insert(value: number): boolean {
     checkEntry(value);
     this.#enterWriter("Cursor.insert");
-    const { header, nodes } = this.#target;
+    const { header, nodes } = this.#parts;
     const free = this.#writer
       .insertRange(header, nodes, this.#index, this.#last, value);
-    this.#stand();
+    if (free) this.#stand(value);
     return free;
   }
 
@@ -313,23 +324,27 @@ export class Cursor implements Disposable {
    * Removes the whole range that covers the index; returns its entry, 0 if it is empty. The cursor's range becomes that
    * range. Analogous to Linux `mas_erase`.
    *
+   * Lock: held. Memory: may. Drops the lock: no.
+   *
    * @throws {LockdepError} As {@linkcode Cursor.store}.
    * @throws {OutOfMemoryError} If there is no room; the tree is as it was.
    */
   erase(): number {
     this.#enterWriter("Cursor.erase");
-    const { header, nodes } = this.#target;
+    const { header, nodes } = this.#parts;
     const writer = this.#writer;
     const value = writer.erase(header, nodes, this.#index);
     this.#index = writer.first;
     this.#last = writer.last;
-    this.#stand();
+    this.#stand(0);
     return value;
   }
 
   /**
    * Goes to the lowest `size` free indices in `min` … `max`, which become the cursor's range; says whether there are any.
    * Analogous to Linux `mas_empty_area`.
+   *
+   * Lock: held. Memory: no. Drops the lock: no.
    *
    * @throws {RangeError} If the window is out of bounds or smaller than that.
    * @throws {Error} If the tree does not track gaps.
@@ -342,16 +357,19 @@ export class Cursor implements Disposable {
   /**
    * Goes to the highest `size` free indices in `min` … `max`. As {@linkcode Cursor.emptyArea}. Analogous to Linux
    * `mas_empty_area_rev`.
+   *
+   * Lock: held. Memory: no. Drops the lock: no.
    */
   emptyAreaReverse(min: number, max: number, size: number): boolean {
     return this.#findRoom("Cursor.emptyAreaReverse", min, max, size, true);
   }
 
   /**
-   * Allocates exactly the nodes that storing that entry over the cursor's range needs, as far as the cursor does not have
-   * them: the store then needs no memory, so long as nobody changes the tree before it. If somebody did, it may be called
-   * again, which checks anew and allocates only what is missing. Analogous to Linux `mas_preallocate`; differs: that is
-   * exact only until the next change.
+   * Has the cursor hold exactly the nodes that storing that entry over its range needs: what is missing is allocated, what is
+   * not needed is given back. The store then needs no memory, so long as nobody changes the tree before it; if somebody did,
+   * it may be called again. Analogous to Linux `mas_preallocate`; differs: that is exact only until the next change.
+   *
+   * Lock: held. Memory: may. Drops the lock: no.
    *
    * @throws {LockdepError} As {@linkcode Cursor.store}.
    * @throws {OutOfMemoryError} If there is no room; what was preallocated before is still there.
@@ -359,7 +377,7 @@ export class Cursor implements Disposable {
   preallocate(value: number): void {
     checkValue(value);
     this.#enterWriter("Cursor.preallocate");
-    const { header, nodes } = this.#target;
+    const { header, nodes } = this.#parts;
     this.#writer.rehearse(
       this.#reserve,
       header,
@@ -370,9 +388,13 @@ export class Cursor implements Disposable {
     );
   }
 
-  /** Gives back what was preallocated and not used. Needs no lock. Analogous to Linux `mas_destroy`. */
+  /**
+   * Gives back what was preallocated and not used. Analogous to Linux `mas_destroy`.
+   *
+   * Lock: none. Memory: no. Drops the lock: no.
+   */
   destroy(): void {
-    for (const node of this.#reserve.splice(0)) this.#target.nodes.free(node);
+    for (const node of this.#reserve.splice(0)) this.#parts.nodes.free(node);
   }
 
   /** As {@linkcode Cursor.destroy}. */
@@ -380,9 +402,28 @@ export class Cursor implements Disposable {
     this.destroy();
   }
 
+  /**
+   * One line: the range, and the state.
+   *
+   * Lock: none. Memory: no. Drops the lock: no.
+   */
+  toString(): string {
+    return `Cursor([${this.#index}, ${this.#last}], ${this.#state})`;
+  }
+
+  /** As {@linkcode Cursor.toString}, for `console.log` in Deno. */
+  [Symbol.for("Deno.customInspect")](): string {
+    return this.toString();
+  }
+
+  /** As {@linkcode Cursor.toString}, for `console.log` in Node. */
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
+    return this.toString();
+  }
+
   #forget(state: CursorState): void {
     this.#stamp = 0;
-    this.#generation = -1;
+    this.#isThere = false;
     this.#state = state;
   }
 
@@ -390,15 +431,14 @@ export class Cursor implements Disposable {
     switch (this.#state) {
       case "start":
         if (this.#index > max) return 0;
-        if (this.#toIndex() !== 0) return this.#walk.value;
+        if (this.#to(this.#index) !== 0) return this.#walk.value;
         break;
       case "paused":
         if (this.#last >= max) return 0;
-        this.#index = ++this.#last;
-        if (this.#toIndex() !== 0) return this.#walk.value;
+        if (this.#to(this.#last + 1) !== 0) return this.#walk.value;
         break;
       case "underflow":
-        if (this.#toIndex() !== 0) return this.#walk.value;
+        if (this.#to(this.#index) !== 0) return this.#walk.value;
         break;
       case "overflow":
         if (this.#last >= max) return 0;
@@ -412,15 +452,14 @@ export class Cursor implements Disposable {
     switch (this.#state) {
       case "start":
         if (this.#index < min) return 0;
-        if (this.#toIndex() !== 0) return this.#walk.value;
+        if (this.#to(this.#index) !== 0) return this.#walk.value;
         break;
       case "paused":
         if (this.#index <= min) return this.#end("underflow");
-        this.#last = --this.#index;
-        if (this.#toIndex() !== 0) return this.#walk.value;
+        if (this.#to(this.#index - 1) !== 0) return this.#walk.value;
         break;
       case "overflow":
-        if (this.#toIndex() !== 0) return this.#walk.value;
+        if (this.#to(this.#index) !== 0) return this.#walk.value;
     }
     return this.#backward(min, skipsEmpty);
   }
@@ -431,10 +470,10 @@ export class Cursor implements Disposable {
       case "start":
       case "paused":
       case "none":
-        this.#toIndex();
+        this.#to(this.#index);
         break;
       case "underflow":
-        if (this.#toIndex() !== 0) return this.#walk.value;
+        if (this.#to(this.#index) !== 0) return this.#walk.value;
     }
     return this.#forward(max, skipsEmpty);
   }
@@ -445,17 +484,17 @@ export class Cursor implements Disposable {
       case "start":
       case "paused":
       case "none":
-        this.#toIndex();
+        this.#to(this.#index);
         break;
       case "overflow":
-        if (this.#toIndex() !== 0) return this.#walk.value;
+        if (this.#to(this.#index) !== 0) return this.#walk.value;
     }
     return this.#backward(min, skipsEmpty);
   }
 
   /** Goes on to the next range, or entry. */
   #forward(max: number, skipsEmpty: boolean): number {
-    const { header } = this.#target;
+    const { header } = this.#parts;
     this.#position();
     do {
       if (!this.#walk.forward(header, max)) {
@@ -468,7 +507,7 @@ export class Cursor implements Disposable {
 
   /** Goes back to the range, or entry, before. */
   #backward(min: number, skipsEmpty: boolean): number {
-    const { header } = this.#target;
+    const { header } = this.#parts;
     this.#position();
     do {
       if (!this.#walk.backward(header, min)) {
@@ -486,19 +525,19 @@ export class Cursor implements Disposable {
 
   /** Has the walk be where the cursor is: it is not if nothing was walked to, or the tree has changed since. */
   #position(): void {
-    const { arena, header } = this.#target;
+    const { arena, header } = this.#parts;
     const generation = generationOf(arena.words, header);
-    if (this.#generation === generation) return;
-    this.#assertLive();
+    if (this.#isThere && this.#generation === generation) return;
     this.#walk.to(header, this.#index);
     this.#generation = generation;
+    this.#isThere = true;
   }
 
-  #toIndex(): number {
-    const { arena, header } = this.#target;
-    this.#assertLive();
+  #to(index: number): number {
+    const { arena, header } = this.#parts;
     this.#generation = generationOf(arena.words, header);
-    this.#walk.to(header, this.#index);
+    this.#isThere = true;
+    this.#walk.to(header, index);
     return this.#arrive();
   }
 
@@ -507,23 +546,27 @@ export class Cursor implements Disposable {
     const { first, last, value } = this.#walk;
     this.#index = first;
     this.#last = last;
-    this.#state = "active";
-    if (first === 0 && last === MAX_INDEX) {
-      this.#state = value === 0 ? "none" : "root";
-    }
-    this.#stamp = this.#target.lock.stamp();
+    this.#hold(value);
     return value;
   }
 
-  /** Stays where it is after a change; the next search walks there first. */
-  #stand(): void {
+  /** Stays where it is after a change, by which its range holds `value`; the next search walks there first. */
+  #stand(value: number): void {
+    this.#isThere = false;
+    this.#hold(value);
+  }
+
+  /** Is at its range, in this hold of the lock. */
+  #hold(value: number): void {
     this.#state = "active";
-    this.#generation = -1;
-    this.#stamp = this.#target.lock.stamp();
+    if (this.#index === 0 && this.#last === MAX_INDEX) {
+      this.#state = value === 0 ? "none" : "root";
+    }
+    this.#stamp = this.#parts.lock.stamp();
   }
 
   #change(value: number): number {
-    const { header, nodes } = this.#target;
+    const { header, nodes } = this.#parts;
     const writer = this.#writer;
     const first = this.#index, last = this.#last;
     const before = this.#reserve.length === 0
@@ -536,21 +579,21 @@ export class Cursor implements Disposable {
         last,
         value,
       );
-    this.#stand();
+    this.#stand(value);
     return before;
   }
 
   /** Drops the lock, makes room and takes the lock again; says whether there was another way to make it. */
   #makeRoom(attempt: number, site: string): boolean {
-    const { arena, lock } = this.#target;
+    const { arena, lock } = this.#parts;
     lock.unlock();
     try {
       return makeRoom(arena, attempt);
     } finally {
-      lock.lock(site);
       // What was found before belongs to another hold.
       this.#stamp = 0;
-      this.#generation = -1;
+      this.#isThere = false;
+      lock.relock(site);
     }
   }
 
@@ -562,12 +605,8 @@ export class Cursor implements Disposable {
     highest: boolean,
   ): boolean {
     checkRoom(size, min, max);
-    const { header, gaps } = this.#target;
-    if (!gaps) {
-      throw new Error(
-        `Cannot find room in ${site}: the tree does not track gaps`,
-      );
-    }
+    const { header, gaps } = this.#parts;
+    assertTracksGaps(gaps, site);
     this.#enterWriter(site);
     const search = this.#search;
     const first = highest
@@ -576,31 +615,28 @@ export class Cursor implements Disposable {
     if (first < 0) return false;
     this.#index = first;
     this.#last = first + size - 1;
-    this.#stand();
+    this.#stand(0);
     return true;
   }
 
-  /** Checks what protects a reader. */
+  /** Checks what protects a reader, and that the tree lives. */
   #enter(site: string): void {
-    this.#target.lock.assertReading(site);
+    const { lock } = this.#parts;
+    lock.assertReading(site);
     this.#assertSameHold(site);
+    lock.flags(site);
   }
 
+  /** Checks what protects a writer, and that the tree lives. */
   #enterWriter(site: string): void {
-    this.#target.lock.assertHeld(site);
+    const { lock } = this.#parts;
+    lock.assertHeld(site);
     this.#assertSameHold(site);
-    this.#assertLive();
-  }
-
-  /** Where a position is found or used to write: a tree that is destroyed has another generation than its positions. */
-  #assertLive(): void {
-    const { arena, header } = this.#target;
-    if (identityOf(flagsOf(arena.words, header)) === this.#identity) return;
-    throw new Error("Cannot use the cursor: its tree was destroyed");
+    lock.flags(site);
   }
 
   #assertSameHold(site: string): void {
-    const { arena, lock } = this.#target;
+    const { arena, lock } = this.#parts;
     if (
       !arena.lockdep.enabled || this.#stamp === 0 ||
       this.#stamp === lock.stamp()

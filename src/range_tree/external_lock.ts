@@ -5,7 +5,7 @@
  * | word | field | protected by |
  * |---|---|---|
  * | 0 | the lock | itself |
- * | 1 | serial: odd while the lock exists, different for each lock in the same place | atomic |
+ * | 1 | serial: odd while the lock exists, different for each lock of the arena | atomic |
  * | 2 | how many trees it is registered with | atomic |
  * | 15 | link of the queue of deferred frees | the queue, once the lock is destroyed |
  *
@@ -80,7 +80,8 @@ export class ExternalLock {
     const { words } = arena;
     store(words, externalLockIndex(ref), 0);
     store(words, ref * 16 + TREES, 0);
-    store(words, ref * 16 + SERIAL, (load(words, ref * 16 + SERIAL) + 1) | 1);
+    // The arena's: the page may have been away since the last lock was here.
+    store(words, ref * 16 + SERIAL, (arena.nextSerial() << 1) | 1);
     if (options.name !== undefined) {
       try {
         arena.roots.add(options.name, ref);
@@ -115,7 +116,7 @@ export class ExternalLock {
 
   /** How many trees it is registered with. Stale as soon as it is read. */
   get trees(): number {
-    this.assertExists("ExternalLock.trees");
+    this.#assertExists("ExternalLock.trees");
     return load(this.#arena.words, this.ref * 16 + TREES);
   }
 
@@ -125,20 +126,25 @@ export class ExternalLock {
    * @throws {LockdepError} If this thread holds it, or another external lock, already.
    */
   lock(): void {
-    this.assertExists("ExternalLock.lock");
+    this.#assertExists("ExternalLock.lock");
     const { arena, index } = this.#place();
     arena.lockdep.acquire(this.#class, index, "ExternalLock.lock");
     spinLock(arena.words, index, arena.thread);
+    this.#lookAgain("ExternalLock.lock");
   }
 
   /** Takes the lock if it is free; says whether it did. */
   tryLock(): boolean {
-    this.assertExists("ExternalLock.tryLock");
+    this.#assertExists("ExternalLock.tryLock");
     const { arena, index } = this.#place();
-    arena.lockdep.tryAcquire(this.#class, index, "ExternalLock.tryLock");
-    if (spinTryLock(arena.words, index, arena.thread)) return true;
-    arena.lockdep.release(index);
-    return false;
+    const site = "ExternalLock.tryLock";
+    arena.lockdep.tryAcquire(this.#class, index, site);
+    if (!spinTryLock(arena.words, index, arena.thread)) {
+      arena.lockdep.release(index);
+      return false;
+    }
+    this.#lookAgain(site);
+    return true;
   }
 
   /**
@@ -180,19 +186,40 @@ export class ExternalLock {
   }
 
   /**
-   * Asserts that the lock was not destroyed.
+   * Asserts that a tree of that arena can be registered with the lock.
    *
-   * @throws {Error} If it was.
+   * @throws {TypeError} If the lock lies in another arena.
+   * @throws {Error} If it was destroyed.
    */
-  assertExists(site: string): void {
-    const serial = load(this.#arena.words, this.ref * 16 + SERIAL);
-    if (serial === this.#serial) return;
-    throw new Error(
-      `Cannot use the external lock in ${site}: it was destroyed`,
-    );
+  assertGuards(arena: Arena, site: string): void {
+    if (arena.buffer !== this.#arena.buffer) {
+      throw new TypeError(
+        `Cannot register the external lock in ${site}: it lies in another arena`,
+      );
+    }
+    this.#assertExists(site);
+  }
+
+  #assertExists(site: string): void {
+    if (!this.#exists()) destroyed(site);
+  }
+
+  #exists(): boolean {
+    return load(this.#arena.words, this.ref * 16 + SERIAL) === this.#serial;
+  }
+
+  /** Releases the lock that was just taken and throws, if it was destroyed meanwhile: see `tree_lock.ts`. */
+  #lookAgain(site: string): void {
+    if (this.#exists()) return;
+    this.unlock();
+    destroyed(site);
   }
 
   #place(): { arena: Arena; index: number } {
     return { arena: this.#arena, index: externalLockIndex(this.ref) };
   }
+}
+
+function destroyed(site: string): never {
+  throw new Error(`Cannot use the external lock in ${site}: it was destroyed`);
 }

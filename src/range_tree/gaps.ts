@@ -28,6 +28,19 @@ import {
 const searchOf = new WeakMap<Arena, GapSearch>();
 
 /**
+ * Asserts that room can be looked for.
+ *
+ * @param gaps Whether the tree tracks gaps.
+ * @throws {Error} If it does not.
+ */
+export function assertTracksGaps(gaps: boolean, site: string): void {
+  if (gaps) return;
+  throw new Error(
+    `Cannot find room in ${site}: the tree does not track gaps`,
+  );
+}
+
+/**
  * A search for free runs in the trees of one arena.
  *
  * Thread contract: an object belongs to one thread, and is used under the lock of the tree that is searched.

@@ -4,7 +4,7 @@
  * | words | field | protected by |
  * |---|---|---|
  * | 0 | root: a node's ref, 0 = empty tree | atomic; written under the lock |
- * | 1 | flags: live, serial, gap tracking, lock mode, RCU | atomic; only the RCU bit ever changes in a live tree |
+ * | 1 | flags: live, serial, gap tracking, lock mode, RCU; 0 once the tree is destroyed | atomic; only the RCU bit ever changes in a live tree |
  * | 2 | ref of the external lock, 0 = none is registered | immutable |
  * | 16 | the lock | itself |
  * | 17 | generation: goes up with every change of the tree | atomic; written under the lock |
@@ -31,16 +31,28 @@ export const HEADER_BYTES = 128;
 /** The word of a header that the queue of deferred frees may use. */
 export const HEADER_LINK = 31;
 
-// The flags word: bit 0 RCU, bits 1-2 the lock mode, bit 3 gap tracking, bits 8-27 a serial number, bits 28-30 a mark of
-// life that neither 0 nor the poison of freed objects carries. The serial goes up each time the header is used for a new
-// tree, so that a handle of the old one is found out.
+// The flags word: bit 0 RCU, bits 1-2 the lock mode, bit 3 gap tracking, bits 4-30 a serial number, bit 31 a mark of life.
+//
+// The serial is the arena's, not the header's: a header's page may go back to the allocator and come again zeroed, and then
+// what it knew of its earlier trees is gone. So no two trees of an arena have the same one until 2^27 were created; a handle
+// is taken for that of a later tree only if it is used again just after a multiple of that number, with the later tree in
+// its place. A word of its own would hold 32 bits, but each reader would have to load two words atomically to tell who it is.
+//
+// What lies where a header lay must not look like one. The mark of life is a bit that 0 and the poison of freed objects
+// (0x6b6b6b6b) lack, and a range-tree node as well: there stands its meta word, or the upper half of a pivot or a gap, which
+// are not negative.
 const RCU = 1;
 const LOCK_MODE_SHIFT = 1;
 const GAPS = 8;
-const SERIAL = 0x100;
-const SERIAL_MASK = 0x0fff_ff00;
-const LIVE = 0x5000_0000;
-const LIVE_MASK = 0x7000_0000;
+const SERIAL_SHIFT = 4;
+const LIVE = 1 << 31;
+
+/**
+ * 2^32 / golden ratio: its multiples lie as far apart as those of any number. The generations of trees begin at multiples of
+ * it, so those of two trees in one place meet only where (trees created between them) × (by how much the numbers of their
+ * changes differ) exceeds 1900 millions: an iterator does not take the later one for the earlier.
+ */
+const GENERATION_STRIDE = 0x9e37_79b1;
 
 /**
  * Who guards the writers of a tree.
@@ -53,34 +65,48 @@ const LIVE_MASK = 0x7000_0000;
 export type LockMode = "internal" | "external" | "none";
 const LOCK_MODES: readonly LockMode[] = ["internal", "external", "none"];
 
-/** Makes an object a header of an empty tree. Before anybody else sees it. */
+/** What a tree is from its creation on. */
+export interface HeaderFields {
+  /** Whether readers need no lock. */
+  readonly rcu: boolean;
+  /** Whether it tracks gaps. */
+  readonly gaps: boolean;
+  /** Who guards its writers. */
+  readonly lock: LockMode;
+  /** The ref of the external lock, 0 where none is registered. */
+  readonly externalLock: number;
+}
+
+/**
+ * Makes an object a header of an empty tree. Before anybody else sees it.
+ *
+ * @param serial The tree's number in the arena.
+ */
 export function initHeader(
   words: Words,
   header: number,
-  rcu: boolean,
-  gaps: boolean,
-  lock: LockMode,
-  externalLock: number,
+  serial: number,
+  fields: HeaderFields,
 ): void {
   const base = header * 16;
-  const serial = (load(words, base + FLAGS) + SERIAL) & SERIAL_MASK;
   words.fill(0, base, base + FLAGS);
   words.fill(0, base + FLAGS + 1, base + HEADER_BYTES / 4);
-  words[base + EXTERNAL_LOCK] = externalLock;
-  const mode = LOCK_MODES.indexOf(lock) << LOCK_MODE_SHIFT;
-  const tracks = gaps ? GAPS : 0;
-  store(words, base + FLAGS, LIVE | serial | mode | tracks | (rcu ? RCU : 0));
+  words[base + EXTERNAL_LOCK] = fields.externalLock;
+  words[base + GENERATION] = Math.imul(serial, GENERATION_STRIDE);
+  const mode = LOCK_MODES.indexOf(fields.lock) << LOCK_MODE_SHIFT;
+  const modes = mode | (fields.gaps ? GAPS : 0) | (fields.rcu ? RCU : 0);
+  // The upper bits of the serial fall off; the mark covers the last of them.
+  store(words, base + FLAGS, LIVE | (serial << SERIAL_SHIFT) | modes);
 }
 
 /** Whether the object is the header of a tree that was not destroyed. */
 export function isLiveHeader(words: Words, header: number): boolean {
-  return (load(words, header * 16 + FLAGS) & LIVE_MASK) === LIVE;
+  return (load(words, header * 16 + FLAGS) & LIVE) !== 0;
 }
 
 /** Marks the tree as destroyed. Under the lock. */
 export function killHeader(words: Words, header: number): void {
-  const index = header * 16 + FLAGS;
-  store(words, index, load(words, index) & SERIAL_MASK);
+  store(words, header * 16 + FLAGS, 0);
 }
 
 /** The flags word. */

@@ -3,14 +3,15 @@
  *
  * @module
  */
-export {
-  type AllocationWindow,
-  type CyclicAllocation,
-  type CyclicWindow,
-  RangeTree,
-  type RangeTreeOptions,
-} from "./range_tree.ts";
-export { Cursor, type CursorState, type CursorTarget } from "./cursor.ts";
+export { RangeTree } from "./range_tree.ts";
+export type {
+  AllocationWindow,
+  CyclicAllocation,
+  CyclicWindow,
+  RangeTreeOptions,
+} from "./options.ts";
+export { Cursor, type CursorState } from "./cursor.ts";
+export type { TreeParts } from "./parts.ts";
 export { ExternalLock } from "./external_lock.ts";
 export { RangeMap, type RangeMapEntry } from "./range_map.ts";
 export { TreeLock } from "./tree_lock.ts";

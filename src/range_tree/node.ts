@@ -111,11 +111,6 @@ export function touchNodes(words: Words, nodes: readonly number[]): number {
   return fetched;
 }
 
-/** Whether the node was replaced. */
-export function isDead(words: Words, node: number): boolean {
-  return load(words, node * 16 + PARENT) === node;
-}
-
 /** How far above the leaves the node is. */
 export function heightOf(words: Words, node: number): number {
   return words[node * 16 + META] & 0xff;

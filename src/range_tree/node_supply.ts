@@ -67,8 +67,11 @@ export class NodeSupply {
     if (this.#reserveUsed > 0) this.#reserve.splice(0, this.#reserveUsed);
   }
 
-  /** Ends a store that is not published: all that it took is in the reserve then. */
-  keep(): void {
+  /** Ends a store that is not published: the reserve then holds what it took, and nothing else. */
+  keep(nodes: SlabCache): void {
+    for (const node of this.#reserve.splice(this.#reserveUsed)) {
+      nodes.free(node);
+    }
     for (let i = 0; i < this.#count; i++) {
       // Not linked: a mover that looks at it gives up.
       setParent(this.#arena.words, this.#taken[i], 0);

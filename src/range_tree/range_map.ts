@@ -33,6 +33,9 @@ export interface RangeMapEntry<V> {
  * - A change that can't get memory throws and changes nothing.
  * - A value is let go when no range holds it any more.
  *
+ * The last line of each function's description says what it needs, in the words of {@linkcode RangeTree}: the lock is that of
+ * the map's own tree, which is always internal, and *memory* is the arena's.
+ *
  * @example Which page belongs to whom
  * ```ts
  * import { Arena, RangeMap } from "@pollard/pollard";
@@ -65,19 +68,27 @@ export class RangeMap<V> implements Iterable<RangeMapEntry<V>> {
   /**
    * Creates an empty map.
    *
+   * Lock: none. Memory: yes. Drops the lock: no.
+   *
    * @throws {OutOfMemoryError} If there is no room for it.
    */
   static create<V>(arena: Arena): RangeMap<V> {
     return new RangeMap<V>(RangeTree.create(arena));
   }
 
-  /** How many ranges are stored. */
+  /**
+   * How many ranges are stored.
+   *
+   * Lock: none. Memory: no. Drops the lock: no.
+   */
   get size(): number {
     return this.#tree.count;
   }
 
   /**
    * The value at an index; `undefined` where nothing is stored.
+   *
+   * Lock: own. Memory: no. Drops the lock: no.
    *
    * @throws {RangeError} If the index is no safe integer from 0 on.
    */
@@ -87,6 +98,8 @@ export class RangeMap<V> implements Iterable<RangeMapEntry<V>> {
 
   /**
    * Stores a value over `first` … `last`, whatever is there.
+   *
+   * Lock: own. Memory: may. Drops the lock: no.
    *
    * @throws {RangeError} If the range is out of bounds.
    * @throws {TypeError} If the value is `undefined`, which means empty.
@@ -103,6 +116,8 @@ export class RangeMap<V> implements Iterable<RangeMapEntry<V>> {
 
   /**
    * Stores a value over `first` … `last` if all of it is empty; says whether it did. As {@linkcode RangeMap.set}.
+   *
+   * Lock: own. Memory: may. Drops the lock: no.
    */
   insert(first: number, last: number, value: V): boolean {
     checkDefined(value);
@@ -114,6 +129,8 @@ export class RangeMap<V> implements Iterable<RangeMapEntry<V>> {
 
   /**
    * Removes the whole range that contains an index; returns its value, `undefined` if nothing is stored there.
+   *
+   * Lock: own. Memory: may. Drops the lock: no.
    *
    * @throws {RangeError} If the index is no safe integer from 0 on.
    * @throws {OutOfMemoryError} If there is no room; the map is as it was.
@@ -128,6 +145,8 @@ export class RangeMap<V> implements Iterable<RangeMapEntry<V>> {
   /**
    * Empties `first` … `last`; ranges that stick out are cut.
    *
+   * Lock: own. Memory: may. Drops the lock: no.
+   *
    * @throws {RangeError} If the range is out of bounds.
    * @throws {OutOfMemoryError} If there is no room; the map is as it was.
    */
@@ -137,37 +156,59 @@ export class RangeMap<V> implements Iterable<RangeMapEntry<V>> {
     this.#note(cut);
   }
 
-  /** The first range that contains or follows an index and begins at or before `max`. As {@linkcode RangeTree.find}. */
+  /**
+   * The first range that contains or follows an index and begins at or before `max`. As {@linkcode RangeTree.find}.
+   *
+   * Lock: own. Memory: no. Drops the lock: no.
+   */
   find(index: number, max: number = MAX_INDEX): RangeMapEntry<V> | undefined {
     return this.#open(this.#tree.find(index, max));
   }
 
-  /** The first range that begins after an index and at or before `max`. As {@linkcode RangeTree.next}. */
+  /**
+   * The first range that begins after an index and at or before `max`. As {@linkcode RangeTree.next}.
+   *
+   * Lock: own. Memory: no. Drops the lock: no.
+   */
   next(index: number, max: number = MAX_INDEX): RangeMapEntry<V> | undefined {
     return this.#open(this.#tree.next(index, max));
   }
 
-  /** The last range that ends before an index and at or after `min`. As {@linkcode RangeTree.prev}. */
+  /**
+   * The last range that ends before an index and at or after `min`. As {@linkcode RangeTree.prev}.
+   *
+   * Lock: own. Memory: no. Drops the lock: no.
+   */
   prev(index: number, min = 0): RangeMapEntry<V> | undefined {
     return this.#open(this.#tree.prev(index, min));
   }
 
-  /** Every range that overlaps `from` … `to`, whole, in order. The map may change meanwhile, as a tree may. */
-  *entries(
+  /**
+   * Every range that overlaps `from` … `to`, whole, in order. The map may change meanwhile, as a tree may.
+   *
+   * Lock: own, in each step. Memory: no. Drops the lock: yes, between its steps.
+   *
+   * @throws {RangeError} If a bound is no safe integer from 0 on.
+   */
+  entries(
     from = 0,
     to: number = MAX_INDEX,
   ): IterableIterator<RangeMapEntry<V>> {
-    for (const entry of this.#tree.entries(from, to)) yield this.#open(entry)!;
+    return this.#openAll(this.#tree.entries(from, to));
   }
 
-  /** Every range that overlaps `from` … `to`, whole, the last one first. */
-  *entriesReverse(
+  /**
+   * Every range that overlaps `from` … `to`, whole, the last one first. As {@linkcode RangeMap.entries}.
+   *
+   * Lock: own, in each step. Memory: no. Drops the lock: yes, between its steps.
+   *
+   * @throws {RangeError} If a bound is no safe integer from 0 on.
+   */
+  entriesReverse(
     from = 0,
     to: number = MAX_INDEX,
   ): IterableIterator<RangeMapEntry<V>> {
-    for (const entry of this.#tree.entriesReverse(from, to)) {
-      yield this.#open(entry)!;
-    }
+    return this.#openAll(this.#tree.entriesReverse(from, to));
   }
 
   /** Every range, in order. */
@@ -175,13 +216,21 @@ export class RangeMap<V> implements Iterable<RangeMapEntry<V>> {
     return this.entries();
   }
 
-  /** Removes every range. Needs no memory. */
+  /**
+   * Removes every range.
+   *
+   * Lock: own. Memory: no. Drops the lock: no.
+   */
   clear(): void {
     this.#tree.clear();
     this.#forget();
   }
 
-  /** Removes every range and the map itself; every later use of it is an error. */
+  /**
+   * Removes every range and the map itself; every later use of it is an error.
+   *
+   * Lock: own. Memory: no. Drops the lock: no.
+   */
   destroy(): void {
     this.#tree.destroy();
     this.#forget();
@@ -189,6 +238,8 @@ export class RangeMap<V> implements Iterable<RangeMapEntry<V>> {
 
   /**
    * Checks the tree, and that each handle is held as often as is counted, or else is listed as free once, without a value.
+   *
+   * Lock: own. Memory: no. Drops the lock: no.
    *
    * @throws {TreeInvariantError} If the tree breaks an invariant.
    * @throws {Error} If a handle is counted wrong.
@@ -214,6 +265,25 @@ export class RangeMap<V> implements Iterable<RangeMapEntry<V>> {
     throw new Error(
       `Free handles: ${this.#free.length} are listed, ${free.size} of them different`,
     );
+  }
+
+  /**
+   * One line: how many ranges.
+   *
+   * Lock: none. Memory: no. Drops the lock: no.
+   */
+  toString(): string {
+    return this.#tree.toString().replace("RangeTree", "RangeMap");
+  }
+
+  /** As {@linkcode RangeMap.toString}, for `console.log` in Deno. */
+  [Symbol.for("Deno.customInspect")](): string {
+    return this.toString();
+  }
+
+  /** As {@linkcode RangeMap.toString}, for `console.log` in Node. */
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
+    return this.toString();
   }
 
   /** By how much the number of ranges that hold each handle changes if a range is stored over. */
@@ -255,6 +325,10 @@ export class RangeMap<V> implements Iterable<RangeMapEntry<V>> {
     if (at >= 0) this.#free.splice(at, 1);
     this.#values[handle] = value;
     this.#holders[handle] = 1;
+  }
+
+  *#openAll(entries: Iterable<Entry>): Generator<RangeMapEntry<V>> {
+    for (const entry of entries) yield this.#open(entry)!;
   }
 
   #open(entry: Entry | undefined): RangeMapEntry<V> | undefined {

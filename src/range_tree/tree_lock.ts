@@ -1,5 +1,5 @@
 /**
- * Who guards a tree's writers, and what each operation does about it.
+ * Who guards a tree's writers, what each operation does about it, and how one that comes too late is found out.
  *
  * | lock mode | the lock | what an operation that writes does |
  * |---|---|---|
@@ -9,14 +9,30 @@
  *
  * Reading in RCU mode enters a read section; else it does about the lock what writing does.
  *
+ * Whether the tree lives is asked when that is done, not before it, so that the answer holds while the operation works: from
+ * then on a header that is destroyed is not used again, inside a read section because that would take a grace period, under
+ * the lock because destroying would take the lock. The flags word of a header names its tree, and whatever else may lie
+ * there some day does not look like it (see `header.ts`).
+ *
+ * A read section touches nothing of the tree. A lock word is in the tree, so the flags are looked at before it is taken as
+ * well, or a handle of a tree that is long gone would take, or wait for, a word that is another's now. That look and the
+ * taking are not one step. What remains: a thread that destroys a tree while another one is in the middle of a call on it is
+ * making a mistake, and the mistake is found by the second look unless, between the two looks of that call, a grace period
+ * ended, the header's whole slab became empty and was given back, and its page was put to another use. (A read section from
+ * one look to the other would close this gap too. It costs each store 30 ns, and a thread that sleeps on a lock would hold
+ * up every grace period.)
+ *
  * @module
  */
 import type { Arena } from "../memory/arena.ts";
+import type { Words } from "../sync/atomics.ts";
 import { spinLock, spinTryLock, spinUnlock } from "../sync/spin_lock.ts";
 import {
   externalLockIndex,
   externalLockOf,
   flagsOf,
+  heldFlagsOf,
+  identityOf,
   isRcu,
   lockIndexOf,
   type LockMode,
@@ -25,10 +41,7 @@ import {
 import { TreeMemory } from "./tree_memory.ts";
 
 /** The word of the lock that guards the writers of a tree; -1 if nobody can take it but its owner. */
-export function guardIndexOf(
-  words: Arena["words"],
-  header: number,
-): number {
+export function guardIndexOf(words: Words, header: number): number {
   const mode = lockModeOf(flagsOf(words, header));
   if (mode === "internal") return lockIndexOf(header);
   const lock = mode === "external" ? externalLockOf(words, header) : 0;
@@ -42,14 +55,26 @@ export class TreeLock {
   /** The word of the lock; -1 if it is unknown. */
   readonly index: number;
   readonly #arena: Arena;
+  readonly #words: Words;
+  readonly #header: number;
   readonly #class: number;
   readonly #internal: boolean;
+  /** The tree's flags but for the RCU bit: they tell it from every other tree. */
+  readonly #identity: number;
+  /** The tree's flags as they were seen last. */
+  #flags: number;
+  /** Whether the lock could not be taken again where it had been dropped. */
+  #isLost = false;
 
   /** The lock of the tree with that header. */
   constructor(arena: Arena, header: number) {
-    this.mode = lockModeOf(flagsOf(arena.words, header));
-    this.index = guardIndexOf(arena.words, header);
+    const words = this.#words = arena.words;
+    this.#flags = flagsOf(words, header);
+    this.#identity = identityOf(this.#flags);
+    this.mode = lockModeOf(this.#flags);
+    this.index = guardIndexOf(words, header);
     this.#arena = arena;
+    this.#header = header;
     this.#internal = this.mode === "internal";
     const memory = TreeMemory.of(arena);
     this.#class = this.#internal ? memory.lockClass : memory.externalLockClass;
@@ -60,37 +85,85 @@ export class TreeLock {
     return this.#internal;
   }
 
+  /** Whether the tree was destroyed. Stale as soon as it is read, unless something protects the caller. */
+  get isDestroyed(): boolean {
+    return identityOf(flagsOf(this.#words, this.#header)) !== this.#identity;
+  }
+
+  /**
+   * The tree's flags.
+   *
+   * @throws {Error} If the tree was destroyed.
+   */
+  flags(site: string): number {
+    const flags = flagsOf(this.#words, this.#header);
+    if (identityOf(flags) !== this.#identity) destroyed(site);
+    return flags;
+  }
+
   /**
    * Takes the lock.
    *
-   * @throws {Error} If it is unknown.
+   * @throws {Error} If it is unknown, or the tree was destroyed.
    * @throws {LockdepError} If this thread holds it, or another of its class, already.
    */
   lock(site: string): void {
     this.#assertKnown(site);
-    this.#lock(site);
+    this.flags(site);
+    this.#take(site);
   }
 
-  /** Takes the lock if it is free; says whether it did. */
+  /**
+   * Takes the lock if it is free; says whether it did.
+   *
+   * @throws {Error} If it is unknown, or the tree was destroyed.
+   */
   tryLock(site: string): boolean {
     this.#assertKnown(site);
-    const { words, thread, lockdep } = this.#arena;
+    this.flags(site);
+    const { thread, lockdep } = this.#arena;
     lockdep.tryAcquire(this.#class, this.index, site);
-    if (spinTryLock(words, this.index, thread)) return true;
-    lockdep.release(this.index);
-    return false;
+    if (!spinTryLock(this.#words, this.index, thread)) {
+      lockdep.release(this.index);
+      return false;
+    }
+    this.#lookAgain(site);
+    return true;
   }
 
   /** Releases the lock. */
   unlock(): void {
-    spinUnlock(this.#arena.words, this.index, this.#arena.thread);
+    spinUnlock(this.#words, this.index, this.#arena.thread);
     this.#arena.lockdep.release(this.index);
   }
 
-  /** Begins writing. */
+  /**
+   * Takes the lock again that the holder of a guard has dropped.
+   *
+   * @throws {Error} If the tree was destroyed meanwhile; the guard then has nothing to release.
+   */
+  relock(site: string): void {
+    this.#isLost = true;
+    this.lock(site);
+    this.#isLost = false;
+  }
+
+  /** Releases the lock at the end of a guard's block, if the guard still has it. */
+  release(): void {
+    if (!this.#isLost) this.unlock();
+    this.#isLost = false;
+  }
+
+  /**
+   * Begins writing.
+   *
+   * @throws {Error} If the tree was destroyed.
+   * @throws {LockdepError} If the lock is the tree's own and this thread holds one of its class; or if it is the caller's and
+   * not held.
+   */
   enterWriter(site: string): void {
-    if (this.#internal) this.#lock(site);
-    else this.assertHeld(site);
+    this.flags(site);
+    this.#begin(site);
   }
 
   /** Ends writing. */
@@ -98,13 +171,31 @@ export class TreeLock {
     if (this.#internal) this.unlock();
   }
 
-  /** Begins reading; `flags` are the tree's. */
-  enterReader(flags: number, site: string): void {
-    if (isRcu(flags)) this.#arena.rcu.readLock();
-    else this.enterWriter(site);
+  /** Ends writing, and frees what was deferred, as far as it can be without waiting. */
+  exitWriterAndPoll(): void {
+    this.exitWriter();
+    this.#arena.rcu.poll();
   }
 
-  /** Ends reading that began with the same flags. */
+  /**
+   * Begins reading; what it returns says how, and ends it.
+   *
+   * @throws {Error} If the tree was destroyed.
+   * @throws {LockdepError} As {@linkcode TreeLock.enterWriter}, where readers need the lock.
+   */
+  enterReader(site: string): number {
+    const { rcu } = this.#arena;
+    const seen = this.#flags;
+    // How to enter is known for sure only from inside: it is tried as it was the last time.
+    if (isRcu(seen)) {
+      rcu.readLock();
+      if (flagsOf(this.#words, this.#header) === seen) return seen;
+      rcu.readUnlock();
+    }
+    return this.#enterAsItIs(site);
+  }
+
+  /** Ends reading that began with that. */
   exitReader(flags: number): void {
     if (isRcu(flags)) this.#arena.rcu.readUnlock();
     else this.exitWriter();
@@ -137,10 +228,32 @@ export class TreeLock {
     return hold !== 0 ? hold : -1 - rcu.section;
   }
 
-  #lock(site: string): void {
-    const { words, thread, lockdep } = this.#arena;
+  /** Begins reading in a tree without RCU, or one whose mode was another the last time. */
+  #enterAsItIs(site: string): number {
+    const flags = this.#flags = this.flags(site);
+    if (isRcu(flags)) return this.enterReader(site);
+    this.#begin(site);
+    return flags;
+  }
+
+  #begin(site: string): void {
+    if (this.#internal) this.#take(site);
+    else this.assertHeld(site);
+  }
+
+  #take(site: string): void {
+    const { thread, lockdep } = this.#arena;
     lockdep.acquire(this.#class, this.index, site);
-    spinLock(words, this.index, thread);
+    spinLock(this.#words, this.index, thread);
+    this.#lookAgain(site);
+  }
+
+  /** Releases the lock that was just taken and throws, if the tree was destroyed meanwhile. */
+  #lookAgain(site: string): void {
+    const flags = heldFlagsOf(this.#words, this.#header);
+    if (identityOf(flags) === this.#identity) return;
+    this.unlock();
+    destroyed(site);
   }
 
   #assertKnown(site: string): void {
@@ -149,4 +262,8 @@ export class TreeLock {
       `Cannot lock in ${site}: the tree has lock mode "${this.mode}", and no lock is registered`,
     );
   }
+}
+
+function destroyed(site: string): never {
+  throw new Error(`Cannot use the tree in ${site}: it was destroyed`);
 }

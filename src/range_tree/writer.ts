@@ -184,8 +184,8 @@ export class Writer {
   }
 
   /**
-   * Does all of a store but publish it, and adds the nodes that it takes beyond those of the reserve to it. So the same
-   * store, if nothing changes before it, allocates nothing.
+   * Does all of a store but publish it, and has the reserve hold exactly the nodes that it takes: what is missing is
+   * allocated, what is not needed is freed. So the same store, if nothing changes before it, allocates nothing.
    *
    * @throws {OutOfMemoryError} If a node can't be allocated; the reserve is as it was.
    */
@@ -201,7 +201,7 @@ export class Writer {
     this.#rehearsing = true;
     try {
       this.storeRange(header, nodes, first, last, value);
-      this.#supply.keep();
+      this.#supply.keep(nodes);
     } finally {
       this.#supply.useFirst();
       this.#rehearsing = false;

@@ -19,7 +19,7 @@ export type CursorCall =
     readonly min: number;
   }
   | {
-    readonly name: "store" | "preallocate";
+    readonly name: "store" | "storeBlocking" | "preallocate";
     readonly token: Token | null;
   }
   | {
@@ -148,7 +148,7 @@ const forEach = (name: "forEach" | "forEachReverse") =>
     }),
   }));
 
-const value = (name: "store" | "preallocate") =>
+const value = (name: "store" | "storeBlocking" | "preallocate") =>
   cursor((fields) => ({ name, token: fields.token("value") }));
 
 /** Emptying may widen the reference's range, so only the entry that was there before is compared. */
@@ -159,9 +159,10 @@ const storeReturning: Read = (fields) => {
     : { ...action, expected: fields.token("expect") };
 };
 
-const storeChecked: Read = (fields) => {
+/** The reference may sleep for memory here. */
+const storeBlocking: Read = (fields) => {
   const result = fields.integer("expect");
-  if (result === 0) return value("store")(fields);
+  if (result === 0) return value("storeBlocking")(fields);
   if (result === -12) return { kind: "skip", reason: NO_MEMORY };
   throw new CaseError(`"expect" is ${result}`);
 };
@@ -185,7 +186,7 @@ export const CURSOR_READERS: Readonly<Record<string, Read>> = {
   mas_for_each: forEach("forEach"),
   mas_for_each_rev: forEach("forEachReverse"),
   mas_store: storeReturning,
-  mas_store_gfp: storeChecked,
+  mas_store_gfp: storeBlocking,
   mas_store_prealloc: value("store"),
   mas_preallocate: value("preallocate"),
   mas_erase: cursor(() => ({ name: "erase" }), true),

@@ -90,7 +90,8 @@ export class CursorReplayer {
       case "prevRange":
         return cursor[call.name](call.min);
       case "store":
-        return cursor.store(this.#values.valueOf(call.token));
+      case "storeBlocking":
+        return cursor[call.name](this.#values.valueOf(call.token));
       case "preallocate":
         cursor.preallocate(this.#values.valueOf(call.token));
         return 0;

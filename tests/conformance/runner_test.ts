@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { stub } from "@std/testing/mock";
-import { RangeTree } from "../../src/range_tree/mod.ts";
+import { spy, stub } from "@std/testing/mock";
+import { Cursor, RangeTree } from "../../mod.ts";
 import { main, runFile } from "./main.ts";
 import { formatReport, isClean, summarize } from "./report.ts";
 import { VARIANTS } from "./runner.ts";
@@ -261,6 +261,13 @@ function run(op: string): Recorded {
 function runOperations(ops: readonly unknown[]) {
   return runFile("a.json", JSON.stringify({ name: "a", ops }));
 }
+
+Deno.test("runFile() carries out mas_store_gfp, which may sleep for memory, by Cursor.storeBlocking", () => {
+  using blocking = spy(Cursor.prototype, "storeBlocking");
+  const report = runOperations(SOUND);
+  assertEquals(report.status, "agreed");
+  assertEquals(blocking.calls.length, report.replaysAgreed);
+});
 
 Deno.test("runFile() agrees with a sound case in every variant, and counts what it passes over", () => {
   const report = runOperations(SOUND);

@@ -11,8 +11,8 @@ import { rootOf, setRoot } from "../../src/range_tree/header.ts";
 import { type LockMode, RangeTree } from "../../src/range_tree/mod.ts";
 import {
   heightOf,
-  isDead,
   lookup,
+  parentOf,
   setParent,
   setSlot,
 } from "../../src/range_tree/node.ts";
@@ -77,7 +77,7 @@ for (const debug of [false, true]) {
       heights.add(heightOf(arena.words, node));
       assertEquals(mover.relocate(node), "moved");
       assert(!nodesOf(arena, tree).includes(node));
-      assert(isDead(arena.words, node));
+      assertEquals(parentOf(arena.words, node), node); // dead
       tree.validate();
       assertEquals(digest(tree), before);
     }
@@ -151,7 +151,7 @@ Deno.test("NodeMover.relocate() says of a node that was replaced that it is gone
   assertEquals(mover.relocate(nodes[3]), "moved");
   tree.storeRange(4, 6, 9);
   const image = imageOf(world);
-  const replaced = nodes.filter((node) => isDead(arena.words, node));
+  const replaced = nodes.filter((node) => parentOf(arena.words, node) === node);
   assert(replaced.length > 1);
   for (const node of replaced) assertEquals(mover.relocate(node), "gone");
   assertEquals(imageOf(world), image);

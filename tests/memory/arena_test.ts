@@ -305,7 +305,7 @@ Deno.test("Arena.attach() refuses another version", () => {
   assertThrows(
     () => Arena.attach(buffer),
     TypeError,
-    "expected version 2, found 3",
+    "expected version 3, found 4",
   );
 });
 
@@ -488,7 +488,7 @@ Deno.test("Arena.load() refuses another version", () => {
   assertThrows(
     () => Arena.load(bytes),
     TypeError,
-    "expected version 2, found 7",
+    "expected version 3, found 7",
   );
 });
 
@@ -525,3 +525,14 @@ for (const seed of seeds(DAMAGE_TEST)) {
     Arena.load(bytes);
   });
 }
+
+Deno.test("Arena.nextSerial() never gives the same number twice, in any view of the arena or of its copy", () => {
+  const arena = Arena.create({ byteLength: 2 ** 20 });
+  const other = Arena.attach(arena.buffer);
+  const serials = [arena, other, arena].map((view) => view.nextSerial());
+  other.leave();
+  const copy = Arena.load(arena.save());
+  serials.push(copy.nextSerial(), copy.nextSerial());
+  assertEquals(new Set(serials).size, 5);
+  assert(serials.every((serial) => serial >= 0));
+});

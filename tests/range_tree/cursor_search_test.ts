@@ -262,7 +262,7 @@ Deno.test("Cursor of a destroyed tree is an error", () => {
   assertThrows(
     () => cursor.find(),
     Error,
-    "Cannot use the cursor: its tree was destroyed",
+    "Cannot use the tree in Cursor.find: it was destroyed",
   );
-  assertThrows(() => cursor.store(1), Error, "its tree was destroyed");
+  assertThrows(() => cursor.store(1), Error, "it was destroyed");
 });

@@ -167,3 +167,23 @@ Deno.test("RangeTree.create() registers an external lock only where the lock mod
   );
   assertEquals(externalLock.trees, 0);
 });
+
+Deno.test("RangeTree.create() refuses an external lock of another arena, before it changes anything", () => {
+  const { arena, externalLock } = worldOf();
+  const other = Arena.create({ byteLength: 2 ** 20 });
+  RangeTree.create(other);
+  const headers = cacheOf(other, "range_tree").stats().objects;
+  const before = other.words.slice();
+  assertThrows(
+    () => RangeTree.create(other, { lock: "external", externalLock }),
+    TypeError,
+    "Cannot register the external lock in RangeTree.create: it lies in another arena",
+  );
+  assertEquals(cacheOf(other, "range_tree").stats().objects, headers);
+  assert(before.every((word, at) => word === other.words[at]));
+  assertEquals(externalLock.trees, 0);
+  // Another view of the same arena is no other arena.
+  const view = Arena.attach(arena.buffer);
+  RangeTree.create(view, { lock: "external", externalLock });
+  assertEquals(externalLock.trees, 1);
+});

@@ -1,8 +1,14 @@
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { stub } from "@std/testing/mock";
 import {
   Arena,
   type Cursor,
+  ExternalLock,
   LockdepError,
   OutOfMemoryError,
   RangeTree,
@@ -109,17 +115,55 @@ const RULES: Record<string, Rule> = {
   "Cursor.reset": none((_, cursor) => cursor.reset()),
   "Cursor.pause": none((_, cursor) => cursor.pause()),
   "Cursor.destroy": none((_, cursor) => cursor.destroy()),
+  "Cursor.toString": none((_, cursor) => cursor.toString()),
 };
 
 /** What has no rule of its own: fields, and what makes or wraps others. */
 const NO_RULE = [
   "constructor",
-  "tryLock",
-  "bulkLoad", // builds before it takes the lock: tested below
+  "tryLock", // does not wait: tested below
+  "bulkLoad", // has the lock twice: tested below
   "index",
   "last",
   "state",
 ];
+
+const SOURCES: Record<string, string> = {
+  RangeTree: "range_tree",
+  Cursor: "cursor",
+  RangeMap: "range_map",
+};
+
+/** The TSDoc of each function in the source of a class. */
+function docsOf(owner: string): Map<string, string> {
+  const url = new URL(
+    `../../src/range_tree/${SOURCES[owner]}.ts`,
+    import.meta.url,
+  );
+  const source = Deno.readTextFileSync(url);
+  const body = source.slice(source.indexOf(`export class ${owner}`));
+  const found = body.matchAll(
+    /\/\*\*((?:(?!\*\/)[^])*)\*\/\n {2}(?:static |get )*(\w+)(?:<V>)?\(/g,
+  );
+  return new Map([...found].map(([, doc, name]) => [name, doc]));
+}
+
+/** The rows of the last table of `docs/lock-modes.md`, by function. */
+function rowsOf(owner: string): Map<string, string[]> {
+  const text = Deno.readTextFileSync(
+    new URL("../../docs/lock-modes.md", import.meta.url),
+  );
+  const rows = new Map<string, string[]>();
+  for (const line of text.split("\n")) {
+    const [, names = "", ...rest] = line.split("|").map((cell) => cell.trim());
+    const isCursor = names.startsWith("`Cursor`:");
+    if (rest.length < 4 || isCursor !== (owner === "Cursor")) continue;
+    for (const [, name] of names.matchAll(/`(\w+)`/g)) {
+      if (name !== "Cursor") rows.set(name, rest);
+    }
+  }
+  return rows;
+}
 
 interface World {
   arena: Arena;
@@ -144,6 +188,53 @@ function splatOf(call: () => unknown): string | undefined {
     throw error;
   }
 }
+
+const LOCK_WORDS: Record<Rule["lock"], RegExp> = {
+  held: /^held/,
+  reading: /^reading/,
+  own: /^own(?! read)/,
+  "own read": /^own read/,
+  none: /^none/,
+};
+
+Deno.test("Every function's documentation says which lock it needs, whether it needs memory and whether it may drop the lock", () => {
+  for (const owner of ["RangeTree", "Cursor", "RangeMap"]) {
+    const docs = docsOf(owner);
+    assert(docs.size > 15, owner);
+    for (const [name, doc] of docs) {
+      if (["constructor", "index", "last", "state"].includes(name)) continue;
+      const line = doc.replaceAll(/\s+\*\s+/g, " ").match(
+        /Lock: (.+?)\. Memory: (no|may|yes)\. Drops the lock: (no|yes)/,
+      );
+      assert(line !== null, `${owner}.${name} does not say it`);
+      const [, lock, memory, drops] = line;
+      const rule = RULES[`${owner}.${name}`];
+      if (rule === undefined) continue;
+      assert(LOCK_WORDS[rule.lock].test(lock), `${owner}.${name}: ${lock}`);
+      assertEquals(memory !== "no", rule.memory, `${owner}.${name}`);
+      const may = ["storeBlocking", "entries", "entriesReverse"].includes(name);
+      assertEquals(drops === "yes", may, `${owner}.${name}`);
+    }
+  }
+});
+
+Deno.test("lock-modes.md says of every function what its own documentation says", () => {
+  for (const owner of ["RangeTree", "Cursor"]) {
+    const rows = rowsOf(owner);
+    for (const name of docsOf(owner).keys()) {
+      if (["constructor", "index", "last", "state"].includes(name)) continue;
+      const row = rows.get(name);
+      assert(row !== undefined, `${owner}.${name} has no row`);
+      const rule = RULES[`${owner}.${name}`];
+      if (rule === undefined) continue;
+      const [lock, memory, drops] = row;
+      assert(LOCK_WORDS[rule.lock].test(lock), `${owner}.${name}: ${lock}`);
+      assertEquals(memory !== "no", rule.memory, `${owner}.${name}`);
+      const may = ["storeBlocking", "entries", "entriesReverse"].includes(name);
+      assertEquals(/yes/.test(drops), may, `${owner}.${name}: ${drops}`);
+    }
+  }
+});
 
 Deno.test("Every function of RangeTree and Cursor has a rule", () => {
   for (const owner of [RangeTree, worldOf(false).cursor.constructor]) {
@@ -183,6 +274,7 @@ for (const [name, { lock, call }] of Object.entries(RULES)) {
           ? "illegal wait for a grace period while holding a lock"
           : "possible recursive locking",
       );
+      assertNames(nested, name);
       assertStringIncludes(nested, "taken at RangeTree.lock");
     } else assertEquals(nested, undefined);
   });
@@ -201,6 +293,47 @@ for (const [name, { lock, call }] of Object.entries(RULES)) {
     }
     assertEquals([arena.lockdep.held, arena.rcu.depth], [0, 0]);
   });
+}
+
+/** The splat names the function that was called. */
+function assertNames(splat: string, name: string): void {
+  const pattern = `(at |^)${name.replace(".", "\\.")}( would wait|:|$)`;
+  assert(new RegExp(pattern, "m").test(splat), splat);
+}
+
+for (const rcu of [false, true]) {
+  for (const [name, { lock, call }] of Object.entries(RULES)) {
+    // Taking the lock is what this one is for.
+    if (name === "RangeTree.lock") continue;
+    Deno.test(`${name} needs the external lock as it says, rcu ${rcu}: ${lock}`, () => {
+      const arena = Arena.create({ byteLength: 2 ** 20 });
+      const externalLock = ExternalLock.create(arena);
+      const tree = RangeTree.create(arena, {
+        lock: "external",
+        externalLock,
+        gaps: true,
+        rcu,
+      });
+      {
+        using _guard = externalLock.guard();
+        tree.bulkLoad(points(1000, 4));
+      }
+      const text = tree.toString();
+      const cursor = tree.cursor(501, 700);
+      const splat = splatOf(() => call(tree, cursor));
+      if (lock === "none" || (lock === "own read" && rcu)) {
+        assertEquals(splat, undefined);
+      } else {
+        assert(splat !== undefined, "it runs without the lock");
+        assertNames(splat, name);
+        assertStringIncludes(splat, "suspicious rcu_dereference_");
+        assertEquals(tree.toString(), text);
+      }
+      using _guard = externalLock.guard();
+      assertEquals(splatOf(() => call(tree, cursor)), undefined);
+      assertEquals(arena.lockdep.held, 1);
+    });
+  }
 }
 
 function stampOf(tree: RangeTree, arena: Arena): number {
@@ -243,8 +376,76 @@ Deno.test("RangeTree.bulkLoad() builds without the lock, and takes it to publish
   using _guard = tree.lock();
   const splat = splatOf(() => empty.bulkLoad(points(100)));
   assertStringIncludes(splat!, "possible recursive locking");
+  assertNames(splat!, "RangeTree.bulkLoad");
   assertEquals(cacheOf(arena).stats().objects, objects);
   assertEquals(empty.count, 0);
+});
+
+Deno.test("RangeTree.bulkLoad() into a tree that holds something, or is gone, asks for no entry and builds nothing", () => {
+  const { arena, tree } = worldOf(false);
+  const gone = RangeTree.create(arena);
+  gone.destroy();
+  const objects = cacheOf(arena).stats().objects;
+  using allocate = stub(cacheOf(arena), "allocateInto", () => {});
+  let asked = 0;
+  const entries = {
+    *[Symbol.iterator]() {
+      asked++;
+      yield* points(100);
+    },
+  };
+  assertThrows(
+    () => tree.bulkLoad(entries),
+    Error,
+    "Cannot bulk-load: the tree holds 1000 entries",
+  );
+  assertThrows(() => gone.bulkLoad(entries), Error, "it was destroyed");
+  assertEquals([asked, allocate.calls.length], [0, 0]);
+  assertEquals(cacheOf(arena).stats().objects, objects);
+});
+
+Deno.test("RangeTree.bulkLoad() looks again once it has built: another writer may have come between", () => {
+  const { arena } = worldOf(false);
+  const tree = RangeTree.create(arena);
+  const objects = cacheOf(arena).stats().objects;
+  const entries = {
+    *[Symbol.iterator]() {
+      yield* points(100);
+      tree.store(7, 7);
+    },
+  };
+  assertThrows(
+    () => tree.bulkLoad(entries),
+    Error,
+    "Cannot bulk-load: the tree holds 1 entries",
+  );
+  assertEquals([...tree], [{ first: 7, last: 7, value: 7 }]);
+  assertEquals(cacheOf(arena).stats().objects, objects + 1);
+});
+
+Deno.test("RangeTree.clone() under the tree's own lock is an error, and leaves nothing behind", () => {
+  const { arena, tree } = worldOf(false);
+  const counts = () =>
+    ["range_node", "range_tree"].map((name) =>
+      cacheOf(arena, name).stats().objects
+    );
+  const before = counts();
+  using _guard = tree.lock();
+  const splat = splatOf(() => tree.clone({ name: "copy" }));
+  assertNames(splat!, "RangeTree.clone");
+  assertEquals(counts(), before);
+  assertEquals(arena.roots.names(), []);
+});
+
+Deno.test("RangeTree.tryLock() under the lock gives nothing, and splats never", () => {
+  const { arena, tree } = worldOf(false);
+  {
+    using _guard = tree.lock();
+    assertEquals(tree.tryLock(), undefined);
+    assertEquals(arena.lockdep.held, 1);
+  }
+  using guard = tree.tryLock();
+  assert(guard !== undefined);
 });
 
 Deno.test("RangeTree.setRcu() under the lock that guards the tree changes how it is read", () => {
@@ -256,4 +457,24 @@ Deno.test("RangeTree.setRcu() under the lock that guards the tree changes how it
   }
   using _guard = tree.lock();
   assertEquals(tree.load(4), 2); // needs no lock, so it is no error under it
+});
+
+Deno.test("RangeTree.setRcu() of one handle changes how every other one reads", () => {
+  const { arena, tree } = worldOf(false);
+  const other = RangeTree.attach(Arena.attach(arena.buffer), tree.ref);
+  assertEquals(other.load(4), 2);
+  for (let turn = 0; turn < 3; turn++) {
+    tree.setRcu(true);
+    {
+      using _guard = tree.lock();
+      assertEquals([other.load(4), other.rcu], [2, true]); // would wait for ever
+    }
+    tree.setRcu(false);
+    const splat = splatOf(() => {
+      using _guard = other.lock();
+      other.load(4);
+    });
+    assertStringIncludes(splat!, "possible recursive locking");
+    assertEquals([other.load(4), other.rcu], [2, false]);
+  }
 });

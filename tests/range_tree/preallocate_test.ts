@@ -103,6 +103,38 @@ Deno.test("Cursor.preallocate() after an unrelated change checks anew and takes 
   assert(before > 0);
 });
 
+Deno.test("Cursor.preallocate() for another range gives back what that one does not need", () => {
+  const arena = Arena.create({ byteLength: 2 ** 22 });
+  const tree = RangeTree.create(arena);
+  tree.bulkLoad(points(5000, 2));
+  using _guard = tree.lock();
+  const { objects } = cacheOf(arena).stats();
+  const cursor = tree.cursor();
+  // How many nodes each needs, by itself and after every other.
+  const ranges = [[33, 8001], [4, 4], [4, 5], [100, 400]] as const;
+  const held = () => cacheOf(arena).stats().objects - objects;
+  const needs = ranges.map(([first, last]) => {
+    using fresh = tree.cursor(first, last);
+    fresh.preallocate(7);
+    return held();
+  });
+  assert(needs[0] >= 4, `${needs}`);
+  // A range of the tree's own is overwritten in place.
+  assertEquals(needs.slice(1, 3), [0, 1]);
+  for (const one of [0, 1, 2, 3]) {
+    for (const two of [0, 1, 2, 3]) {
+      for (const at of [one, two]) {
+        const [first, last] = ranges[at];
+        cursor.setRange(first, last);
+        cursor.preallocate(7);
+        assertEquals(held(), needs[at], `${one}, ${two}`);
+      }
+    }
+  }
+  cursor.destroy();
+  assertEquals(held(), 0);
+});
+
 Deno.test("Cursor.store() takes preallocated nodes first, and others if they do not suffice", () => {
   const arena = Arena.create({ byteLength: 2 ** 22 });
   const tree = RangeTree.create(arena);

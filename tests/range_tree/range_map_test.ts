@@ -141,3 +141,25 @@ Deno.test("RangeMap uses handles again that no range holds, and lets their value
   assertThrows(() => map.get(1), Error, "it was destroyed");
   assertThrows(() => map.set(1, 2, { name: 1 }), Error, "it was destroyed");
 });
+
+Deno.test("RangeMap.entries() refuses bad bounds at once, as a tree does", () => {
+  const map = RangeMap.create<string>(Arena.create({ byteLength: 2 ** 20 }));
+  map.set(0, 9, "a");
+  for (const bound of [-1, 0.5, NaN, 2 ** 53]) {
+    assertThrows(() => map.entries(bound), RangeError);
+    assertThrows(() => map.entries(0, bound), RangeError);
+    assertThrows(() => map.entriesReverse(bound), RangeError);
+    assertThrows(() => map.entriesReverse(0, bound), RangeError);
+  }
+  assertEquals([...map.entries(3, 5)], [{ first: 0, last: 9, value: "a" }]);
+  assertEquals([...map.entriesReverse(10)], []);
+});
+
+Deno.test("RangeMap is shown as one line, also once it is destroyed", () => {
+  const map = RangeMap.create<string>(Arena.create({ byteLength: 2 ** 20 }));
+  map.set(0, 9, "a");
+  assertEquals(`${map}`, "RangeMap(1 entries, lock internal)");
+  assertEquals(Deno.inspect(map), `${map}`);
+  map.destroy();
+  assertEquals(Deno.inspect(map), "RangeMap(destroyed)");
+});

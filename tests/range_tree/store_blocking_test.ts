@@ -166,6 +166,26 @@ for (const what of ["erases", "overwrites"] as const) {
   });
 }
 
+Deno.test("Cursor.storeBlocking() whose tree another thread destroys meanwhile holds no lock, and neither does the guard", () => {
+  const { arena, other, tree } = worldOf();
+  exhaust(arena);
+  const theirs = RangeTree.attach(other, "tree");
+  Slabs.of(arena).compact = () => {
+    theirs.destroy();
+    other.rcu.barrier();
+  };
+  assertThrows(
+    () => {
+      using _guard = tree.lock();
+      tree.cursor(FIRST, LAST).storeBlocking(7);
+    },
+    Error,
+    "Cannot use the tree in Cursor.storeBlocking: it was destroyed",
+  );
+  assertEquals(arena.lockdep.held, 0);
+  assertThrows(() => tree.lock(), Error, "it was destroyed");
+});
+
 for (const lock of ["external", "none"] as const) {
   Deno.test(`RangeTree.storeBlocking() with lock ${lock} drops nothing and gives up, with all as it was`, () => {
     const { arena, other } = worldOf();
