@@ -30,6 +30,8 @@ const CUTS = 64;
 const PIECE = 8;
 /** A change of a cell in so many empties its band instead. */
 const CHANGES_A_BAND = 200;
+/** One in so many stores in a cell what it holds already. */
+const CHANGES_A_REPEAT = 4;
 
 /** What the writers have in common. */
 abstract class Changer {
@@ -113,21 +115,30 @@ export class CellWriter extends Changer {
   }
 
   #changeCell(tree: number, cell: number): void {
-    const generation = this.generations.done(tree, cell) + 1;
-    const first = firstOf(cell);
+    const done = this.generations.done(tree, cell);
+    if (!isEmptyAt(cell, done) && this.random.int(CHANGES_A_REPEAT) === 0) {
+      // Nobody may see this one.
+      this.#storeCell(tree, cell, done);
+      return;
+    }
+    const generation = done + 1;
     this.advance(tree, [cell], () => {
-      if (!isEmptyAt(cell, generation)) {
-        const value = entryOf(cell, generation);
-        this.trees[tree].storeRange(first, first + LENGTH - 1, value);
-        return;
-      }
-      const value = this.trees[tree].erase(first);
-      if (value !== entryOf(cell, generation - 1)) {
-        this.wrong ??= `tree "${
-          TREES[tree].name
-        }", cell ${cell}: erased ${value} of generation ${generation - 1}`;
-      }
+      if (isEmptyAt(cell, generation)) this.#eraseCell(tree, cell, done);
+      else this.#storeCell(tree, cell, generation);
     });
+  }
+
+  #storeCell(tree: number, cell: number, generation: number): void {
+    const first = firstOf(cell), value = entryOf(cell, generation);
+    this.trees[tree].storeRange(first, first + LENGTH - 1, value);
+  }
+
+  #eraseCell(tree: number, cell: number, generation: number): void {
+    const value = this.trees[tree].erase(firstOf(cell));
+    if (value === entryOf(cell, generation)) return;
+    this.wrong ??= `tree "${
+      TREES[tree].name
+    }", cell ${cell}: erased ${value} of generation ${generation}`;
   }
 
   /** Empties many cells by one change. */
