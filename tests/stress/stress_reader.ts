@@ -7,10 +7,11 @@ import { type Arena, type Entry, RangeTree } from "../../mod.ts";
 import type { Rng } from "../seed.ts";
 import {
   BAND,
-  CELLS,
   firstOf,
   generationOf,
   type Generations,
+  HOT_BANDS,
+  HOT_CELLS,
   LENGTH,
   placeAt,
   STRIDE,
@@ -47,16 +48,18 @@ export class StressReader {
   step(): void {
     const tree = this.#random.int(TREES.length);
     const choice = this.#random.int(80);
-    if (choice < 68) this.#look(tree);
-    else if (choice < 72) this.#findOne(tree);
-    else if (choice < 75) this.#iterate(tree);
+    if (choice < 65) this.#look(tree);
+    else if (choice < 69) this.#findOne(tree);
+    else if (choice < 72) this.#iterate(tree);
     else if (choice < 78) this.#lookWide(tree);
     else if (choice < 79) this.#iterateWide(tree);
     else this.#lockWide(tree);
   }
 
   #look(tree: number): void {
-    const cell = this.#random.int(CELLS);
+    const isHot = this.#random.int(2) === 0;
+    const cell = this.#chooseBand(isHot) * BAND +
+      this.#random.int(isHot ? HOT_CELLS : BAND);
     const offset = this.#random.int(STRIDE);
     const oldest = this.#generations.done(tree, cell);
     const found = this.#trees[tree].load(firstOf(cell) + offset);
@@ -94,10 +97,19 @@ export class StressReader {
     }
   }
 
+  #chooseBand(isHot: boolean): number {
+    return this.#random.int(isHot ? HOT_BANDS : WIDES);
+  }
+
+  #chooseWide(): number {
+    return wideBehind(this.#random.int(2) * this.#random.int(WIDES));
+  }
+
   /** Two or more cells of one band. */
   #chooseRun(): [from: number, to: number] {
-    const band = this.#random.int(WIDES) * BAND;
-    const from = this.#random.int(BAND - 1);
+    const isHot = this.#random.int(2) === 0;
+    const band = this.#chooseBand(isHot) * BAND;
+    const from = this.#random.int(isHot ? HOT_CELLS : BAND - 1);
     const cells = 1 + this.#random.int(RUN);
     return [band + from, band + Math.min(BAND - 1, from + cells)];
   }
@@ -145,7 +157,7 @@ export class StressReader {
 
   /** Some looks into a wide place within one read section: once a change is seen anywhere, it is seen everywhere. */
   #lookWide(tree: number): void {
-    const place = wideBehind(this.#random.int(WIDES));
+    const place = this.#chooseWide();
     const first = firstOf(place);
     const { rcu } = this.#arena;
     const isRcu = TREES[tree].rcu;
@@ -161,7 +173,7 @@ export class StressReader {
 
   /** The same over all pieces of a wide place: no hole but where it was emptied. */
   #iterateWide(tree: number): void {
-    const place = wideBehind(this.#random.int(WIDES));
+    const place = this.#chooseWide();
     const start = firstOf(place), end = start + WIDE_LENGTH;
     let at = start;
     let seen = this.#generations.done(tree, place);
@@ -181,7 +193,7 @@ export class StressReader {
 
   /** Under the lock a wide place is of one generation. */
   #lockWide(tree: number): void {
-    const place = wideBehind(this.#random.int(WIDES));
+    const place = this.#chooseWide();
     const oldest = this.#generations.done(tree, place);
     using _guard = this.#trees[tree].lock();
     const cursor = this.#trees[tree].cursor(firstOf(place));

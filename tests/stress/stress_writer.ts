@@ -17,6 +17,7 @@ import {
   EXTERNAL_LOCK,
   firstOf,
   type Generations,
+  HOT_CELLS,
   isEmptyAt,
   LENGTH,
   TREES,
@@ -25,7 +26,7 @@ import {
   WIDES,
 } from "./world.ts";
 
-/** Pieces that a wide place is cut into after it was stored: so it lies in many leaves. */
+/** The most pieces that a wide place is cut into after it was stored: so it lies in many leaves. */
 const CUTS = 64;
 const PIECE = 8;
 /** A change of a cell in so many empties its band instead. */
@@ -66,13 +67,14 @@ abstract class Changer {
   /** Makes a change, if there is memory for it. */
   step(): void {
     const tree = this.random.int(TREES.length);
-    const bands = Math.floor(WIDES / this.#of);
+    const isHot = this.random.int(2) === 0;
+    const bands = isHot ? 1 : Math.floor(WIDES / this.#of);
     const band = this.random.int(bands) * this.#of + this.#number;
     try {
       using _guard = TREES[tree].lock === "external"
         ? this.#externalLock.guard()
         : undefined;
-      this.change(tree, band);
+      this.change(tree, band, isHot);
       this.operations++;
     } catch (error) {
       if (!(error instanceof OutOfMemoryError)) throw error;
@@ -81,7 +83,7 @@ abstract class Changer {
   }
 
   /** Changes something in a band, or in the wide place behind it. */
-  protected abstract change(tree: number, band: number): void;
+  protected abstract change(tree: number, band: number, isHot: boolean): void;
 
   /** Brings places to their next generation by one change. */
   protected advance(
@@ -109,9 +111,10 @@ abstract class Changer {
 
 /** Stores and erases cells. */
 export class CellWriter extends Changer {
-  protected override change(tree: number, band: number): void {
+  protected override change(tree: number, band: number, isHot: boolean): void {
+    const cell = band * BAND + this.random.int(isHot ? HOT_CELLS : BAND);
     if (this.random.int(CHANGES_A_BAND) === 0) this.#eraseBand(tree, band);
-    else this.#changeCell(tree, band * BAND + this.random.int(BAND));
+    else this.#changeCell(tree, cell);
   }
 
   #changeCell(tree: number, cell: number): void {
@@ -173,7 +176,7 @@ export class WideWriter extends Changer {
 
   /** Stores the entry that is there already over many pieces: nobody sees that, but each piece is a range of its own. */
   #cut(tree: number, first: number, entry: number): void {
-    for (let cut = 0; cut < CUTS; cut++) {
+    for (let cut = this.random.int(CUTS); cut >= 0; cut--) {
       const at = first + this.random.int(WIDE_LENGTH - PIECE);
       const last = at + this.random.int(PIECE);
       this.trees[tree].storeRange(at, last, entry);
