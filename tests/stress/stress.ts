@@ -1,7 +1,8 @@
 /**
  * One run of the stress test: workers read, write and compact the same trees at once, until it is enough.
  *
- * `deno task stress [--seed N] [--lookups N]` runs it until the readers have made so many lookups, 100 million by default.
+ * `deno task stress [--seed N] [--lookups N]` runs it until the readers have made so many lookups, 100 million by default, and
+ * checks histories of small trees (`linearizability.ts`) between two runs.
  *
  * @module
  */
@@ -14,6 +15,7 @@ import {
   Slabs,
 } from "../../mod.ts";
 import { TestWorker } from "../sync/workers.ts";
+import { runLinearizability } from "./linearizability_run.ts";
 import {
   BAND,
   entryOf,
@@ -201,12 +203,16 @@ if (import.meta.main) {
       debug: run % 4 === 3,
       byteLength: run % 3 === 2 ? SHORT_OF_MEMORY : 2 ** 24,
     });
+    const recorded = await runLinearizability({
+      seed: Number(seed) + run,
+      millis: 3000,
+    });
     lookups += result.lookups;
-    failed += result.wrong.length;
+    failed += result.wrong.length + recorded.wrong.length;
     console.log(
       `seed ${Number(seed) + run}: ${
         JSON.stringify(result)
-      }; ${lookups} lookups so far`,
+      }; ${lookups} lookups so far; histories: ${JSON.stringify(recorded)}`,
     );
   }
   console.log(failed === 0 ? "nothing wrong" : `${failed} mistakes`);
