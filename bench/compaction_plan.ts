@@ -55,6 +55,7 @@ export function liveWorkload(ranges: number): Workload {
       quotient("live / alone", [1, "nodesPerSecond"], [0, "nodesPerSecond"]),
       figureOf("nodes a second that passes, live", 1, "wallNodesPerSecond"),
       figureOf("moves", 1, "moves"),
+      figureOf("passes", 1, "passes"),
       figureOf("lookups meanwhile", 1, "lookups"),
       figureOf("changes meanwhile", 1, "changes"),
     ],
