@@ -60,7 +60,8 @@ export function liveWorkload(ranges: number): Workload {
       figureOf("changes meanwhile", 1, "changes"),
     ],
     note:
-      'Three threads on two cores: the compactor is interrupted. It works in slices of 0.2 ms, and "at work" is the middle slice.',
+      'Three threads on two cores: the system interrupts the compactor, and the writer while it holds the lock. "At work": half of\n' +
+      "the nodes were moved in slices of 0.2 ms that were faster. What is waited for shows in the time that passes.",
   };
 }
 
