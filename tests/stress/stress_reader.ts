@@ -11,7 +11,6 @@ import {
   generationOf,
   type Generations,
   HOT_BANDS,
-  HOT_CELLS,
   LENGTH,
   placeAt,
   STRIDE,
@@ -59,7 +58,7 @@ export class StressReader {
   #look(tree: number): void {
     const isHot = this.#random.int(2) === 0;
     const cell = this.#chooseBand(isHot) * BAND +
-      this.#random.int(isHot ? HOT_CELLS : BAND);
+      (isHot ? 0 : this.#random.int(BAND));
     const offset = this.#random.int(STRIDE);
     const oldest = this.#generations.done(tree, cell);
     const found = this.#trees[tree].load(firstOf(cell) + offset);
@@ -109,7 +108,7 @@ export class StressReader {
   #chooseRun(): [from: number, to: number] {
     const isHot = this.#random.int(2) === 0;
     const band = this.#chooseBand(isHot) * BAND;
-    const from = this.#random.int(isHot ? HOT_CELLS : BAND - 1);
+    const from = isHot ? 0 : this.#random.int(BAND - 1);
     const cells = 1 + this.#random.int(RUN);
     return [band + from, band + Math.min(BAND - 1, from + cells)];
   }

@@ -17,7 +17,6 @@ import {
   EXTERNAL_LOCK,
   firstOf,
   type Generations,
-  HOT_CELLS,
   isEmptyAt,
   LENGTH,
   TREES,
@@ -32,7 +31,7 @@ const PIECE = 8;
 /** A change of a cell in so many empties its band instead. */
 const CHANGES_A_BAND = 200;
 /** One in so many stores in a cell what it holds already. */
-const CHANGES_A_REPEAT = 4;
+const CHANGES_A_REPEAT = 2;
 
 /** What the writers have in common. */
 abstract class Changer {
@@ -112,7 +111,7 @@ abstract class Changer {
 /** Stores and erases cells. */
 export class CellWriter extends Changer {
   protected override change(tree: number, band: number, isHot: boolean): void {
-    const cell = band * BAND + this.random.int(isHot ? HOT_CELLS : BAND);
+    const cell = band * BAND + (isHot ? 0 : this.random.int(BAND));
     if (this.random.int(CHANGES_A_BAND) === 0) this.#eraseBand(tree, band);
     else this.#changeCell(tree, cell);
   }

@@ -26,9 +26,8 @@ export const BAND = 256;
 export const WIDES = CELLS / BAND;
 /** Indices of a wide place. */
 export const WIDE_LENGTH = BAND * STRIDE;
-/** Half of all questions and changes are about the first cells of the first bands, so that they meet. */
+/** Half of all questions and changes are about the first cells of so many bands, one a writer, so that they meet. */
 export const HOT_BANDS = 2;
-export const HOT_CELLS = 4;
 /** The generation's bits of an entry; the place's stand above. */
 const GENERATION_BITS = 18;
 const GENERATIONS = 2 ** GENERATION_BITS;
