@@ -53,7 +53,7 @@ function blocks(ranges: number): Outcome {
       millis: medianOf(millis),
       longestMillis: Math.max(...millis),
       moves: moves / millis.length,
-      efficiency: fewestMoves / moves,
+      efficiency: moves === 0 ? 1 : fewestMoves / moves,
     },
   };
 }
