@@ -33,3 +33,12 @@ export function storeInBoth(mixed: Mixed, ranges: number): void {
     mixed.other.storeRange(first, last, order[i] + 1);
   }
 }
+
+/** A tree whose slabs are half empty, and the arena. */
+export function fragmented(ranges: number): Pick<Mixed, "arena" | "kept"> {
+  const mixed = emptyMixed(ranges);
+  storeInBoth(mixed, ranges);
+  mixed.other.destroy();
+  mixed.arena.rcu.barrier();
+  return mixed;
+}

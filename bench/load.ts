@@ -79,7 +79,7 @@ function gappedPeer(ranges: number): Outcome {
 }
 
 if (import.meta.main) {
-  runVariant({
+  await runVariant({
     "packed sections": treeOf(PACKED, false),
     "packed one-section": treeOf(PACKED, true),
     "packed sorted-btree": packedPeer,

@@ -28,7 +28,7 @@ function store(lock: LockMode, lockdep: boolean): Variant {
 }
 
 /** The lock alone: as often as a build takes it, and the build behind it so that the results can be compared. */
-function pair(ranges: number): Outcome {
+async function pair(ranges: number): Promise<Outcome> {
   const words = new Int32Array(new SharedArrayBuffer(LOCK_WORDS * 4));
   const lock = new SpinLock(words, 0, 1);
   const start = performance.now();
@@ -37,7 +37,8 @@ function pair(ranges: number): Outcome {
     lock.unlock();
   }
   const nanos = nanosEach(start, ranges);
-  return { hash: store("internal", false)(ranges).hash, figures: { nanos } };
+  const { hash } = await store("internal", false)(ranges);
+  return { hash, figures: { nanos } };
 }
 
 function load(rcu: boolean, lockdep: boolean): Variant {
@@ -55,7 +56,7 @@ function load(rcu: boolean, lockdep: boolean): Variant {
 }
 
 if (import.meta.main) {
-  runVariant({
+  await runVariant({
     "store none": store("none", false),
     "store internal": store("internal", false),
     "store lockdep": store("internal", true),

@@ -8,9 +8,10 @@
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { platformLine } from "../src/report/platform.ts";
-import { type Workload, workloadsFor } from "./plan.ts";
+import { workloadsFor } from "./plan.ts";
 import { formatReport, reportOf, type WorkloadReport } from "./report.ts";
 import { runRounds } from "./rounds.ts";
+import type { Workload } from "./workload.ts";
 
 const USAGE =
   "usage: deno task bench [--ranges N] [--runs N] [--only NAME] [--json]";
@@ -18,7 +19,8 @@ const HELP = `${USAGE}
 
   --ranges N   ranges in a tree, 1000 to 1000000 (default 1000000); "scale" goes up to ten times as many
   --runs N     how often each variant runs, by turns with the others, 1 to 100 (default 3)
-  --only NAME  one of load, store, locks, relocate, scale, va, speed
+  --only NAME  one of load, store, locks, relocate, relocate-live, holds, blocks, sections,
+               attach, scale, va, speed
   --json       one object instead of tables
 
 Each variant runs in a process of its own, on a small tree first to be compiled. Ratios are taken within a round; their spread over the rounds is printed.

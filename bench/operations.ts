@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { Goal } from "./plan.ts";
+import type { Goal } from "./workload.ts";
 
 /** An operation, as the figures name it. */
 export type OperationName =

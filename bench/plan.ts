@@ -1,84 +1,23 @@
 /**
- * What is measured, what it is compared with, and what it is to reach.
+ * What is measured, what it is compared with, and what it is to reach. Here is what one thread does with a tree; beside it
+ * stand the plans of compaction, of threads, and of every operation beside its peers.
  *
  * @module
  */
 import { formatCount } from "../src/report/numbers.ts";
+import {
+  blocksWorkload,
+  contiguityWorkload,
+  holdsWorkload,
+  liveWorkload,
+  relocateWorkload,
+  scaleWorkload,
+} from "./compaction_plan.ts";
+import { LOOP_WARM_UP, nanos, ratio, scaled, subjects } from "./rows.ts";
 import { speedWorkloads } from "./speed_plan.ts";
-import type { Figures } from "./variant.ts";
+import { attachWorkload, sectionsWorkload } from "./thread_plan.ts";
+import type { Goal, Row, Workload } from "./workload.ts";
 
-/** What a row is to reach. */
-export type Goal =
-  | { readonly atLeast: number }
-  | { readonly atMost: number }
-  | { readonly below: number };
-
-/** One variant at one size: a process. */
-export interface Subject {
-  /** The variant's name in its file. */
-  readonly variant: string;
-  /** How many ranges. */
-  readonly ranges: number;
-}
-
-/** The figures of one round, by subject in the order of the workload. */
-export type Round = readonly Figures[];
-
-/** Where a value stands in tables of many columns. */
-export interface Cell {
-  /** The heading of its table. */
-  readonly block: string;
-  /** Its line in there. */
-  readonly line: string;
-  /** Its column. */
-  readonly column: string;
-}
-
-/** One line of a workload's table. */
-export interface Row {
-  /** What it says. */
-  readonly label: string;
-  /** Its place, if all rows of the workload are cells. */
-  readonly cell?: Cell;
-  /**
-   * Its value in one round: only figures of the same round are compared. None if a variant has no such figure; then a cell
-   * stays empty, and anything else is a mistake.
-   */
-  value(round: Round): number | undefined;
-  /** What it is to reach. */
-  readonly goal?: Goal;
-}
-
-/** What a process does before it measures. */
-export interface WarmUp {
-  /** How many ranges. */
-  readonly ranges: number;
-  /** How often. */
-  readonly times: number;
-}
-
-/** Variants that run by turns, and the table that comes of them. */
-export interface Workload {
-  /** For `--only`. Several may share one. */
-  readonly name: string;
-  /** The heading. */
-  readonly title: string;
-  /** The file whose variants these are. */
-  readonly file: string;
-  /** What each of their processes does first. */
-  readonly warmUp: WarmUp;
-  /** What runs, in this order, in every round. */
-  readonly subjects: readonly Subject[];
-  /** The table. */
-  readonly rows: readonly Row[];
-  /** What one must know to read it. */
-  readonly note?: string;
-}
-
-/** Enough for loops of loads and stores to be compiled. */
-const LOOP_WARM_UP = { ranges: 20_000, times: 1 };
-/** Compaction moves few nodes a range, so it takes more. (Measured: once leaves it a third slower than five times.) */
-const COMPACTION_WARM_UP = { ranges: 200_000, times: 5 };
 const LOCKDEP_GOAL: Goal = { below: 1.15 };
 
 /** All workloads for trees of so many ranges. */
@@ -92,6 +31,12 @@ export function workloadsFor(ranges: number): Workload[] {
     lockdepStoreWorkload(ranges),
     lockdepLoadWorkload(ranges),
     relocateWorkload(ranges),
+    liveWorkload(ranges),
+    holdsWorkload(ranges),
+    blocksWorkload(ranges),
+    contiguityWorkload(ranges),
+    sectionsWorkload(ranges),
+    attachWorkload(ranges),
     scaleWorkload(ranges),
     vaWorkload(ranges),
     vaWorkload(Math.min(ranges, VA_RANGES)),
@@ -250,98 +195,4 @@ function lockdepLoadWorkload(ranges: number): Workload {
       ratio("under the lock, lockdep on / off", 3, 2, LOCKDEP_GOAL),
     ],
   };
-}
-
-function relocateWorkload(ranges: number): Workload {
-  return {
-    name: "relocate",
-    title: `compaction under a tree of ${formatCount(ranges)} ranges`,
-    file: "relocate.ts",
-    warmUp: scaled(COMPACTION_WARM_UP, ranges),
-    subjects: subjects(ranges, ["tree"]),
-    rows: [
-      figure("nodes moved a second", "nodesPerSecond", { atLeast: 2e6 }),
-      figure("yield", "yield", { atLeast: 1 }),
-      figure("move efficiency", "moveEfficiency", { atLeast: 0.99 }),
-      figure("occupancy before", "occupancy"),
-      figure("moves", "moves"),
-      figure("lock held, ns, p50", "holdNanosP50"),
-      figure("lock held, ns, p99", "holdNanosP99"),
-    ],
-    note:
-      "Five smaller arenas are compacted first, so that what is measured is compiled code.",
-  };
-}
-
-function scaleWorkload(ranges: number): Workload {
-  const sizes = [ranges / 100, ranges / 10, ranges, ranges * 10].map(
-    Math.round,
-  );
-  const perLevel = (label: string, name: string) => [
-    ...sizes.map((size, i) =>
-      figureOf(`${label}, ${formatCount(size)} ranges`, i, name)
-    ),
-    growth(`${label}, largest / smallest`, name, sizes.length - 1),
-  ];
-  return {
-    name: "scale",
-    title: "growth with the number of ranges, ns an operation and level",
-    file: "scale.ts",
-    warmUp: scaled(COMPACTION_WARM_UP, ranges),
-    subjects: sizes.map((size) => ({ variant: "tree", ranges: size })),
-    rows: [
-      ...perLevel("load, ascending", "loadAscending"),
-      ...perLevel("load, random", "loadRandom"),
-      ...perLevel("store, random", "build"),
-      ...perLevel("validate", "validate"),
-      ...perLevel("compact", "compact"),
-      ...sizes.map((size, i) =>
-        figureOf(`height, ${formatCount(size)} ranges`, i, "height")
-      ),
-      ...perLevel("one random read, not by level", "randomRead"),
-      figureOf("yield of the largest", sizes.length - 1, "yield"),
-      figureOf(
-        "move efficiency of the largest",
-        sizes.length - 1,
-        "moveEfficiency",
-      ),
-    ],
-    note:
-      "What goes in ascending order finds its nodes in a cache at every size and shows the work alone. What goes at random\n" +
-      "waits for memory in a tree that exceeds the caches: the last block says what one read of so much memory costs.",
-  };
-}
-
-function scaled(warmUp: WarmUp, ranges: number): WarmUp {
-  return { ...warmUp, ranges: Math.min(ranges, warmUp.ranges) };
-}
-
-function subjects(ranges: number, variants: readonly string[]): Subject[] {
-  return variants.map((variant) => ({ variant, ranges }));
-}
-
-function nanos(label: string, subject: number): Row {
-  return figureOf(label, subject, "nanos");
-}
-
-function figure(label: string, name: string, goal?: Goal): Row {
-  return figureOf(label, 0, name, goal);
-}
-
-function figureOf(
-  label: string,
-  subject: number,
-  name: string,
-  goal?: Goal,
-): Row {
-  return { label, value: (round) => round[subject][name], goal };
-}
-
-function ratio(label: string, over: number, under: number, goal: Goal): Row {
-  const value = (round: Round) => round[over].nanos / round[under].nanos;
-  return { label, value, goal };
-}
-
-function growth(label: string, name: string, largest: number): Row {
-  return { label, value: (round) => round[largest][name] / round[0][name] };
 }

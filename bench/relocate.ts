@@ -4,7 +4,7 @@
  * @module
  */
 import { type Arena, Compactor, Slabs } from "../mod.ts";
-import { emptyMixed, storeInBoth } from "./fragmented.ts";
+import { fragmented } from "./fragmented.ts";
 import { hashOfTree } from "./trees.ts";
 import { type Outcome, runVariant } from "./variant.ts";
 
@@ -12,13 +12,9 @@ import { type Outcome, runVariant } from "./variant.ts";
 const NODES = "range_node";
 
 function relocate(ranges: number): Outcome {
-  const mixed = emptyMixed(ranges);
-  storeInBoth(mixed, ranges);
-  mixed.other.destroy();
-  mixed.arena.rcu.barrier();
-  const occupancy = occupancyOf(mixed.arena);
-  const compactor = new Compactor(mixed.arena);
-  const { kept } = mixed;
+  const { arena, kept } = fragmented(ranges);
+  const occupancy = occupancyOf(arena);
+  const compactor = new Compactor(arena);
   const hash = hashOfTree(kept);
   const result = compactor.run();
   kept.validate();
@@ -48,4 +44,4 @@ function occupancyOf(arena: Arena): number {
   return objects / (slabs * capacity);
 }
 
-if (import.meta.main) runVariant({ tree: relocate });
+if (import.meta.main) await runVariant({ tree: relocate });

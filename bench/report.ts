@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Cell, Goal, Workload } from "./plan.ts";
+import type { Cell, Goal, Workload } from "./workload.ts";
 import { formatHash, type Rounds } from "./rounds.ts";
 import { formatGrid, formatRows } from "./tables.ts";
 

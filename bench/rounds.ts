@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Round, Subject, Workload } from "./plan.ts";
+import type { Round, Subject, Workload } from "./workload.ts";
 import type { Outcome } from "./variant.ts";
 
 /** What a workload came to. */
@@ -54,7 +54,7 @@ function runSubject(
   const script = import.meta.resolve(`./${file}`);
   const sizes = [ranges, warmUp.ranges, warmUp.times].map(String);
   const { success, stdout } = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--quiet", script, variant, ...sizes],
+    args: ["run", "--quiet", "--allow-read", script, variant, ...sizes],
     stderr: "inherit",
   }).outputSync();
   if (!success) {

@@ -80,4 +80,4 @@ function timeRandomReads(bytes: number): number {
   return nanos;
 }
 
-if (import.meta.main) runVariant({ tree: scale });
+if (import.meta.main) await runVariant({ tree: scale });

@@ -247,7 +247,7 @@ function mustBe(what: string, hash: number, expected: number): void {
 }
 
 if (import.meta.main) {
-  runVariant(
+  await runVariant(
     Object.fromEntries(
       Object.entries({
         "plain": treeOf({ rcu: false, gaps: false }),

@@ -9,7 +9,7 @@ import {
   type OperationName,
   OPERATIONS,
 } from "./operations.ts";
-import type { Goal, Round, Row, WarmUp, Workload } from "./plan.ts";
+import type { Goal, Round, Row, WarmUp, Workload } from "./workload.ts";
 
 /** The sizes that the native tree was measured at. */
 const SIZES = [1e3, 1e5, 1e6];

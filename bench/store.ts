@@ -56,7 +56,7 @@ function gappedPeer(ranges: number): Outcome {
 }
 
 if (import.meta.main) {
-  runVariant({
+  await runVariant({
     "packed tree": treeOf(PACKED),
     "packed sorted-btree": packedPeer,
     "gapped tree": treeOf(GAPPED),

@@ -5,7 +5,7 @@
  */
 import { columns } from "../src/report/layout.ts";
 import { formatCount } from "../src/report/numbers.ts";
-import type { Goal } from "./plan.ts";
+import type { Goal } from "./workload.ts";
 import type { RowReport } from "./report.ts";
 
 /** A line for each row: how its value spreads over the rounds, and what it is to reach. */

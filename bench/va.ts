@@ -139,7 +139,7 @@ function jobs(ranges: number): ReturnType<Variant> {
 }
 
 if (import.meta.main) {
-  runVariant({
+  await runVariant({
     "bare tree": measured(bareTree),
     "operations": measured(withOps),
     "at once": measured(atOnce),

@@ -16,21 +16,28 @@ export interface Outcome {
 }
 
 /** Does a workload once at that size. */
-export type Variant = (ranges: number) => Outcome;
+export type Variant = (ranges: number) => Outcome | Promise<Outcome>;
 
 /**
  * Runs the variant that the command line names, at the size that it names, and prints the outcome as JSON. The workload is
  * done on a smaller size first, from the arena up and so many times, so that what is measured is compiled code.
  */
-export function runVariant(variants: Readonly<Record<string, Variant>>): void {
+export async function runVariant(
+  variants: Readonly<Record<string, Variant>>,
+): Promise<void> {
   const [name, ...numbers] = Deno.args;
   const [ranges, warmUpRanges, warmUpTimes] = numbers.map(Number);
   const variant = variants[name];
-  for (let i = 0; i < warmUpTimes; i++) variant(warmUpRanges);
-  console.log(JSON.stringify(variant(ranges)));
+  for (let i = 0; i < warmUpTimes; i++) await variant(warmUpRanges);
+  console.log(JSON.stringify(await variant(ranges)));
 }
 
 /** Nanoseconds an operation, of `operations` that began at `start` and end now. */
 export function nanosEach(start: number, operations: number): number {
   return (performance.now() - start) * 1e6 / operations;
+}
+
+/** The middle one of some measurements; of two middle ones the larger. */
+export function medianOf(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1];
 }

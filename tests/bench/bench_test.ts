@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { OPERATIONS } from "../../bench/operations.ts";
-import type { Cell } from "../../bench/plan.ts";
+import type { Cell } from "../../bench/workload.ts";
 
 const ENTRY = new URL("../../bench/main.ts", import.meta.url).href;
 
@@ -32,6 +32,11 @@ Deno.test("bench: every workload runs at a small size, and its variants agree", 
     "store",
     "locks",
     "relocate",
+    "relocate-live",
+    "holds",
+    "blocks",
+    "sections",
+    "attach",
     "scale",
     "va",
     "speed",

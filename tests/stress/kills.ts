@@ -14,6 +14,7 @@ import {
   entryOf,
   EXTERNAL_LOCK,
   firstOf,
+  GENERATION_WORDS,
   type StressAnswer,
   type StressCommand,
   TREES,
@@ -34,7 +35,7 @@ class World {
   readonly arena = Arena.create({ byteLength: 2 ** 25 });
   readonly trees: RangeTree[];
   readonly generations = new Int32Array(
-    new SharedArrayBuffer(4 * CELLS * TREES.length),
+    new SharedArrayBuffer(4 * GENERATION_WORDS),
   );
   readonly signals = new Int32Array(new SharedArrayBuffer(64));
   readonly #externalLock: ExternalLock;

@@ -1,23 +1,40 @@
 /**
  * One run of the stress test: workers read, write and compact the same trees at once, until it is enough.
  *
- * `deno task stress [--seed N] [--lookups N]` runs it until the readers have made so many lookups, 100 million by default.
+ * `deno task stress [--seed N] [--lookups N]` runs it until the readers have made so many lookups, 100 million by default, and
+ * checks histories of small trees (`linearizability.ts`) between two runs.
  *
  * @module
  */
 import { parseArgs } from "@std/cli/parse-args";
-import { Arena, ExternalLock, RangeTree, Slabs } from "../../mod.ts";
-import { TestWorker } from "../sync/workers.ts";
 import {
-  CELLS,
+  Arena,
+  type Entry,
+  ExternalLock,
+  RangeTree,
+  Slabs,
+} from "../../mod.ts";
+import { TestWorker } from "../sync/workers.ts";
+import { runLinearizability } from "./linearizability_run.ts";
+import {
+  BAND,
   entryOf,
   EXTERNAL_LOCK,
   firstOf,
+  GENERATION_WORDS,
+  Generations,
+  isEmptyAt,
   LENGTH,
   type StressAnswer,
   type StressCommand,
   TREES,
+  WIDE_LENGTH,
+  wideBehind,
+  WIDES,
 } from "./world.ts";
+
+/** Bytes of an arena in which the trees hardly find room. */
+export const SHORT_OF_MEMORY = 884_736;
 
 /** What a run consists of. */
 export interface StressOptions {
@@ -34,6 +51,8 @@ export interface StressOptions {
 export interface StressResult {
   readonly lookups: number;
   readonly changes: number;
+  /** Changes of wide places, which span many leaves. */
+  readonly wideChanges: number;
   readonly moves: number;
   readonly exhausted: number;
   /** What was wrong, in answers or in the end. */
@@ -53,11 +72,12 @@ export async function runStress(options: StressOptions): Promise<StressResult> {
   );
   const signals = new Int32Array(new SharedArrayBuffer(64));
   const generations = new Int32Array(
-    new SharedArrayBuffer(4 * CELLS * TREES.length),
+    new SharedArrayBuffer(4 * GENERATION_WORDS),
   );
   const roles: Pick<StressCommand, "role" | "number" | "of">[] = [
     ...numbered("reader", readers),
     ...numbered("writer", writers),
+    ...numbered("widener", 1),
     ...numbered("compactor", 1),
   ];
   using workers = new DisposableStack();
@@ -86,11 +106,14 @@ export async function runStress(options: StressOptions): Promise<StressResult> {
   return {
     lookups: sum("reader"),
     changes: sum("writer"),
+    wideChanges: sum("widener"),
     moves: sum("compactor"),
     exhausted: answers.reduce((n, answer) => n + answer.exhausted, 0),
     wrong: [
       ...answers.flatMap(({ wrong }) => wrong === undefined ? [] : [wrong]),
-      ...trees.flatMap((tree, i) => differences(tree, i, generations)),
+      ...trees.flatMap((tree, i) =>
+        differences(tree, i, new Generations(generations))
+      ),
       ...leftBehind(arena),
     ],
   };
@@ -105,11 +128,11 @@ function numbered(
   });
 }
 
-/** Where a tree is not what its cells' generations say. */
+/** Where a tree is not what its places' generations say. */
 function differences(
   tree: RangeTree,
   number: number,
-  generations: Int32Array,
+  generations: Generations,
 ): string[] {
   const wrong: string[] = [];
   try {
@@ -118,21 +141,35 @@ function differences(
     wrong.push(String(error));
   }
   const expected: string[] = [];
-  for (let cell = 0; cell < CELLS; cell++) {
-    const generation = generations[number * CELLS + cell];
-    const first = firstOf(cell);
-    if (generation % 2 === 0) continue;
+  const expect = (place: number, length: number) => {
+    const generation = generations.done(number, place);
+    const first = firstOf(place);
+    if (isEmptyAt(place, generation)) return;
     expected.push(
-      `${first}-${first + LENGTH - 1}:${entryOf(cell, generation)}`,
+      `${first}-${first + length - 1}:${entryOf(place, generation)}`,
     );
+  };
+  for (let band = 0; band < WIDES; band++) {
+    for (let i = 0; i < BAND; i++) expect(band * BAND + i, LENGTH);
+    expect(wideBehind(band), WIDE_LENGTH);
   }
-  const found = [...tree].map(({ first, last, value }) =>
-    `${first}-${last}:${value}`
-  );
-  if (found.join() !== expected.join()) {
+  if (contentOf(tree).join() !== expected.join()) {
     wrong.push(`tree "${TREES[number].name}" holds another content`);
   }
   return wrong;
+}
+
+/** What a tree holds; pieces of a wide place are one range. */
+function contentOf(tree: RangeTree): string[] {
+  const ranges: Entry[] = [];
+  for (const entry of tree) {
+    const before = ranges.at(-1);
+    const adjoins = before?.value === entry.value &&
+      before.last + 1 === entry.first;
+    if (adjoins) ranges[ranges.length - 1] = { ...before, last: entry.last };
+    else ranges.push(entry);
+  }
+  return ranges.map(({ first, last, value }) => `${first}-${last}:${value}`);
 }
 
 /** What the caches and the page allocator find wrong with themselves. */
@@ -156,7 +193,7 @@ if (import.meta.main) {
   const { lookups: wanted, seed } = parseArgs(Deno.args, {
     default: { lookups: 1e8, seed: 1 },
   });
-  let lookups = 0, changes = 0, moves = 0, failed = 0;
+  let lookups = 0, failed = 0;
   for (let run = 0; lookups < Number(wanted); run++) {
     const result = await runStress({
       seed: Number(seed) + run,
@@ -164,16 +201,18 @@ if (import.meta.main) {
       readers: 2,
       writers: 1 + run % 2,
       debug: run % 4 === 3,
-      byteLength: run % 3 === 2 ? 2 ** 20 : 2 ** 24,
+      byteLength: run % 3 === 2 ? SHORT_OF_MEMORY : 2 ** 24,
+    });
+    const recorded = await runLinearizability({
+      seed: Number(seed) + run,
+      millis: 3000,
     });
     lookups += result.lookups;
-    changes += result.changes;
-    moves += result.moves;
-    failed += result.wrong.length;
+    failed += result.wrong.length + recorded.wrong.length;
     console.log(
       `seed ${Number(seed) + run}: ${
         JSON.stringify(result)
-      }; ${lookups} lookups, ${changes} changes, ${moves} moves so far`,
+      }; ${lookups} lookups so far; histories: ${JSON.stringify(recorded)}`,
     );
   }
   console.log(failed === 0 ? "nothing wrong" : `${failed} mistakes`);
