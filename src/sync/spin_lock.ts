@@ -49,6 +49,31 @@ export function spinTryLock(
 }
 
 /**
+ * As {@linkcode spinTryLock}, but looks at a lock that is held up to `looks` times. The first look sets the bit that a sleeper
+ * sets: so the owner's unlock takes the longer way, behind which the lock is free for long enough to be caught, even if the
+ * same thread takes it again and again. Whoever sets the bit and gives up costs one needless notify.
+ */
+export function spinTryLockFor(
+  words: Words,
+  index: number,
+  owner: number,
+  looks: number,
+): boolean {
+  let seen = compareExchange(words, index, 0, owner);
+  if (seen === 0) return true;
+  if ((seen & CONTENDED) === 0) {
+    compareExchange(words, index, seen, seen | CONTENDED);
+  }
+  for (let look = 0; look < looks; look++) {
+    seen = load(words, index);
+    if (seen === 0 && compareExchange(words, index, 0, owner) === 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/**
  * Releases the lock at `index`.
  *
  * @throws {Error} If `owner` does not hold it; the lock stays as it was.
