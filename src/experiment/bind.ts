@@ -140,6 +140,7 @@ async function runOne(
     options: {
       ...{ seconds: 0, readers: 0, ranges: 0, liveShare: 0, hotShare: 0 },
       ...{ compacts, duty: options.duty, seed },
+      policy: { name: "greedy", order: 0, seed },
     },
     seed,
   });
