@@ -304,7 +304,7 @@ export class Arena {
    * @throws {LockdepError} Inside a read section, or while a lock is held.
    */
   save(): Uint8Array {
-    const others = this.#joined().filter((thread) => thread !== this.thread);
+    const others = this.threads.filter((thread) => thread !== this.thread);
     if (others.length > 0) {
       throw new Error(
         `Cannot save the arena: threads ${others.join(", ")} are joined too`,
@@ -386,6 +386,17 @@ export class Arena {
     return arena;
   }
 
+  /** The ids of the threads that have joined, this one among them. Stale as soon as it is read. */
+  get threads(): number[] {
+    const threads = [];
+    for (let thread = 1; thread <= this.#maxThreads; thread++) {
+      if (Rcu.isJoined(this.words, this.#sections.slots, thread)) {
+        threads.push(thread);
+      }
+    }
+    return threads;
+  }
+
   /** Gives this thread's slot back, after freeing what it deferred. The object must not be used afterwards. */
   leave(): void {
     this.rcu.leave();
@@ -407,7 +418,7 @@ export class Arena {
    * @throws {RcuStallError} If another thread holds up the grace period for what was deferred; it may be called again then.
    */
   reap(thread: number): void {
-    if (thread === this.thread || !this.#joined().includes(thread)) {
+    if (thread === this.thread || !this.threads.includes(thread)) {
       throw new RangeError(
         `Cannot reap thread ${thread}: ${
           thread === this.thread ? "it is this one" : "it has not joined"
@@ -483,16 +494,6 @@ export class Arena {
         "Cannot free deferred objects: this thread has opened no slab caches",
       );
     }
-  }
-
-  #joined(): number[] {
-    const threads = [];
-    for (let thread = 1; thread <= this.#maxThreads; thread++) {
-      if (Rcu.isJoined(this.words, this.#sections.slots, thread)) {
-        threads.push(thread);
-      }
-    }
-    return threads;
   }
 
   #usedPages(words: Words): number[] {
