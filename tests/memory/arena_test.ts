@@ -290,7 +290,7 @@ Deno.test("Arena.attach() refuses another version", () => {
   assertThrows(
     () => Arena.attach(buffer),
     TypeError,
-    "expected version 2, found 3",
+    "expected version 3, found 4",
   );
 });
 
@@ -473,7 +473,7 @@ Deno.test("Arena.load() refuses another version", () => {
   assertThrows(
     () => Arena.load(bytes),
     TypeError,
-    "expected version 2, found 7",
+    "expected version 3, found 7",
   );
 });
 
