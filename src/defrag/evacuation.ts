@@ -58,10 +58,10 @@ export class Evacuation {
   constructor(arena: Arena, cache: MovableCache, slabs: readonly number[]) {
     this.#arena = arena;
     this.#cache = cache;
-    this.#chosen = slabs.filter((pfn) => cache.isolate(pfn));
-    this.#left = this.#chosen.toReversed();
-    // Another compactor of this thread may have left places in slabs that are isolated now.
+    // Another compactor of this thread may have prepared places in these slabs.
     cache.mover.finish();
+    this.#chosen = cache.isolateAll(slabs);
+    this.#left = this.#chosen.toReversed();
   }
 
   /** Whether the last step stopped behind a slab with busy objects. */

@@ -7,9 +7,12 @@
 import { BackgroundCompactor } from "../defrag/mod.ts";
 import { Arena, OutOfMemoryError } from "../memory/mod.ts";
 import { RangeTree } from "../range_tree/mod.ts";
+import { load, store, wait } from "../sync/atomics.ts";
 import {
   type ChurnAnswer,
   type ChurnCommand,
+  type CompactCommand,
+  type OperateCommand,
   PHASE,
   RANGE_LENGTH,
   RANGE_STRIDE,
@@ -43,7 +46,7 @@ scope.onmessage = ({ data }) => {
 };
 
 /** Reads or writes until it is told to stop. */
-function work(arena: Arena, command: ChurnCommand): void {
+function work(arena: Arena, command: OperateCommand): void {
   const { role, signals, counter, options, seed } = command;
   const tree = RangeTree.attach(arena, "churn");
   const random = new Random(seed * 7919 + 1);
@@ -74,7 +77,7 @@ function work(arena: Arena, command: ChurnCommand): void {
     };
   scope.postMessage({ ready: true });
   let operations = 0;
-  let phase = Atomics.load(signals, SIGNAL.phase);
+  let phase = load(signals, SIGNAL.phase);
   while (phase !== PHASE.stop) {
     for (let i = 0; i < BATCH; i++) {
       if (i % TIMED !== 0) operate();
@@ -85,8 +88,8 @@ function work(arena: Arena, command: ChurnCommand): void {
       }
     }
     operations += BATCH;
-    Atomics.store(signals, counter, operations | 0);
-    const now = Atomics.load(signals, SIGNAL.phase);
+    store(signals, counter, operations | 0);
+    const now = load(signals, SIGNAL.phase);
     if (now === PHASE.measure && phase === PHASE.warmUp) {
       operations = 0;
       times.clear();
@@ -98,21 +101,21 @@ function work(arena: Arena, command: ChurnCommand): void {
 }
 
 /** Compacts until it is told to stop. */
-function compact(arena: Arena, command: ChurnCommand): void {
-  const { signals, options } = command;
+function compact(arena: Arena, command: CompactCommand): void {
+  const { signals, duty, policy } = command;
   const compactor = new BackgroundCompactor(arena, {
     startBelow: START_BELOW,
     stopAbove: STOP_ABOVE,
-    duty: options.duty,
-    policy: policyOf(options.policy),
+    duty,
+    policy: policyOf(policy),
   });
   scope.postMessage({ ready: true });
   for (;;) {
-    const phase = Atomics.load(signals, SIGNAL.phase);
+    const phase = load(signals, SIGNAL.phase);
     if (phase === PHASE.stop) break;
     compactor.slice();
-    Atomics.store(signals, SIGNAL.longestHold, compactor.longestHoldNanos);
-    Atomics.wait(signals, SIGNAL.phase, phase, compactor.pauseMillis);
+    store(signals, SIGNAL.longestHold, compactor.longestHoldNanos);
+    wait(signals, SIGNAL.phase, phase, compactor.pauseMillis);
   }
   compactor.stop();
   arena.leave();

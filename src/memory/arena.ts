@@ -22,7 +22,7 @@
  */
 import type { Words } from "../sync/atomics.ts";
 import { Lockdep, LOCKDEP_WORDS } from "../sync/lockdep.ts";
-import { Rcu, THREAD_SLOT_WORDS } from "../sync/rcu.ts";
+import { Rcu, type RcuOptions, THREAD_SLOT_WORDS } from "../sync/rcu.ts";
 import { checksum } from "./checksum.ts";
 import {
   FRAME_WORDS,
@@ -149,6 +149,9 @@ function sectionsOf(pagesTotal: number, maxThreads: number): Sections {
   };
 }
 
+/** How deferred refs are freed: see `RcuOptions`. */
+export type Reclaimer = Pick<RcuOptions, "reclaim" | "linkOf" | "giveBack">;
+
 /**
  * One shared buffer with everything in it, as seen by one thread.
  *
@@ -199,7 +202,7 @@ export class Arena {
   readonly #maxThreads: number;
   readonly #reapers: ((gone: number) => void)[] = [];
   #blockMaker: ((order: number) => boolean) | undefined;
-  #reclaimer: ((head: number, mayKeep: boolean) => void) | undefined;
+  #reclaimer: Reclaimer | undefined;
 
   private constructor(buffer: SharedArrayBuffer, format: boolean) {
     this.buffer = buffer;
@@ -232,7 +235,9 @@ export class Arena {
       thread,
       lockdep,
       assertCanReclaim: () => this.#assertCanReclaim(),
-      reclaim: (head, mayKeep) => this.#reclaimer?.(head, mayKeep),
+      reclaim: (head, mayKeep) => this.#reclaimer?.reclaim(head, mayKeep),
+      linkOf: (ref) => this.#reclaimer!.linkOf(ref),
+      giveBack: () => this.#reclaimer?.giveBack() ?? false,
     });
     this.pages = new PageAllocator(words, {
       base: sections.allocator,
@@ -306,7 +311,8 @@ export class Arena {
   }
 
   /**
-   * Writes the arena to bytes: its metadata and the pages in use.
+   * Writes the arena to bytes: its metadata and the pages in use. Where lockdep is off, it can't be known whether this thread
+   * holds a lock of a tree or another one; whoever loads the bytes would find it held for ever.
    *
    * @throws {Error} If another thread is joined, which could write meanwhile.
    * @throws {LockdepError} Inside a read section, or while a lock is held.
@@ -318,7 +324,11 @@ export class Arena {
         `Cannot save the arena: threads ${others.join(", ")} are joined too`,
       );
     }
-    this.rcu.barrier();
+    // What this thread keeps from being reused would be lost in the bytes.
+    for (let gaveBack = true; gaveBack;) {
+      this.rcu.barrier();
+      gaveBack = this.#reclaimer?.giveBack() ?? false;
+    }
     const used = this.#usedPages(this.words);
     const metaWords = this.#sections.firstPage * PAGE_WORDS;
     const image = new Int32Array(
@@ -405,7 +415,15 @@ export class Arena {
     return threads;
   }
 
-  /** Gives this thread's slot back, after freeing what it deferred. The object must not be used afterwards. */
+  /**
+   * Gives this thread's slot back, after freeing what it deferred and what it kept at hand or in quarantine. The object must not
+   * be used afterwards.
+   *
+   * @throws {Error} If the thread has left already; or, in debug mode, if an object was used after it was freed: it may be called
+   * again then.
+   * @throws {LockdepError} Inside a read section, or while a lock is held.
+   * @throws {RcuStallError} If another thread holds up the grace period for what was deferred; then the thread has not left.
+   */
   leave(): void {
     this.rcu.leave();
   }
@@ -464,10 +482,8 @@ export class Arena {
 
   /**
    * Says how deferred refs are freed. The slab layer does, once an arena object.
-   *
-   * @param reclaimer Frees a chain of refs; may keep some at hand for this thread if it is told so.
    */
-  setReclaimer(reclaimer: (head: number, mayKeep: boolean) => void): void {
+  setReclaimer(reclaimer: Reclaimer): void {
     this.#reclaimer = reclaimer;
   }
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-export { Arena, type ArenaOptions } from "./arena.ts";
+export { Arena, type ArenaOptions, type Reclaimer } from "./arena.ts";
 export {
   MAX_ORDER,
   type Mobility,

@@ -7,8 +7,9 @@
  * lets the emptier ones run dry.
  *
  * Protection: the cache's record and the frame records of its slabs are touched only under the cache's lock, but for the
- * frame's owner word, which is written before the first object of the slab is handed out and again only when the last is
- * gone. So plain accesses suffice; the lock orders them. The cache's lock is taken under tree locks, and the page
+ * frame's owner word (and in debug mode that of its tracking page), which is written before the first object of the slab
+ * is handed out and again only when the last is gone; that the slab is isolated stands elsewhere. So plain accesses
+ * suffice: the lock orders them, and whoever has a ref of an object in use reads an owner word that nobody writes. The cache's lock is taken under tree locks, and the page
  * allocator's is taken under it.
  *
  * Type stability: an object's memory stays an object of this cache until a grace period after its slab became empty, so
@@ -24,6 +25,7 @@
  * @module
  */
 import type { Words } from "../sync/atomics.ts";
+import { decodeName, encodeName } from "../sync/names.ts";
 import { spinLock, spinTakeOver, spinUnlock } from "../sync/spin_lock.ts";
 import type { Arena } from "../memory/arena.ts";
 import {
@@ -43,7 +45,6 @@ const EMPTY_KEPT = 4;
 
 /** What one cache's record takes, in words. */
 export const CACHE_WORDS = 128;
-const NAME_BYTES = 24;
 // The cache's record.
 const LOCK = 0;
 const OBJECT_BYTES = 1;
@@ -54,6 +55,7 @@ const OBJECTS = 5;
 const ISOLATED_HEAD = 6;
 const ISOLATED = 7;
 const NAME = 8;
+const NAME_WORDS = 6;
 const PARTIAL = 14; // two words: which of the lists 0 … 63 are not empty
 const HEADS = 16; // a list a number of objects in use, 0 … capacity
 
@@ -62,12 +64,13 @@ const NEXT = 1;
 const PREV = 2;
 const OWNER = 3;
 const BITMAP = 4; // two words
-const IN_USE = 6;
+const IN_USE = 6; // how many objects, and whether the slab is isolated
 const TRACKING = 7; // debug mode: its tracking page + 1
-// The owner word: the cache's number from 1, and what is going on with the slab.
+// The owner word: the cache's number from 1, and whether the slab is given up.
 const ID_MASK = 0xff;
+const IS_DYING = 0x100;
+/** In the word of what is in use: more than there are objects. */
 const IS_ISOLATED = 0x100;
-const IS_DYING = 0x200;
 
 /** What became of an object that was to be moved. */
 export type MoveOutcome =
@@ -172,7 +175,7 @@ export class SlabCache {
     this.#id = id;
     this.#thread = arena.thread;
     this.#lockClass = arena.lockdep.lockClass("slab cache");
-    this.name = nameAt(words, base);
+    this.name = SlabCache.nameAt(words, base);
     this.objectBytes = words[base + OBJECT_BYTES];
     this.capacity = Math.floor(PAGE_BYTES / this.objectBytes);
     this.#granules = this.objectBytes / GRANULE_BYTES;
@@ -197,7 +200,7 @@ export class SlabCache {
 
   /** The name of the cache in this record. Under the table's lock. */
   static nameAt(words: Words, base: number): string {
-    return nameAt(words, base);
+    return decodeName(words, base + NAME, NAME_WORDS);
   }
 
   /** Creates a cache in an empty record. Under the table's lock. */
@@ -208,12 +211,11 @@ export class SlabCache {
     options: SlabCacheOptions,
   ): SlabCache {
     const { name, objectBytes, link, mobility = "unmovable" } = options;
-    const bytes = new TextEncoder().encode(name);
-    if (bytes.length === 0 || bytes.length > NAME_BYTES) {
-      throw new RangeError(
-        `Cannot create a slab cache: name "${name}" takes ${bytes.length} bytes, not 1 to ${NAME_BYTES}`,
-      );
-    }
+    const encoded = encodeName(
+      name,
+      NAME_WORDS,
+      "Cannot create a slab cache",
+    );
     if (
       !Number.isInteger(objectBytes) || objectBytes < GRANULE_BYTES ||
       objectBytes > PAGE_BYTES || objectBytes % GRANULE_BYTES !== 0
@@ -233,9 +235,7 @@ export class SlabCache {
     words[base + ISOLATED_HEAD] = -1;
     words[base + LINK] = link;
     words[base + UNMOVABLE] = mobility === "movable" ? 0 : 1;
-    for (let i = 0; i < bytes.length; i++) {
-      words[base + NAME + (i >> 2)] |= bytes[i] << (8 * (i & 3));
-    }
+    words.set(encoded, base + NAME);
     // Last: from here on there is a cache.
     words[base + OBJECT_BYTES] = objectBytes;
     return new SlabCache(arena, base, id);
@@ -244,6 +244,25 @@ export class SlabCache {
   /** Opens the cache in a record. Under the table's lock. */
   static openAt(arena: Arena, base: number, id: number): SlabCache {
     return new SlabCache(arena, base, id);
+  }
+
+  /**
+   * Checks that the cache is what it would be created as.
+   *
+   * @throws {RangeError} If not.
+   */
+  assertCreatedAs(options: SlabCacheOptions): void {
+    const { mobility = "unmovable" } = options;
+    this.#assertIs("objectBytes", this.objectBytes, options.objectBytes);
+    this.#assertIs("link", this.#link, options.link);
+    this.#assertIs("mobility", this.#mobility, mobility);
+  }
+
+  #assertIs<T>(option: string, found: T, expected: T): void {
+    if (found === expected) return;
+    throw new RangeError(
+      `Cannot open slab cache "${this.name}": its ${option} is ${found}, not ${expected}`,
+    );
   }
 
   /**
@@ -340,10 +359,10 @@ export class SlabCache {
   /**
    * Frees an object after a grace period. Never waits; whoever defers calls `rcu.poll()` once its locks are released.
    *
-   * @throws {Error} In debug mode, if it was deferred before.
+   * @throws {Error} In debug mode, if it is no allocated object of this cache, or was deferred before.
    */
   defer(ref: number): void {
-    this.#tracker?.deferred(ref, this.#trackingPage(ref), this.#indexIn(ref));
+    if (this.#tracker !== undefined) this.#noteDeferred(ref, this.#tracker);
     this.#arena.rcu.defer(ref, this.linkIndex(ref));
   }
 
@@ -353,13 +372,22 @@ export class SlabCache {
     const words = this.#words, link = this.#link;
     for (let i = 0; i < refs.length; i++) {
       const ref = refs[i];
-      this.#tracker?.deferred(ref, this.#trackingPage(ref), this.#indexIn(ref));
+      if (this.#tracker !== undefined) this.#noteDeferred(ref, this.#tracker);
       if (i > 0) words[ref * GRANULE_WORDS + link] = refs[i - 1];
     }
     this.#arena.rcu.deferChain(
       refs[refs.length - 1],
       refs[0] * GRANULE_WORDS + link,
       refs.length,
+    );
+  }
+
+  #noteDeferred(ref: number, tracker: ObjectTracker): void {
+    const frame = this.#frameOfOwn(ref);
+    tracker.deferred(
+      ref,
+      this.#words[frame + TRACKING] - 1,
+      this.#indexIn(ref),
     );
   }
 
@@ -400,21 +428,48 @@ export class SlabCache {
   }
 
   /**
-   * Takes a slab off the lists, so that it gets no new objects. An isolated slab that becomes empty is given back.
+   * Takes a slab off the lists, so that it gets no new objects; nor does a thread keep one of it at hand when this returns. An
+   * isolated slab that becomes empty is given back.
    *
    * @returns Whether it was a slab of this cache that was not isolated.
    */
   isolate(pfn: number): boolean {
+    return this.isolateAll([pfn]).length > 0;
+  }
+
+  /**
+   * As {@linkcode SlabCache.isolate} for each of the slabs; returns those that it was true for. What the threads keep at hand
+   * goes back to the slabs once for all of them: it may be of any slab, and is not looked through.
+   */
+  isolateAll(pfns: readonly number[]): number[] {
+    const isolated = pfns.filter((pfn) => this.#isolate(pfn));
+    if (isolated.length === 0) return isolated;
+    this.#lock("SlabCache.isolateAll");
+    try {
+      // From here on none can come to be at hand there: `reclaim` keeps nothing of an isolated slab.
+      this.#returnStocks();
+    } finally {
+      this.#unlock();
+    }
+    return isolated;
+  }
+
+  #isolate(pfn: number): boolean {
     if (!this.#isPage(pfn)) return false;
     this.#lock("SlabCache.isolate");
     try {
       const frame = this.#arena.frameOf(pfn);
-      if (this.#words[frame + OWNER] !== this.#id) return false;
-      this.#unlink(frame, HEADS + this.#words[frame + IN_USE]);
-      this.#words[frame + OWNER] |= IS_ISOLATED;
-      this.#words[this.#base + ISOLATED]++;
-      if (this.#words[frame + IN_USE] === 0) this.#release(pfn, frame);
-      else this.#push(pfn, frame, ISOLATED_HEAD);
+      const inUse = this.#words[frame + IN_USE];
+      if (this.#words[frame + OWNER] !== this.#id || inUse >= IS_ISOLATED) {
+        return false;
+      }
+      this.#unlink(frame, HEADS + inUse);
+      if (inUse === 0) this.#release(pfn, frame);
+      else {
+        this.#words[frame + IN_USE] |= IS_ISOLATED;
+        this.#words[this.#base + ISOLATED]++;
+        this.#push(pfn, frame, ISOLATED_HEAD);
+      }
       return true;
     } finally {
       this.#unlock();
@@ -427,11 +482,12 @@ export class SlabCache {
     this.#lock("SlabCache.unisolate");
     try {
       const frame = this.#arena.frameOf(pfn);
-      if (this.#words[frame + OWNER] !== (this.#id | IS_ISOLATED)) return false;
+      const inUse = this.#words[frame + IN_USE] - IS_ISOLATED;
+      if (this.#words[frame + OWNER] !== this.#id || inUse < 0) return false;
       this.#unlink(frame, ISOLATED_HEAD);
-      this.#words[frame + OWNER] = this.#id;
+      this.#words[frame + IN_USE] = inUse;
       this.#words[this.#base + ISOLATED]--;
-      this.#push(pfn, frame, HEADS + this.#words[frame + IN_USE]);
+      this.#push(pfn, frame, HEADS + inUse);
       return true;
     } finally {
       this.#unlock();
@@ -447,14 +503,7 @@ export class SlabCache {
     try {
       const before = this.#words[this.#base + SLABS];
       this.#returnStocks();
-      const mistakes: unknown[] = [];
-      for (const ref of this.#tracker?.drain() ?? []) {
-        try {
-          this.#leaveQuarantine(ref);
-        } catch (error) {
-          mistakes.push(error);
-        }
-      }
+      const mistakes = this.#emptyQuarantine();
       for (let pfn = this.#head(HEADS); pfn >= 0; pfn = this.#head(HEADS)) {
         const frame = this.#arena.frameOf(pfn);
         this.#unlink(frame, HEADS);
@@ -465,6 +514,38 @@ export class SlabCache {
     } finally {
       this.#unlock();
     }
+  }
+
+  /**
+   * Gives back what this thread keeps from being reused by others: what is at hand, and its quarantine. Says whether there was
+   * anything.
+   *
+   * @throws {Error} In debug mode, if something in quarantine was written to; all was given back.
+   */
+  giveBack(): boolean {
+    this.#lock("SlabCache.giveBack");
+    try {
+      const before = this.#words[this.#base + OBJECTS];
+      for (const ref of this.#stock?.takeOwn() ?? []) this.#finishFree(ref);
+      const mistakes = this.#emptyQuarantine();
+      if (mistakes.length > 0) throw mistakes[0];
+      return this.#words[this.#base + OBJECTS] < before;
+    } finally {
+      this.#unlock();
+    }
+  }
+
+  /** Frees all that this thread has in quarantine; returns the errors of what was written to there. */
+  #emptyQuarantine(): unknown[] {
+    const mistakes: unknown[] = [];
+    for (const ref of this.#tracker?.drain() ?? []) {
+      try {
+        this.#leaveQuarantine(ref);
+      } catch (error) {
+        mistakes.push(error);
+      }
+    }
+    return mistakes;
   }
 
   /** The slabs that are not isolated, and how full each is. */
@@ -602,7 +683,6 @@ export class SlabCache {
       if ((owner & ID_MASK) !== this.#id || (owner & IS_DYING) !== 0) continue;
       const inUse = popcount(words[frame + BITMAP]) +
         popcount(words[frame + BITMAP + 1]);
-      words[frame + OWNER] = this.#id;
       words[frame + IN_USE] = inUse;
       words[base + SLABS]++;
       words[base + OBJECTS] += inUse;
@@ -621,13 +701,13 @@ export class SlabCache {
       let objects = 0, slabs = 0, isolated = 0;
       for (let inUse = 0; inUse <= this.capacity; inUse++) {
         for (const pfn of this.#list(HEADS + inUse)) {
-          objects += this.#validateSlab(pfn, this.#id, inUse);
+          objects += this.#validateSlab(pfn, inUse);
           slabs++;
         }
         if (inUse < this.capacity) this.#validateBit(inUse);
       }
       for (const pfn of this.#list(ISOLATED_HEAD)) {
-        objects += this.#validateSlab(pfn, this.#id | IS_ISOLATED);
+        objects += this.#validateSlab(pfn, "isolated");
         isolated++;
       }
       const counted = this.#words[this.#base + OBJECTS];
@@ -650,25 +730,25 @@ export class SlabCache {
     }
   }
 
-  #validateSlab(pfn: number, owner: number, listed?: number): number {
+  /** Checks a slab that was found on a list: that of its number of objects, or that of the isolated. */
+  #validateSlab(pfn: number, listed: number | "isolated"): number {
     const frame = this.#arena.frameOf(pfn);
-    const inUse = this.#words[frame + IN_USE];
+    const word = this.#words[frame + IN_USE];
+    const isIsolated = word >= IS_ISOLATED;
+    const inUse = isIsolated ? word - IS_ISOLATED : word;
     const bits = popcount(this.#words[frame + BITMAP]) +
       popcount(this.#words[frame + BITMAP + 1]);
     if (bits !== inUse) {
       this.#broken(`page ${pfn} has ${bits} bits set, ${inUse} are counted`);
     }
-    if (listed !== undefined && listed !== inUse) {
+    if (listed !== (isIsolated ? "isolated" : inUse)) {
       this.#broken(
         `page ${pfn} with ${inUse} objects is on the list of ${listed}`,
       );
     }
-    if (this.#words[frame + OWNER] !== owner) {
-      this.#broken(
-        `page ${pfn} has owner word ${
-          this.#words[frame + OWNER]
-        }, not ${owner}`,
-      );
+    const owner = this.#words[frame + OWNER];
+    if (owner !== this.#id) {
+      this.#broken(`page ${pfn} has owner word ${owner}, not ${this.#id}`);
     }
     return inUse;
   }
@@ -706,9 +786,8 @@ export class SlabCache {
 
   /** Whether an object of the slab should be used again soon: not if the slab is to run dry. */
   #isWorthKeeping(frame: number): boolean {
-    const words = this.#words;
-    return (words[frame + OWNER] & IS_ISOLATED) === 0 &&
-      words[frame + IN_USE] * 2 >= this.capacity;
+    const inUse = this.#words[frame + IN_USE];
+    return inUse < IS_ISOLATED && inUse * 2 >= this.capacity;
   }
 
   /** The fullest slab with room, or a new one; -1 if there is no page for it. */
@@ -826,9 +905,11 @@ export class SlabCache {
     words[frame + BITMAP + (index >> 5)] &= ~(1 << (index & 31));
     const inUse = --words[frame + IN_USE];
     words[this.#base + OBJECTS]--;
-    if ((words[frame + OWNER] & IS_ISOLATED) !== 0) {
-      if (inUse > 0) return;
+    if (inUse >= IS_ISOLATED) {
+      if (inUse > IS_ISOLATED) return;
       this.#unlink(frame, ISOLATED_HEAD);
+      words[frame + IN_USE] = 0;
+      words[this.#base + ISOLATED]--;
       this.#release(pfn, frame);
       return;
     }
@@ -849,16 +930,30 @@ export class SlabCache {
 
   /** Gives an empty slab that is on no list back, after a grace period: stale refs into it may still be followed. */
   #release(pfn: number, frame: number): void {
-    if ((this.#words[frame + OWNER] & IS_ISOLATED) !== 0) {
-      this.#words[this.#base + ISOLATED]--;
-    }
     this.#words[frame + OWNER] |= IS_DYING;
     this.#words[this.#base + SLABS]--;
-    this.#arena.rcu.defer(this.#arena.pageRef(pfn), frame + NEXT);
+    this.#arena.rcu.defer(this.#arena.pageRef(pfn), deferredPageLink(frame));
   }
 
-  /** The frame of an allocated object of this cache; throws where it is none. */
+  /** The frame of an allocated object of this cache; throws where it is none. Under the lock. */
   #checked(ref: number): number {
+    const frame = this.#frameOfOwn(ref);
+    const index = this.#indexIn(ref);
+    if (
+      (this.#words[frame + BITMAP + (index >> 5)] >>> (index & 31) & 1) === 0
+    ) {
+      const tracking = this.#words[frame + TRACKING] - 1;
+      this.#badFree(
+        ref,
+        "it is free already",
+        this.#tracker?.history(tracking, index),
+      );
+    }
+    return frame;
+  }
+
+  /** The frame of an object of this cache, in use or not; throws where it is none. */
+  #frameOfOwn(ref: number): number {
     const pfn = this.#arena.pfnOf(ref);
     if (pfn < 0 || pfn >= this.#arena.pages.count) {
       this.#badFree(ref, "it is in no page");
@@ -870,17 +965,6 @@ export class SlabCache {
       offset % this.#granules !== 0
     ) {
       this.#badFree(ref, "it is no object of this cache");
-    }
-    const index = this.#indexIn(ref);
-    if (
-      (this.#words[frame + BITMAP + (index >> 5)] >>> (index & 31) & 1) === 0
-    ) {
-      const tracking = this.#words[frame + TRACKING] - 1;
-      this.#badFree(
-        ref,
-        "it is free already",
-        this.#tracker?.history(tracking, index),
-      );
     }
     return frame;
   }
@@ -960,13 +1044,21 @@ export class SlabCache {
   }
 }
 
-/** The number of the cache that owns the page of a deferred ref, and whether the ref stands for the whole page. */
+/**
+ * The number of the cache that owns the page of a deferred ref, and whether the ref stands for the whole page. For whoever has
+ * the ref to free: then nobody writes the owner word.
+ */
 export function deferredOwner(
   words: Words,
   frame: number,
 ): { id: number; isPage: boolean } {
   const word = words[frame + OWNER];
   return { id: word & ID_MASK, isPage: (word & IS_DYING) !== 0 };
+}
+
+/** The word that links a deferred page to the next ref of the chain. */
+export function deferredPageLink(frame: number): number {
+  return frame + NEXT;
 }
 
 /** The next ref of the chain behind a deferred page, and its tracking page (-1 if it has none). */
@@ -978,15 +1070,6 @@ export function deferredPage(
     next: words[frame + NEXT] >>> 0,
     tracking: words[frame + TRACKING] - 1,
   };
-}
-
-function nameAt(words: Words, base: number): string {
-  const bytes: number[] = [];
-  for (let i = 0; i < NAME_BYTES; i++) {
-    const byte = (words[base + NAME + (i >> 2)] >>> (8 * (i & 3))) & 0xff;
-    if (byte !== 0) bytes.push(byte);
-  }
-  return new TextDecoder().decode(new Uint8Array(bytes));
 }
 
 function popcount(word: number): number {

@@ -12,6 +12,7 @@ import {
   CACHE_WORDS,
   deferredOwner,
   deferredPage,
+  deferredPageLink,
   SlabCache,
   type SlabCacheOptions,
 } from "./slab_cache.ts";
@@ -48,7 +49,11 @@ export class Slabs {
 
   private constructor(arena: Arena) {
     this.#arena = arena;
-    arena.setReclaimer((head, mayKeep) => this.#reclaim(head, mayKeep));
+    arena.setReclaimer({
+      reclaim: (head, mayKeep) => this.#reclaim(head, mayKeep),
+      linkOf: (ref) => this.#linkOf(ref),
+      giveBack: () => this.#giveBack(),
+    });
     arena.onReap((gone) => this.#recover(gone));
   }
 
@@ -62,7 +67,7 @@ export class Slabs {
   /**
    * The cache of that name, created if there is none.
    *
-   * @throws {RangeError} If the options make no cache, the table is full, or the cache there has another object size.
+   * @throws {RangeError} If the options make no cache, the table is full, or the cache there was created with others.
    */
   cache(options: SlabCacheOptions): SlabCache {
     const { words } = this.#arena;
@@ -79,10 +84,8 @@ export class Slabs {
         }
         if (SlabCache.nameAt(words, base) !== options.name) continue;
         const cache = this.#open(id);
-        if (cache.objectBytes === options.objectBytes) return cache;
-        throw new RangeError(
-          `Cannot open slab cache "${options.name}": its objects take ${cache.objectBytes} bytes, not ${options.objectBytes}`,
-        );
+        cache.assertCreatedAs(options);
+        return cache;
       }
       throw new RangeError(
         `Cannot create slab cache "${options.name}": all ${MAX_CACHES} caches are taken`,
@@ -130,6 +133,21 @@ export class Slabs {
       }
     }
     if (mistakes.length > 0) throw mistakes[0];
+  }
+
+  /** The word that links a deferred ref to the next. */
+  #linkOf(ref: number): number {
+    const frame = this.#arena.frameOf(this.#arena.pfnOf(ref));
+    const { id, isPage } = deferredOwner(this.#arena.words, frame);
+    return isPage ? deferredPageLink(frame) : this.#opened(id).linkIndex(ref);
+  }
+
+  /** Gives back what this thread keeps from being reused by others; says whether there was anything. */
+  #giveBack(): boolean {
+    let any = false;
+    // A cache that this thread has not opened keeps nothing for it.
+    for (const cache of this.#caches) if (cache?.giveBack()) any = true;
+    return any;
   }
 
   /** Recovers from a thread that is gone. */

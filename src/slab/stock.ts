@@ -62,8 +62,8 @@ export class Stock {
     this.#options = options;
     this.#link = options.link;
     this.#head = options.first + (options.thread - 1) * options.stride;
-    // What an earlier thread of this id has left there.
-    this.#top = load(words, this.#head) >>> 0;
+    // What an earlier thread of this id that died has left there.
+    this.keep(this.takeOwn().toReversed());
   }
 
   /** How many more may be kept. */
@@ -104,15 +104,25 @@ export class Stock {
   takeAll(): number[] {
     const { first, stride, threads } = this.#options;
     const refs: number[] = [];
-    for (let i = 0; i < threads; i++) {
-      const head = first + i * stride;
-      // The look saves an exchange where there is nothing, which is nearly everywhere.
-      if (load(this.#words, head) === 0) continue;
-      for (let ref = exchange(this.#words, head, 0) >>> 0; ref !== 0;) {
-        refs.push(ref);
-        ref = this.#words[ref * GRANULE_WORDS + this.#link] >>> 0;
-      }
-    }
+    for (let i = 0; i < threads; i++) this.#takeChain(first + i * stride, refs);
     return refs;
+  }
+
+  /** Takes all that this thread keeps. */
+  takeOwn(): number[] {
+    const refs: number[] = [];
+    this.#takeChain(this.#head, refs);
+    this.#top = this.#size = 0;
+    return refs;
+  }
+
+  #takeChain(head: number, refs: number[]): void {
+    // The look saves an exchange where there is nothing, which is nearly everywhere.
+    if (load(this.#words, head) === 0) return;
+    // Pairs with the store or compare-exchange of the owner.
+    for (let ref = exchange(this.#words, head, 0) >>> 0; ref !== 0;) {
+      refs.push(ref);
+      ref = this.#words[ref * GRANULE_WORDS + this.#link] >>> 0;
+    }
   }
 }

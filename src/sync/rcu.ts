@@ -19,7 +19,8 @@
  * compare-exchange, and a list is only ever taken whole, by an exchange with 0. So any thread may take any list (that is
  * how {@linkcode Rcu.barrier} drains everybody's), nobody pops single entries, and there is no ABA. Link words are plain:
  * one is written before the compare-exchange that publishes it, and read after the exchange that took the list.
- * A taken list is freed after a grace period that began after the taking.
+ * A taken list is freed after a grace period that began after the taking; a barrier that gives up pushes what it has taken,
+ * which is its own now, back onto the list of the thread that it came from.
  *
  * @module
  */
@@ -43,6 +44,11 @@ const IDLE = 18;
 /** In the slot of thread 1 alone: the highest id that was ever claimed. */
 const HIGHEST = 19;
 
+// Whether a thread's sections are looked at after its turn, and whether one was open then.
+const UNWATCHED = 0;
+const WATCHED = 1;
+const SPANNED = 2;
+
 /** What one thread's slot takes, in words: two cache lines. */
 export const THREAD_SLOT_WORDS = 32;
 /** Refs that gather before they are worth a grace period: a scan of all readers is shared by this many. */
@@ -56,7 +62,7 @@ export interface RcuStall {
   readonly thread: number;
   /** How long the grace period has been waiting, in milliseconds. */
   readonly waitedMillis: number;
-  /** How many refs this thread has deferred that wait for it. */
+  /** How many deferred refs wait for it: all that a barrier has taken, else those of this thread. */
   readonly waiting: number;
 }
 
@@ -69,11 +75,16 @@ export class RcuStallError extends Error {
 
   /** Reports these stalls. */
   constructor(stalls: readonly RcuStall[]) {
-    const who = stalls.map((stall) => `thread ${stall.thread}`).join(", ");
+    const threads = stalls.map(({ thread }) => thread).join(", ");
+    const who = stalls.length === 1
+      ? `thread ${threads} has`
+      : `threads ${threads} have`;
     const { waitedMillis, waiting } = stalls[0];
     super(
-      `Cannot end a grace period: ${who} has been inside a read section for at least ` +
-        `${Math.round(waitedMillis)} ms, ${waiting} deferred refs are waiting`,
+      `Cannot end a grace period: ${who} been inside a read section for at least ` +
+        `${Math.round(waitedMillis)} ms, ${
+          waiting === 1 ? "1 deferred ref is" : `${waiting} deferred refs are`
+        } waiting`,
     );
     this.stalls = stalls;
   }
@@ -99,6 +110,18 @@ export interface RcuOptions {
    * @param mayKeep Whether some may be kept at hand for this thread instead.
    */
   reclaim(head: number, mayKeep: boolean): void;
+  /** The word that links a deferred ref to the next: the one that it was deferred with. */
+  linkOf(ref: number): number;
+  /** Frees what this thread keeps at hand; says whether there was anything. What it frees may be deferred. */
+  giveBack(): boolean;
+}
+
+/** A list of deferred refs that a barrier has taken. */
+interface TakenList {
+  /** The thread that it was taken from. */
+  readonly thread: number;
+  /** Its first ref. */
+  readonly head: number;
 }
 
 /**
@@ -120,19 +143,20 @@ export class Rcu {
   readonly #lockdep: Lockdep;
   readonly #assertCanReclaim: () => void;
   readonly #reclaim: (head: number, mayKeep: boolean) => void;
+  readonly #linkOf: (ref: number) => number;
+  readonly #giveBack: () => boolean;
   #depth = 0;
   #sections = 0;
+  /** Whether it is seen to that a section which spans an `await` is found, and whether this one does. */
+  #awaits: 0 | 1 | 2 = UNWATCHED;
   /** What this thread stored last as the head of its list: most often what is there. */
   #nextHead = 0;
   #nextCount = 0;
   #waitCount = 0;
   #waitTarget = 0;
   /** Lists that a barrier has taken. */
-  readonly #taken: number[] = [];
-  /** How many refs of this thread are in them. */
-  #takenCount = 0;
-  /** Lists that a barrier gave up and could hang nowhere. */
-  readonly #left: number[] = [];
+  readonly #taken: TakenList[] = [];
+  #hasLeft = false;
 
   /** Binds the state in shared memory to one thread. */
   constructor(words: Words, options: RcuOptions) {
@@ -145,6 +169,8 @@ export class Rcu {
     this.#lockdep = options.lockdep;
     this.#assertCanReclaim = () => options.assertCanReclaim();
     this.#reclaim = options.reclaim;
+    this.#linkOf = options.linkOf;
+    this.#giveBack = options.giveBack;
   }
 
   /** Claims a free thread slot and returns its thread id; 0 if all are taken. */
@@ -181,53 +207,69 @@ export class Rcu {
     return load(this.#words, this.#epoch) >>> 1;
   }
 
-  /** How many refs this thread has deferred that are not yet freed. Others may have freed some for it. */
+  /**
+   * How many refs this thread has deferred that are not yet freed, as far as it knows: others may have freed some for it, or
+   * have given that up.
+   */
   get pending(): number {
-    return this.#nextCount + this.#waitCount + this.#takenCount;
+    return this.#nextCount + this.#waitCount;
   }
 
-  /** Enters a read section. It must be left in the same turn of the event loop. */
+  /**
+   * Enters a read section. It must be left before the next `await`: {@linkcode Rcu.readUnlock} of one that was not throws, where
+   * lockdep is on.
+   */
   readLock(): void {
     if (this.#depth++ === 0) {
       this.#sections++;
+      if (this.#awaits === UNWATCHED) this.#watch();
       // Pairs with the scan in `#elapsed`.
       store(this.#words, this.#reader, load(this.#words, this.#epoch) | 1);
     }
   }
 
-  /** Leaves a read section. */
+  /**
+   * Leaves a read section.
+   *
+   * @throws {Error} If this thread is in none.
+   * @throws {LockdepError} If the section spanned an `await`; it is left.
+   */
   readUnlock(): void {
     if (this.#depth === 0) {
       throw new Error("Cannot leave a read section: this thread is in none");
     }
-    if (--this.#depth === 0) store(this.#words, this.#reader, 0);
+    if (--this.#depth === 0) {
+      store(this.#words, this.#reader, 0);
+      if (this.#awaits === SPANNED) this.#reportAwait();
+    }
+  }
+
+  /** Enters a read section that the end of the caller's block leaves. */
+  read(): Disposable {
+    this.readLock();
+    return { [Symbol.dispose]: () => this.readUnlock() };
   }
 
   /**
-   * Enters a read section that the end of the caller's block leaves. A section that spans an `await` is found: leaving it
-   * throws.
+   * Sees to it that a section which is open when this thread's calls have all returned is found: microtasks run then, and what
+   * comes after an `await` is one. One look a turn is enough, however many sections there are in it, and costs each of them a
+   * comparison.
    */
-  read(): Disposable {
-    this.readLock();
-    const section = this.#sections;
-    let spansAwait = false;
-    if (this.#lockdep.enabled) {
-      queueMicrotask(() => {
-        spansAwait = this.#depth > 0 && this.#sections === section;
-      });
-    }
-    return {
-      [Symbol.dispose]: () => {
-        const depth = this.#depth;
-        this.readUnlock();
-        if (spansAwait) {
-          throw this.#lockdep.splat(
-            "suspicious RCU usage\na read section spans an await: voluntary context switch within it",
-            depth,
-          );
-        }
-      },
-    };
+  #watch(): void {
+    this.#awaits = WATCHED;
+    if (this.#lockdep.enabled) queueMicrotask(this.#look);
+  }
+
+  readonly #look = () => {
+    this.#awaits = this.#depth > 0 ? SPANNED : UNWATCHED;
+  };
+
+  #reportAwait(): never {
+    this.#awaits = UNWATCHED;
+    throw this.#lockdep.splat(
+      "suspicious RCU usage\na read section spans an await: voluntary context switch within it",
+      1,
+    );
   }
 
   /**
@@ -278,7 +320,7 @@ export class Rcu {
 
   #freeElapsed(mayKeep: boolean): void {
     // What is freed can defer more (a slab that became empty), so until nothing moves any more.
-    while (this.#waitCount + this.#nextCount > 0) {
+    while (this.pending > 0 || this.#hasMore()) {
       if (this.#waitCount === 0) this.#startBatch();
       if (this.#waitCount > 0 && !this.#elapsed(this.#waitTarget)) break;
       this.#waitCount = 0;
@@ -287,6 +329,11 @@ export class Rcu {
         mayKeep,
       );
     }
+  }
+
+  /** Whether this thread's list holds what it does not count: what another thread's barrier took and put back. */
+  #hasMore(): boolean {
+    return load(this.#words, this.#slot(this.#thread) + NEXT_HEAD) !== 0;
   }
 
   /**
@@ -314,14 +361,26 @@ export class Rcu {
   }
 
   /**
-   * Gives the thread's slot back. What it deferred is freed first.
+   * Gives the thread's slot back. What it deferred and what it kept at hand is freed first, but for what another thread's
+   * barrier is freeing right now.
    *
+   * @throws {Error} If the thread has left already: the slot may be another one's.
    * @throws {LockdepError} Inside a read section, or while a lock is held.
    * @throws {RcuStallError} If the grace period for it did not end in time; then the thread has not left.
    */
   leave(stallMillis = 10_000): void {
+    if (this.#hasLeft) {
+      throw new Error(
+        `Cannot leave the arena: thread ${this.#thread} has left already`,
+      );
+    }
     this.assertMayWait("Rcu.leave");
-    this.#drain(this.#thread, this.#thread, stallMillis);
+    // What is given back may be deferred in its turn.
+    for (let gaveBack = true; gaveBack;) {
+      this.#drain(this.#thread, this.#thread, stallMillis);
+      gaveBack = this.#giveBack();
+    }
+    this.#hasLeft = true;
     store(this.#words, this.#slot(this.#thread) + ALIVE, 0);
   }
 
@@ -357,15 +416,13 @@ export class Rcu {
     // Freeing can defer more (a slab that became empty), so until nothing is queued any more.
     while (this.#take(from, to)) {
       try {
-        this.#assertCanReclaim();
         this.#await(this.#startGracePeriod(), stallMillis);
         while (this.#taken.length > 0) {
-          this.#reclaim(this.#taken.pop()!, false);
+          this.#reclaim(this.#taken.pop()!.head, false);
         }
       } finally {
         // Nothing is left unless it failed.
-        for (const head of this.#taken.splice(0)) this.#putBack(head);
-        this.#takenCount = 0;
+        for (const list of this.#taken.splice(0)) this.#putBack(list);
       }
     }
   }
@@ -382,7 +439,7 @@ export class Rcu {
     const slot = this.#slot(this.#thread);
     const head = exchange(this.#words, slot + NEXT_HEAD, 0);
     this.#nextHead = 0;
-    // At least 1: a list that a barrier put back is not counted.
+    // At least 1: a list that another thread's barrier put back is not counted.
     this.#waitCount = head === 0 ? 0 : Math.max(1, this.#nextCount);
     this.#nextCount = 0;
     if (head === 0) return;
@@ -421,59 +478,62 @@ export class Rcu {
 
   #reportStall(target: number, waitedMillis: number): void {
     const stalls: RcuStall[] = [];
+    let waiting = this.pending;
+    for (const { head } of this.#taken) {
+      waiting += [...this.#chain(head)].length;
+    }
     for (
       let thread = this.#blocker(target, 1);
       thread !== 0;
       thread = this.#blocker(target, thread + 1)
     ) {
-      stalls.push({ thread, waitedMillis, waiting: this.pending });
+      stalls.push({ thread, waitedMillis, waiting });
     }
     if (stalls.length > 0) throw new RcuStallError(stalls);
   }
 
-  /** Takes the lists of threads; says whether there is anything to free. */
+  /** Takes the lists of threads, this one's among them; says whether there is anything to free. */
   #take(from: number, to: number): boolean {
-    this.#taken.push(...this.#left.splice(0));
     for (let thread = from; thread <= to; thread++) {
       for (const which of [NEXT_HEAD, WAIT_HEAD]) {
         const index = this.#slot(thread) + which;
         // The look saves an exchange where there is nothing, which is nearly everywhere.
-        const head = load(this.#words, index) === 0
-          ? 0
-          : exchange(this.#words, index, 0);
-        if (head !== 0) this.#taken.push(head);
+        if (load(this.#words, index) === 0) continue;
+        this.#assertCanReclaim();
+        const head = exchange(this.#words, index, 0);
+        if (head !== 0) this.#taken.push({ thread, head });
       }
     }
-    // What this thread counts may have been freed by another: then there is nothing to take.
-    this.#takenCount = this.#taken.length > 0
-      ? this.#nextCount + this.#waitCount
-      : 0;
+    // What this thread counts was taken, or has been freed by another.
     this.#nextCount = 0;
     this.#waitCount = 0;
     return this.#taken.length > 0;
   }
 
-  /**
-   * Hangs a list that was taken and not freed onto the first thread that has none, so that any thread's next barrier finds
-   * it. If all threads have one, this thread keeps it.
-   */
-  #putBack(head: number): void {
-    for (let i = 0; i < this.#maxThreads; i++) {
-      const thread = (this.#thread - 1 + i) % this.#maxThreads + 1;
-      if (
-        compareExchange(
-          this.#words,
-          this.#slot(thread) + NEXT_HEAD,
-          0,
-          head,
-        ) !== 0
-      ) continue;
-      if (thread === this.#thread) {
-        this.#nextCount += Math.max(1, this.#takenCount);
-      }
-      return;
+  /** Puts a list that was taken and not freed back onto that of the thread that it came from. */
+  #putBack({ thread, head }: TakenList): void {
+    let last = head, count = 0;
+    for (const ref of this.#chain(head)) {
+      last = ref;
+      count++;
     }
-    this.#left.push(head);
+    const link = this.#linkOf(last);
+    if (thread === this.#thread) return this.deferChain(head, link, count);
+    const index = this.#slot(thread) + NEXT_HEAD;
+    let seen = load(this.#words, index);
+    for (;;) {
+      this.#words[link] = seen;
+      const was = compareExchange(this.#words, index, seen, head);
+      if (was === seen) return;
+      seen = was;
+    }
+  }
+
+  /** The refs of a list that was taken. */
+  *#chain(head: number): Generator<number> {
+    for (let ref = head; ref !== 0; ref = this.#words[this.#linkOf(ref)]) {
+      yield ref;
+    }
   }
 }
 

@@ -108,6 +108,57 @@ Deno.test("SlabCache.shrink() in debug mode empties the quarantine", () => {
   cache.validate();
 });
 
+Deno.test("Arena.leave() in debug mode empties the quarantine", () => {
+  const { arena, cache, other, others } = debugCache();
+  const refs = Array.from({ length: QUARANTINE }, () => others.allocate());
+  refs.slice(1).forEach((ref) => others.free(ref));
+  others.defer(refs[0]);
+  other.leave();
+  assertEquals(cache.stats().objects, 0);
+  cache.shrink();
+  arena.rcu.barrier();
+  assertEquals(arena.pages.freePages, 100);
+});
+
+Deno.test("Arena.leave() reports what was used after it was freed; then it can leave", () => {
+  const { cache, other, others } = debugCache();
+  const ref = others.allocate();
+  others.free(ref);
+  wordsOf(other, ref)[5] = 1;
+  assertThrows(() => other.leave(), Error, "was used after it was freed");
+  other.leave();
+  assertEquals(cache.stats().objects, 0);
+});
+
+Deno.test("Arena.save() in debug mode leaves nothing in quarantine", () => {
+  const { arena, cache, other } = debugCache();
+  other.leave();
+  const refs = Array.from({ length: 8 }, () => cache.allocate());
+  refs.forEach((ref) => cache.defer(ref));
+  const loaded = Arena.load(arena.save());
+  assertEquals(Slabs.of(loaded).all()[0].stats().objects, 0);
+});
+
+Deno.test("SlabCache.defer() in debug mode refuses what is no object of the cache", () => {
+  const { arena, cache } = debugCache();
+  const other = Slabs.of(arena).cache({ ...OPTIONS, name: "others" });
+  const foreign = other.allocate();
+  const page = arena.pageRef(arena.pages.allocate(0, "movable"));
+  for (const ref of [foreign, page, cache.allocate() + 1]) {
+    assertThrows(
+      () => cache.defer(ref),
+      Error,
+      `Cannot free object ${ref} of "nodes": it is no object of this cache`,
+    );
+  }
+  for (const ref of [0, arena.pageRef(arena.pages.count)]) {
+    assertThrows(() => cache.defer(ref), Error, "it is in no page");
+  }
+  const never = cache.allocate() + 4;
+  assertThrows(() => cache.defer(never), Error, "it was never allocated");
+  assertEquals(arena.rcu.pending, 0);
+});
+
 Deno.test("ObjectTracker finds a use after free when the object leaves the quarantine", () => {
   const { arena, cache } = debugCache();
   const ref = cache.allocate();
