@@ -271,7 +271,8 @@ export class BackgroundCompactor {
       const state = this.#stateOf(cache);
       const { slabs, objects } = cache.usage();
       const freeableSlabs = slabs - Math.ceil(objects / cache.capacity);
-      if (!this.#isWorthwhile(state, objects / (slabs * cache.capacity))) {
+      const occupancy = objects / (slabs * cache.capacity);
+      if (freeableSlabs === 0 || !this.#isWorthwhile(state, occupancy)) {
         continue;
       }
       if (state.rest > 0) {
@@ -307,7 +308,7 @@ export class BackgroundCompactor {
     return state;
   }
 
-  /** Whether a cache's occupancy (NaN where there are no slabs) asks for a pass: between the thresholds if it has started. */
+  /** Whether a cache's occupancy asks for a pass: between the thresholds it does if it has started. */
   #isWorthwhile(state: CacheState, occupancy: number): boolean {
     const { startBelow, stopAbove } = this.#options;
     state.isActive = occupancy < (state.isActive ? stopAbove : startBelow);

@@ -3,9 +3,9 @@
  * allocator.
  *
  * One run over a cache: free what is deferred, plan, isolate the slabs that the policy chooses, by default the `k*` emptiest
- * (they take no new objects from here on, so a move never lands in a slab that is being emptied), move their objects, go back to the busy ones a few times,
- * wait for one grace period for all of them, and put the slabs that did not become empty back. No lock is held between
- * moves and none is waited for.
+ * (they take no new objects from here on, so a move never lands in a slab that is being emptied), move their objects, go back
+ * to the busy ones a few times, wait for one grace period for all of them, and put the slabs that did not become empty back.
+ * No lock is held between moves, and none is waited for longer than a store takes.
  *
  * @module
  */
@@ -156,7 +156,7 @@ export class Compactor {
     const before = windowMemoryOf(this.#arena, cache, cache.slabs());
     const looked = performance.now();
     const runs = this.#evacuateAll();
-    // That is looked at for the report is none of the run's work.
+    // What is looked at for the report is none of the run's work.
     const seconds = (performance.now() - looked + settled - start) / 1000;
     const sum = (of: (run: Outcome) => number) =>
       runs.reduce((n, run) => n + of(run), 0);

@@ -7,7 +7,8 @@
  * its unlock is seen by the next owner, since the unlock's compare-exchange (or store) is read by the next owner's.
  * No wake-up is lost: a waiter sleeps only on a word that carries the bit (`wait` re-checks it atomically), and an owner
  * that finds the bit at unlock notifies after it stored 0. A waiter that wakes takes the lock with the bit set, because
- * it can't know whether others still sleep; that costs at most one needless notify.
+ * it can't know whether others still sleep; that costs at most one needless notify. The same goes for a thread that sets the
+ * bit and does not sleep ({@linkcode spinTryLockFor}): the bit only ever means that the owner must look, never that it need not.
  *
  * An owner that locks again or a stranger that unlocks is a mistake in the program and is an error, never a deadlock.
  *
