@@ -9,6 +9,7 @@ import {
   type ChurnReportInput,
   churnStatusLine,
 } from "../report/mod.ts";
+import { POLICY_HELP, POLICY_VALUES, policyOption } from "./policy.ts";
 import { SEED, SEED_BOUNDS } from "./replay.ts";
 import {
   assertNoFile,
@@ -38,6 +39,7 @@ const VALUES = [
   "hot-share",
   "duty",
   "seed",
+  ...POLICY_VALUES,
 ];
 const FLAGS = ["no-compact", "json"];
 
@@ -49,7 +51,8 @@ Fills a tree while another one grows beside it and goes again, which leaves its
 slabs half empty; then a writer keeps storing and erasing at random in one part
 of it while readers look up without a lock: first without a compactor, then with
 one, each in a thread of its own. Prints how fast everybody was and what memory
-the tree took.
+the tree took. With --allow-ffi, on Linux, what is free in the end of a half is
+handed back to the operating system before the resident size is read.
 
 Options:
   --seconds N       how long each half is measured (default ${SECONDS})
@@ -58,6 +61,7 @@ Options:
   --live-share S    the share of them that is stored at a time (default ${LIVE_SHARE})
   --hot-share S     the share of them that the writer changes (default ${HOT_SHARE})
   --duty S          the share of the time that the compactor may work (default ${DUTY})
+${POLICY_HELP}
   --no-compact      only the half without the compactor
   --seed N          what the choices follow from, 0 to 2^32 - 1 (default ${SEED})
   --json            print one JSON object
@@ -78,6 +82,7 @@ export const churnCommand: Command = {
     if (duty === 0) {
       throw new UsageError("Cannot use --duty 0: that is --no-compact");
     }
+    const seed = integerOption(parsed, "seed", SEED_BOUNDS, SEED);
     const options: ChurnOptions = {
       seconds: integerOption(parsed, "seconds", SECONDS_BOUNDS, SECONDS),
       readers: integerOption(parsed, "readers", READERS_BOUNDS, READERS),
@@ -86,7 +91,8 @@ export const churnCommand: Command = {
       hotShare: shareOption(parsed, "hot-share", HOT_SHARE),
       compacts: !parsed.flags.has("no-compact"),
       duty,
-      seed: integerOption(parsed, "seed", SEED_BOUNDS, SEED),
+      policy: policyOption(parsed, seed),
+      seed,
     };
     return await churn(options, parsed.flags.has("json"));
   },

@@ -1,4 +1,5 @@
 import {
+  policyOf,
   type Recording,
   ReplayScenario,
   type ReplayScenarioOptions,
@@ -10,6 +11,7 @@ import {
   replayReport,
   verdict,
 } from "../report/mod.ts";
+import { POLICY_HELP, POLICY_VALUES, policyOption } from "./policy.ts";
 import { readRecording } from "./recordings.ts";
 import {
   choiceOption,
@@ -33,7 +35,7 @@ export const SEED = 1;
 export const SEED_BOUNDS = { min: 0, max: 0xffff_ffff } as const;
 
 const LOCKS = ["internal", "external", "none"] as const;
-const VALUES = ["copies", "exit-share", "seed", "lock"];
+const VALUES = ["copies", "exit-share", "seed", "lock", ...POLICY_VALUES];
 const FLAGS = ["json", "maps", "release"];
 
 const HELP = `Replay traces, fragment the slabs, compact them.
@@ -52,6 +54,7 @@ Options:
   --seed N          what order and choice follow from, 0 to 2^32 - 1 (default ${SEED})
   --lock MODE       internal, external or none (default internal): who guards the
                     trees' writers; only with internal can their nodes be moved
+${POLICY_HELP}
   --release         hand the memory that is free in the end back to the operating
                     system (needs --allow-ffi, on Linux)
   --json            print one JSON object
@@ -84,6 +87,7 @@ export const replayCommand: Command = {
 
 function scenarioOptions(parsed: CommandArguments): ReplayScenarioOptions {
   const toTheEnd = parsed.flags.has("maps");
+  const seed = integerOption(parsed, "seed", SEED_BOUNDS, SEED);
   if (toTheEnd && parsed.flags.has("json")) {
     throw new UsageError("Cannot use --json with --maps: maps are text");
   }
@@ -95,8 +99,9 @@ function scenarioOptions(parsed: CommandArguments): ReplayScenarioOptions {
       toTheEnd ? 1 : COPIES,
     ),
     exitShare: shareOption(parsed, "exit-share", toTheEnd ? 0 : EXIT_SHARE),
-    seed: integerOption(parsed, "seed", SEED_BOUNDS, SEED),
+    seed,
     lock: choiceOption(parsed, "lock", LOCKS, "internal"),
+    policy: policyOf(policyOption(parsed, seed)),
     toTheEnd,
   };
 }

@@ -10,27 +10,34 @@
  *
  * - it starts when the slabs' occupancy falls below one threshold and stops above another, higher one;
  * - a slice ends when its time is up: the clock is read after every move;
+ * - a slice ends, too, behind a slab of a tree whose lock is not to be had, so that its holder gets the processor;
  * - between slices it sleeps so long that its share of the time stays within its duty;
  * - a pass isolates few slabs at a time, so allocations keep finding room in the others;
- * - when a pass frees nothing it backs off, longer each time.
+ * - a cache of which a pass frees nothing is left out of the next looks, of more each time.
+ *
+ * What the slice's time does not bound: the beginning of a pass, and its end, when what was moved is freed. Both are work on the
+ * slabs of one pass, at most 64 and 1024 objects unless the policy wants a larger window at once.
  *
  * @module
  */
 import type { Arena } from "../memory/arena.ts";
 import { Slabs } from "../slab/slabs.ts";
-import { Compactor } from "./compactor.ts";
+import { Compactor, type CompactorOptions } from "./compactor.ts";
 import { Evacuation, type MovableCache, movableOf } from "./evacuation.ts";
-import { type HoldNanos, holdNanos } from "./hold_times.ts";
+import { type HoldNanos, holdNanos, HoldTimes } from "./hold_times.ts";
+import { greedy } from "./policies.ts";
+import { NodeMover } from "./relocate.ts";
+import { SlabAges, slabWorldOf } from "./slab_world.ts";
 
 /** Slabs that one pass empties at most. */
 const SLABS_A_PASS = 64;
-/** How long to sleep at least before the next look whether a grace period has passed. */
-const SETTLE_MILLIS = 0.5;
+/** How long to sleep at least where others are to get on: readers out of a section, a thread on with the lock that it holds. */
+const BREAK_MILLIS = 0.5;
 /** The back-off doubles this often at most. */
 const MAX_DOUBLINGS = 6;
 
 /** How a background compactor behaves. */
-export interface BackgroundOptions {
+export interface BackgroundOptions extends CompactorOptions {
   /**
    * It starts when so large a share of the slabs' objects, or less, is in use.
    *
@@ -56,8 +63,8 @@ export interface BackgroundOptions {
    */
   duty?: number;
   /**
-   * How long it sleeps when there is nothing to win, in milliseconds. Doubles with each pass that frees nothing, up to 64
-   * times as long.
+   * How long it sleeps between two looks when there is nothing to win, in milliseconds. A cache of which a pass frees nothing is
+   * left out of the next look, then of the next 2, and so on up to 64.
    *
    * @default {20}
    */
@@ -78,7 +85,7 @@ export interface BackgroundTotals {
   readonly busy: number;
   /** Objects that nothing can be locked for, each time that they were met. */
   readonly pinned: number;
-  /** How long it was at work, in seconds. */
+  /** How long it was at work, in seconds: what it had to wait for a processor meanwhile counts, too. */
   readonly seconds: number;
   /** The longest slice, in milliseconds. */
   readonly longestSliceMillis: number;
@@ -88,6 +95,23 @@ export interface BackgroundTotals {
 
 /** What is to be done next. */
 type Phase = "idle" | "evacuate" | "settle";
+
+/** What is known of one cache. */
+interface CacheState {
+  /** Whether compaction has started and not reached the upper threshold yet. */
+  isActive: boolean;
+  /** How many looks it is left out of. */
+  rest: number;
+  /** How often a pass has freed nothing of it lately. */
+  doublings: number;
+  readonly ages: SlabAges;
+}
+
+/** One cache in one pass. */
+interface Work {
+  readonly state: CacheState;
+  readonly evacuation: Evacuation;
+}
 
 /**
  * Compacts an arena bit by bit while others use it.
@@ -114,15 +138,14 @@ type Phase = "idle" | "evacuate" | "settle";
  */
 export class BackgroundCompactor {
   readonly #arena: Arena;
-  readonly #compactor: Compactor;
+  readonly #movers: readonly NodeMover[];
   readonly #options: Required<BackgroundOptions>;
+  readonly #holdTimes = new HoldTimes();
+  readonly #states = new Map<MovableCache, CacheState>();
   #phase: Phase = "idle";
-  /** Whether it has started and not reached the upper threshold yet. */
-  #active = false;
-  #evacuations: Evacuation[] = [];
-  /** Whether a reader still holds up the grace period of what was moved. */
-  #settling = false;
-  #doublings = 0;
+  #works: Work[] = [];
+  /** Whether somebody else is waited for: a reader inside an older section, or the holder of a lock. */
+  #needsBreak = false;
   #passes = 0;
   #slices = 0;
   #freedSlabs = 0;
@@ -146,14 +169,22 @@ export class BackgroundCompactor {
       sliceMillis: 1,
       duty: 0.2,
       idleMillis: 20,
+      policy: greedy,
       ...options,
     });
-    this.#compactor = new Compactor(arena);
+    // Allocations of this thread that can't be served compact at once, under the same policy.
+    new Compactor(arena, { policy: this.#options.policy });
+    this.#movers = NodeMover.allOf(arena);
   }
 
   /** How long to sleep before the next slice, in milliseconds, so that the duty is kept. */
   get pauseMillis(): number {
     return this.#pauseMillis;
+  }
+
+  /** The longest time that a tree's lock was held for a move, in nanoseconds: of every 32nd. */
+  get longestHoldNanos(): number {
+    return this.#holdTimes.longestNanos;
   }
 
   /** What it has done so far. */
@@ -167,17 +198,20 @@ export class BackgroundCompactor {
       pinned: this.#pinned,
       seconds: this.#millis / 1000,
       longestSliceMillis: this.#longestSliceMillis,
-      lockHoldNanos: holdNanos(this.#compactor.holdTimes()),
+      lockHoldNanos: holdNanos(this.#holdTimes.samples()),
     };
   }
 
-  /** Goes on until the signal says stop; then puts back what it has isolated and returns what it did. */
+  /** Goes on until the signal says stop, or an error; then puts back what it has isolated. Returns what it did. */
   async run(signal: AbortSignal): Promise<BackgroundTotals> {
-    while (!signal.aborted) {
-      this.slice();
-      await sleep(this.#pauseMillis, signal);
+    try {
+      while (!signal.aborted) {
+        this.slice();
+        await sleep(this.#pauseMillis, signal);
+      }
+    } finally {
+      this.stop();
     }
-    this.stop();
     return this.totals();
   }
 
@@ -188,22 +222,26 @@ export class BackgroundCompactor {
    */
   slice(): boolean {
     this.#arena.rcu.assertMayWait("BackgroundCompactor.slice");
+    for (const mover of this.#movers) mover.holdTimes = this.#holdTimes;
     const start = performance.now();
     this.#slices++;
+    this.#needsBreak = false;
     const hasMore = this.#work(start + this.#options.sliceMillis);
     const millis = performance.now() - start;
     this.#millis += millis;
     this.#longestSliceMillis = Math.max(this.#longestSliceMillis, millis);
     const { duty, idleMillis } = this.#options;
-    this.#pauseMillis = hasMore
-      ? Math.max(millis * (1 - duty) / duty, this.#settling ? SETTLE_MILLIS : 0)
-      : idleMillis * 2 ** this.#doublings;
+    const atLeast = this.#needsBreak ? BREAK_MILLIS : 0;
+    this.#pauseMillis = Math.max(
+      millis * (1 - duty) / duty,
+      hasMore ? atLeast : idleMillis,
+    );
     return hasMore;
   }
 
   /** Gives up the pass that is under way: what was isolated and is not empty takes objects again. */
   stop(): void {
-    for (const evacuation of this.#evacuations) evacuation.finish();
+    for (const { evacuation } of this.#works) evacuation.finish();
     this.#endPass();
     this.#phase = "idle";
   }
@@ -212,63 +250,93 @@ export class BackgroundCompactor {
   #work(until: number): boolean {
     if (this.#phase === "idle" && !this.#beginPass()) return false;
     if (this.#phase === "evacuate") {
-      for (const evacuation of this.#evacuations) {
-        if (evacuation.step(until)) return true;
+      for (const { evacuation } of this.#works) {
+        if (!evacuation.step(until)) continue;
+        this.#needsBreak = evacuation.isHeldUp;
+        return true;
       }
-      for (const evacuation of this.#evacuations) evacuation.finish();
+      for (const { evacuation } of this.#works) evacuation.finish();
       this.#phase = "settle";
     }
     // Frees what a grace period has passed for; a reader inside an older section only makes this take longer.
-    this.#settling = !this.#arena.rcu.flush();
-    if (this.#settling) return true;
+    this.#needsBreak = !this.#arena.rcu.flush();
+    if (this.#needsBreak) return true;
     this.#phase = "idle";
-    const won = this.#endPass() > 0;
-    this.#doublings = won ? 0 : Math.min(this.#doublings + 1, MAX_DOUBLINGS);
-    return won;
+    return this.#endPass() > 0;
   }
 
   /** Looks whether there is enough to win, and chooses the slabs; says whether there are any. */
   #beginPass(): boolean {
-    this.#evacuations = [];
     for (const cache of movableOf(Slabs.of(this.#arena).all())) {
+      const state = this.#stateOf(cache);
       const { slabs, objects } = cache.usage();
-      const freeable = slabs - Math.ceil(objects / cache.capacity);
-      if (freeable === 0 || !this.#isWorthwhile(cache, slabs, objects)) {
+      const freeableSlabs = slabs - Math.ceil(objects / cache.capacity);
+      const occupancy = objects / (slabs * cache.capacity);
+      if (freeableSlabs === 0 || !this.#isWorthwhile(state, occupancy)) {
         continue;
       }
-      const chosen = cache.emptiestSlabs(Math.min(freeable, SLABS_A_PASS));
-      this.#evacuations.push(new Evacuation(this.#arena, cache, chosen));
+      if (state.rest > 0) {
+        state.rest--;
+        continue;
+      }
+      const chosen = this.#options.policy.choose(
+        slabWorldOf(this.#arena, cache, {
+          freeableSlabs,
+          slabsWanted: Math.min(freeableSlabs, SLABS_A_PASS),
+          ages: state.ages,
+        }),
+      ).slice(0, freeableSlabs);
+      if (chosen.length === 0) rest(state);
+      else {
+        const evacuation = new Evacuation(this.#arena, cache, chosen);
+        this.#works.push({ state, evacuation });
+      }
     }
-    this.#active = this.#evacuations.length > 0;
-    if (!this.#active) return false;
+    if (this.#works.length === 0) return false;
     this.#passes++;
     this.#phase = "evacuate";
     return true;
   }
 
-  /** Between the thresholds it goes on if it has started. */
-  #isWorthwhile(
-    cache: MovableCache,
-    slabs: number,
-    objects: number,
-  ): boolean {
+  #stateOf(cache: MovableCache): CacheState {
+    let state = this.#states.get(cache);
+    if (state === undefined) {
+      const ages = new SlabAges();
+      state = { isActive: false, rest: 0, doublings: 0, ages };
+      this.#states.set(cache, state);
+    }
+    return state;
+  }
+
+  /** Whether a cache's occupancy asks for a pass: between the thresholds it does if it has started. */
+  #isWorthwhile(state: CacheState, occupancy: number): boolean {
     const { startBelow, stopAbove } = this.#options;
-    return objects / (slabs * cache.capacity) <
-      (this.#active ? stopAbove : startBelow);
+    state.isActive = occupancy < (state.isActive ? stopAbove : startBelow);
+    if (!state.isActive) state.rest = state.doublings = 0;
+    return state.isActive;
   }
 
   #endPass(): number {
     let freed = 0;
-    for (const evacuation of this.#evacuations) {
-      freed += evacuation.unisolate();
+    for (const { state, evacuation } of this.#works) {
+      const won = evacuation.unisolate();
+      if (won > 0) state.doublings = 0;
+      else rest(state);
+      freed += won;
       this.#moves += evacuation.moves;
       this.#busy += evacuation.busy;
       this.#pinned += evacuation.pinned;
     }
-    this.#evacuations = [];
+    this.#works = [];
     this.#freedSlabs += freed;
     return freed;
   }
+}
+
+/** Leaves a cache out of the next looks, of which nothing was freed: each time of twice as many. */
+function rest(state: CacheState): void {
+  state.rest = 2 ** state.doublings;
+  state.doublings = Math.min(state.doublings + 1, MAX_DOUBLINGS);
 }
 
 function checked(

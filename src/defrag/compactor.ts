@@ -1,30 +1,40 @@
 /**
- * The compactor: empties the emptiest slabs of a cache by moving their objects into the others, so that whole pages go back
- * to the page allocator.
+ * The compactor: empties slabs of a cache by moving their objects into the others, so that whole pages go back to the page
+ * allocator.
  *
- * One run over a cache: free what is deferred, plan, isolate the `k*` emptiest slabs (they take no new objects from here
- * on, so a move never lands in a slab that is being emptied), move their objects, go back to the busy ones a few times,
- * wait for one grace period for all of them, and put the slabs that did not become empty back. No lock is held between
- * moves and none is waited for.
+ * One run over a cache: free what is deferred, plan, isolate the slabs that the policy chooses, by default the `k*` emptiest
+ * (they take no new objects from here on, so a move never lands in a slab that is being emptied), move their objects, go back
+ * to the busy ones a few times, wait for one grace period for all of them, and put the slabs that did not become empty back.
+ * No lock is held between moves, and none is waited for longer than a store takes.
  *
  * @module
  */
 import type { Arena } from "../memory/arena.ts";
 import { TreeMemory } from "../range_tree/tree_memory.ts";
+import type { SlabCache } from "../slab/slab_cache.ts";
 import { Slabs } from "../slab/slabs.ts";
 import { Evacuation, type MovableCache, movableOf } from "./evacuation.ts";
-import { type HoldNanos, holdNanos } from "./hold_times.ts";
-import {
-  type CompactionPlan,
-  emptiestFirst,
-  fewestMoves,
-  planCompaction,
-} from "./planner.ts";
+import { type HoldNanos, holdNanos, HoldTimes } from "./hold_times.ts";
+import { type CompactionPlan, fewestMoves, planCompaction } from "./planner.ts";
+import { type CompactionPolicy, greedy } from "./policies.ts";
 import { NodeMover } from "./relocate.ts";
-import { emptiableWindows } from "./windows.ts";
+import { SlabAges, slabWorldOf, windowMemoryOf } from "./slab_world.ts";
+import { type Contiguity, contiguityOf, emptiableWindows } from "./windows.ts";
+
+/** How a compactor works. */
+export interface CompactorOptions {
+  /**
+   * What is emptied.
+   *
+   * @default {greedy}
+   */
+  policy?: CompactionPolicy;
+}
 
 /** What a run won, and how near it came to the optimum. */
 export interface CompactionResult {
+  /** The name of the policy. */
+  readonly policy: string;
   /** What could be won at best. */
   readonly plan: CompactionPlan;
   /** Slabs whose page went back to the page allocator. */
@@ -45,6 +55,8 @@ export interface CompactionResult {
   readonly nodesPerSecond: number;
   /** How long a tree's lock was held for a move: of every 32nd. */
   readonly lockHoldNanos: HoldNanos;
+  /** Free blocks that were made, by order from 0 to 10, of the slabs whose objects can be moved. */
+  readonly contiguity: readonly Contiguity[];
 }
 
 /** What making one block took. */
@@ -106,24 +118,17 @@ interface Outcome extends Emptied {
  */
 export class Compactor {
   readonly #arena: Arena;
+  readonly #policy: CompactionPolicy;
   readonly #movers: NodeMover[];
+  readonly #ages = new Map<SlabCache, SlabAges>();
 
   /** Gives the caches of range-tree nodes a mover, and stores that may wait for memory a way to win it back. */
-  constructor(arena: Arena) {
-    Slabs.of(arena).compact = () => void this.run();
+  constructor(arena: Arena, options: CompactorOptions = {}) {
+    Slabs.of(arena).compact = () => void this.#compact();
     arena.setBlockMaker((order) => this.makeBlock(order).made);
     this.#arena = arena;
-    const { movableNodes, pinnedNodes } = TreeMemory.of(arena);
-    this.#movers = [movableNodes, pinnedNodes].map((cache) => {
-      const mover = new NodeMover(arena, cache);
-      cache.mover = mover;
-      return mover;
-    });
-  }
-
-  /** How long a tree's lock was held for the moves since the last run, in milliseconds: of every 32nd. */
-  holdTimes(): number[] {
-    return this.#movers.flatMap((mover) => mover.holdTimes.samples());
+    this.#policy = options.policy ?? greedy;
+    this.#movers = NodeMover.allOf(arena);
   }
 
   /** The optimum for the slabs as they are now. Frees what is deferred first. */
@@ -142,16 +147,24 @@ export class Compactor {
    * @throws {LockdepError} Inside a read section, or while a lock is held.
    */
   run(): CompactionResult {
+    const holdTimes = new HoldTimes();
+    for (const mover of this.#movers) mover.holdTimes = holdTimes;
     const start = performance.now();
     this.#settle();
-    const runs = this.#movable().map((cache) => this.#evacuate(cache));
-    const seconds = (performance.now() - start) / 1000;
+    const settled = performance.now();
+    const cache = TreeMemory.of(this.#arena).movableNodes;
+    const before = windowMemoryOf(this.#arena, cache, cache.slabs());
+    const looked = performance.now();
+    const runs = this.#evacuateAll();
+    // What is looked at for the report is none of the run's work.
+    const seconds = (performance.now() - looked + settled - start) / 1000;
     const sum = (of: (run: Outcome) => number) =>
       runs.reduce((n, run) => n + of(run), 0);
     const plan = sumPlans(runs.map((run) => run.plan));
     const freedSlabs = sum((run) => run.freedSlabs);
     const moves = sum((run) => run.moves);
     return {
+      policy: this.#policy.name,
       plan,
       freedSlabs,
       moves,
@@ -161,9 +174,8 @@ export class Compactor {
       busy: sum((run) => run.busy),
       seconds,
       nodesPerSecond: seconds === 0 ? 0 : moves / seconds,
-      lockHoldNanos: holdNanos(
-        this.#movers.flatMap((mover) => mover.holdTimes.take()),
-      ),
+      lockHoldNanos: holdNanos(holdTimes.samples()),
+      contiguity: contiguityOf(before, this.#arena.pages.freeBlocks()),
     };
   }
 
@@ -177,22 +189,31 @@ export class Compactor {
     const start = performance.now();
     this.#settle();
     const cache = TreeMemory.of(this.#arena).movableNodes as MovableCache;
-    let moves = 0, windows = 0, fewestMoves = 0;
+    let moves = 0, fewestMoves = 0;
+    const tried = new Set<number>();
     const { pages } = this.#arena;
     const isMade = () => pages.largestFreeOrder >= order;
-    for (; !isMade() && windows < WINDOWS_TRIED; windows++) {
-      const [window] = emptiableWindows({
-        pages: pages.count,
-        free: pages.freeBlocks(),
-        slabs: cache.slabs(),
-        capacity: cache.capacity,
-      }, order).slice(windows);
+    while (!isMade() && tried.size < WINDOWS_TRIED) {
+      const memory = windowMemoryOf(this.#arena, cache, cache.slabs());
+      const window = emptiableWindows(memory, order)
+        .find(({ pfn }) => !tried.has(pfn));
       if (window === undefined) break;
-      if (windows === 0) fewestMoves = window.moves;
+      if (tried.size === 0) fewestMoves = window.moves;
+      tried.add(window.pfn);
       moves += this.#emptySlabs(cache, window.slabs).moves;
     }
     const seconds = (performance.now() - start) / 1000;
-    return { made: isMade(), moves, fewestMoves, windows, seconds };
+    return { made: isMade(), moves, fewestMoves, windows: tried.size, seconds };
+  }
+
+  /** As {@linkcode Compactor.run}, for those who want no report. */
+  #compact(): void {
+    this.#settle();
+    this.#evacuateAll();
+  }
+
+  #evacuateAll(): Outcome[] {
+    return this.#movable().map((cache) => this.#evacuate(cache));
   }
 
   #movable(): MovableCache[] {
@@ -209,13 +230,25 @@ export class Compactor {
   #evacuate(cache: MovableCache): Outcome {
     const slabs = cache.slabs();
     const plan = planCompaction(slabs, cache.capacity);
-    const chosen = emptiestFirst(slabs).slice(0, plan.freeableSlabs);
-    const emptied = this.#emptySlabs(cache, chosen.map((slab) => slab.pfn));
+    const { freeableSlabs } = plan;
+    const chosen = this.#policy.choose(slabWorldOf(this.#arena, cache, {
+      freeableSlabs,
+      slabsWanted: freeableSlabs,
+      ages: this.#agesOf(cache),
+      slabs,
+    })).slice(0, freeableSlabs);
+    const emptied = this.#emptySlabs(cache, chosen);
     return {
       plan,
       ...emptied,
       fewestMoves: fewestMoves(slabs, emptied.freedSlabs),
     };
+  }
+
+  #agesOf(cache: SlabCache): SlabAges {
+    const ages = this.#ages.get(cache) ?? new SlabAges();
+    this.#ages.set(cache, ages);
+    return ages;
   }
 
   /**

@@ -9,9 +9,14 @@
  */
 import type { Arena } from "../memory/arena.ts";
 import type { Mover, SlabCache } from "../slab/slab_cache.ts";
+import { wait } from "../sync/atomics.ts";
 
 /** How often the objects that were busy are tried. */
 const ROUNDS = 4;
+/** What a thread that was displaced while it held a lock has between two rounds, to release it. */
+const ROUND_MILLIS = 1;
+/** A word to sleep on. */
+const NEVER_WRITTEN = new Int32Array(new SharedArrayBuffer(4));
 
 /** A cache whose objects can be moved. */
 export type MovableCache = SlabCache & { readonly mover: Mover };
@@ -53,23 +58,30 @@ export class Evacuation {
   constructor(arena: Arena, cache: MovableCache, slabs: readonly number[]) {
     this.#arena = arena;
     this.#cache = cache;
+    // Another compactor of this thread may have prepared places in these slabs.
+    cache.mover.finish();
     this.#chosen = cache.isolateAll(slabs);
     this.#left = this.#chosen.toReversed();
   }
 
-  /** How many slabs are being emptied. */
-  get slabs(): number {
-    return this.#chosen.length;
+  /** Whether the last step stopped behind a slab with busy objects. */
+  get isHeldUp(): boolean {
+    return this.#busyInSlab > 0 && this.#at === this.#objects.length;
   }
 
   /**
-   * Moves objects until all slabs were visited often enough, or the clock says stop; says whether anything is left to do.
+   * Moves objects until all slabs were visited often enough, or the clock says stop; says whether anything is left to do. Also
+   * stops behind a slab with busy objects: a lock that is held for longer than a store takes is most often that of a thread
+   * which this one has displaced from its processor, and goes on only when this one sleeps.
    *
-   * @param until A time of `performance.now()`, read after every move; `Infinity` for no limit.
+   * @param until A time of `performance.now()`, read after every move; `Infinity` for no limit and no stop. Then a round of
+   * busy objects begins with a short sleep.
    */
   step(until = Infinity): boolean {
     for (;;) {
-      if (this.#at === this.#objects.length && !this.#nextSlab()) return false;
+      if (this.#at === this.#objects.length) {
+        if (!this.#nextSlab(until === Infinity)) return false;
+      }
       // One section for a slab's objects: the sections of the single moves nest in it for nothing.
       this.#arena.rcu.readLock();
       try {
@@ -79,6 +91,7 @@ export class Evacuation {
       }
       // Batches of what was moved are freed on the way.
       this.#arena.rcu.poll();
+      if (this.#busyInSlab > 0 && until !== Infinity) return true;
     }
   }
 
@@ -96,12 +109,13 @@ export class Evacuation {
   }
 
   /** Goes on to the next slab; says whether there is one. */
-  #nextSlab(): boolean {
+  #nextSlab(maySleep: boolean): boolean {
     if (this.#busyInSlab > 0) this.#again.push(this.#pfn);
     this.#busyInSlab = 0;
     if (this.#left.length === 0) {
       if (this.#round === ROUNDS || this.#again.length === 0) return false;
       this.#round++;
+      if (maySleep) wait(NEVER_WRITTEN, 0, 0, ROUND_MILLIS);
       // Each round counts anew what is busy.
       this.busy = 0;
       this.#left = this.#again.toReversed();

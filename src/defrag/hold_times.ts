@@ -17,7 +17,7 @@ export interface HoldNanos {
   readonly p50: number;
   /** 99 of 100 were no longer. */
   readonly p99: number;
-  /** The longest one. */
+  /** The longest of those that were timed. */
   readonly max: number;
 }
 
@@ -43,19 +43,16 @@ export class HoldTimes {
     else this.#samples[at % MAX_SAMPLES] = millis;
   }
 
+  /** The longest of the sampled times, in nanoseconds. */
+  get longestNanos(): number {
+    return Math.round(this.#longest * 1e6);
+  }
+
   /** The sampled times, in milliseconds. */
   samples(): number[] {
     return this.#holds > EVERY * MAX_SAMPLES
       ? [...this.#samples, this.#longest]
       : [...this.#samples];
-  }
-
-  /** Hands out the sampled times, and forgets them. */
-  take(): number[] {
-    const samples = this.samples();
-    this.#holds = this.#longest = 0;
-    this.#samples = [];
-    return samples;
   }
 }
 

@@ -12,6 +12,10 @@ export {
   type BlockResult,
   type CompactionResult,
   Compactor,
+  type CompactorOptions,
 } from "./compactor.ts";
 export type { HoldNanos } from "./hold_times.ts";
 export { type CompactionPlan, planCompaction } from "./planner.ts";
+export * as policies from "./policies.ts";
+export type { AgedSlab, CompactionPolicy, PolicyWorld } from "./policies.ts";
+export type { Contiguity, WindowMemory } from "./windows.ts";

@@ -6,8 +6,12 @@
  * slabs have room for all that is in it. Emptying it takes one move an object, so the cheapest window is the one that holds
  * the fewest; that is the optimum for one block.
  *
+ * Of several blocks the most that can be made are those with the fewest slabs, as many as the slabs that can be freed allow: a
+ * window of `s` slabs takes `s` of these, and any so many slabs can be emptied into the others.
+ *
  * @module
  */
+import { MAX_ORDER } from "../memory/page_allocator.ts";
 import type { Slab } from "../slab/slab_cache.ts";
 
 /** A window that can be emptied. */
@@ -30,6 +34,80 @@ export interface WindowMemory {
   readonly slabs: readonly Slab[];
   /** Objects that a slab has room for. */
   readonly capacity: number;
+}
+
+/** How far a run got towards free blocks of one order. */
+export interface Contiguity {
+  /** Blocks of 2^order pages, aligned to their size. */
+  readonly order: number;
+  /** How many more are free than before. */
+  readonly made: number;
+  /** The most that can have been made by emptying slabs. */
+  readonly most: number;
+  /** Made / most; 1 where none could be made. */
+  readonly yield: number;
+}
+
+/**
+ * What became free, order by order.
+ *
+ * @param before The memory before the run.
+ * @param free The free blocks behind it.
+ */
+export function contiguityOf(
+  before: WindowMemory,
+  free: WindowMemory["free"],
+): Contiguity[] {
+  const most = mostBlocks(before);
+  return most.map((most, order) => {
+    const made = Math.max(
+      0,
+      freeWindows(free, order) - freeWindows(before.free, order),
+    );
+    return { order, made, most, yield: most === 0 ? 1 : made / most };
+  });
+}
+
+/** How many more blocks of each order can be made free by emptying slabs. */
+export function mostBlocks(memory: WindowMemory): number[] {
+  const { pages, free, slabs, capacity } = memory;
+  const objects = slabs.reduce((sum, { inUse }) => sum + inUse, 0);
+  const freeableSlabs = slabs.length - Math.ceil(objects / capacity);
+  // How many pages of a window are free or slabs, and how many of these are slabs: each order's windows are pairs of the last's.
+  let usable = new Uint32Array(pages);
+  let slabsIn = new Uint32Array(pages);
+  for (const [pfn, order] of free) usable.fill(1, pfn, pfn + 2 ** order);
+  for (const { pfn } of slabs) usable[pfn] = slabsIn[pfn] = 1;
+  return Array.from({ length: MAX_ORDER + 1 }, (_, order) => {
+    if (order > 0) {
+      usable = pairSums(usable);
+      slabsIn = pairSums(slabsIn);
+    }
+    const size = 2 ** order;
+    const candidates = slabsIn.filter((count, window) =>
+      count > 0 && usable[window] === size
+    ).sort();
+    let blocks = 0, left = freeableSlabs;
+    while (blocks < candidates.length && candidates[blocks] <= left) {
+      left -= candidates[blocks++];
+    }
+    return blocks;
+  });
+}
+
+function pairSums(counts: Uint32Array): Uint32Array<ArrayBuffer> {
+  return Uint32Array.from(
+    { length: counts.length >>> 1 },
+    (_, i) => counts[2 * i] + counts[2 * i + 1],
+  );
+}
+
+/** How many aligned windows of an order lie in free blocks. */
+function freeWindows(free: WindowMemory["free"], order: number): number {
+  return free.reduce(
+    (sum, [, have]) => have >= order ? sum + 2 ** (have - order) : sum,
+    0,
+  );
 }
 
 /** The windows of 2^order pages that can be emptied, the cheapest first. */

@@ -17,6 +17,7 @@ import { notify, store } from "../sync/atomics.ts";
 import { type BindOp, BindQueue, VaManager } from "../va/mod.ts";
 import { type ChurnWorker, PHASE, SIGNAL } from "./churn.ts";
 import { Histogram } from "./histogram.ts";
+import type { PolicyChoice } from "./policy_choice.ts";
 import { Random } from "./random.ts";
 
 /** Who guards the VA tree. */
@@ -148,7 +149,8 @@ async function measured(
   const signals = new Int32Array(new SharedArrayBuffer(64));
   const { buffer } = arena;
   const { duty } = options;
-  worker?.postMessage({ role: "compactor", buffer, signals, duty });
+  const policy: PolicyChoice = { name: "greedy", order: 0, seed };
+  worker?.postMessage({ role: "compactor", buffer, signals, duty, policy });
   await worker?.answer();
   run(Math.ceil(jobs * WARM_UP_SHARE));
   store(signals, SIGNAL.phase, PHASE.measure);

@@ -8,12 +8,13 @@
  * @module
  */
 import type { BackgroundTotals } from "../defrag/mod.ts";
-import { Arena } from "../memory/mod.ts";
+import { Arena, releaseFreePages, type ReleaseResult } from "../memory/mod.ts";
 import { RangeTree } from "../range_tree/mod.ts";
 import { TreeMemory } from "../range_tree/tree_memory.ts";
 import type { SlabCache } from "../slab/mod.ts";
 import { load, notify, store, type Words } from "../sync/atomics.ts";
 import { Histogram } from "./histogram.ts";
+import type { PolicyChoice } from "./policy_choice.ts";
 import { Random } from "./random.ts";
 
 /** What one worker does. */
@@ -35,6 +36,8 @@ export interface ChurnOptions {
   readonly compacts: boolean;
   /** The share of the time that the compactor may work. */
   readonly duty: number;
+  /** Which slabs it empties. */
+  readonly policy: PolicyChoice;
   /** What the random choices follow from. */
   readonly seed: number;
 }
@@ -68,6 +71,8 @@ export interface CompactCommand {
   readonly signals: Words;
   /** The share of the time that it may work. */
   readonly duty: number;
+  /** Which slabs it empties. */
+  readonly policy: PolicyChoice;
 }
 
 /** What a worker answers: first that it is ready, then what it did. */
@@ -92,7 +97,7 @@ export interface ChurnWorker {
 }
 
 /** Words of the signals. */
-export const SIGNAL = { phase: 0, counters: 1 } as const;
+export const SIGNAL = { phase: 0, longestHold: 1, counters: 2 } as const;
 /** What the phase word says. */
 export const PHASE = { warmUp: 0, measure: 1, stop: 2 } as const;
 
@@ -124,8 +129,13 @@ export interface ChurnHalf {
   readonly slabsAtBest: number;
   /** Free pages in the end. */
   readonly freePages: number;
-  /** The process's resident size in the end, in bytes; 0 where it can't be read. */
+  /**
+   * By how much the process's resident size has grown from before the half to its end, in bytes, its threads included; 0 where it
+   * can't be read. What was free in the end has been handed back before, if it could be.
+   */
   readonly residentBytes: number;
+  /** What was handed back to the operating system in the end. */
+  readonly released: ReleaseResult;
   /** Grace periods while it was measured. */
   readonly gracePeriods: number;
   /** What the compactor did. */
@@ -146,6 +156,8 @@ export interface ChurnStatus {
   readonly freedSlabs: number;
   /** Lookups a second since the last status. */
   readonly lookupsPerSecond: number;
+  /** The longest time so far that a move has held the tree's lock, in nanoseconds: of every 32nd. */
+  readonly longestHoldNanos: number;
 }
 
 /** What the experiment needs of its surroundings. */
@@ -171,9 +183,13 @@ export async function runChurn(
   options: ChurnOptions,
   means: ChurnMeans,
 ): Promise<{ off: ChurnHalf; on?: ChurnHalf }> {
-  const off = await new Half(options, false, means).run();
+  const first = new Half(options, false, means);
+  const off = await first.run();
   if (!options.compacts) return { off };
-  return { off, on: await new Half(options, true, means).run() };
+  const on = await new Half(options, true, means).run();
+  // Up to here, so that the first one's memory stays resident while the second one's is measured.
+  first.end();
+  return { off, on };
 }
 
 class Half {
@@ -184,6 +200,7 @@ class Half {
   readonly #tree: RangeTree;
   readonly #signals: Words;
   readonly #slabsAtStart: number;
+  readonly #residentBefore: number;
   #lookups = 0;
   #lookedAt = performance.now();
 
@@ -191,12 +208,20 @@ class Half {
     this.#options = options;
     this.#compacts = compacts;
     this.#means = means;
+    // Loads what it takes to call the kernel, which takes memory itself.
+    releaseFreePages(Arena.create({ byteLength: 2 ** 20 }));
+    this.#residentBefore = means.residentBytes();
     this.#arena = Arena.create({ byteLength: bytesFor(options.ranges) });
     this.#tree = RangeTree.create(this.#arena, { name: "churn", rcu: true });
     this.#fill();
     this.#slabsAtStart = this.#usage().slabs;
     const words = SIGNAL.counters + options.readers + 2;
     this.#signals = new Int32Array(new SharedArrayBuffer(4 * words));
+  }
+
+  /** Lets the arena go. */
+  end(): void {
+    this.#arena.leave();
   }
 
   async run(): Promise<ChurnHalf> {
@@ -230,8 +255,9 @@ class Half {
     const worker = this.#means.startWorker();
     const shared = { buffer: this.#arena.buffer, signals: this.#signals };
     const options = this.#options;
+    const { duty, policy } = options;
     worker.postMessage(
-      role === "compactor" ? { ...shared, role, duty: options.duty } : {
+      role === "compactor" ? { ...shared, role, duty, policy } : {
         ...shared,
         role,
         counter: SIGNAL.counters + number,
@@ -290,6 +316,7 @@ class Half {
       freedSlabs: this.#slabsAtStart - slabs,
       // The readers count anew when the measuring begins.
       lookupsPerSecond: Math.max(0, rate),
+      longestHoldNanos: load(this.#signals, SIGNAL.longestHold),
     };
   }
 
@@ -325,6 +352,8 @@ class Half {
     this.#arena.rcu.barrier();
     this.#tree.validate();
     const { slabs, objects } = this.#usage();
+    const released = releaseFreePages(this.#arena);
+    const residentBytes = this.#means.residentBytes() - this.#residentBefore;
     return {
       readers: speed("reader"),
       writer: speed("writer"),
@@ -334,7 +363,8 @@ class Half {
       slabsAtBest: Math.ceil(objects / this.#nodes.capacity),
       gracePeriods,
       freePages: this.#arena.pages.freePages,
-      residentBytes: this.#means.residentBytes(),
+      residentBytes,
+      released,
       compactor: of("compactor")[0]?.compactor,
     };
   }

@@ -20,12 +20,19 @@ import {
   storeRange,
 } from "./churn.ts";
 import { Histogram } from "./histogram.ts";
+import { policyOf } from "./policy_choice.ts";
 import { Random } from "./random.ts";
 
 /** Operations between two looks at the phase. */
 const BATCH = 256;
 /** One operation of so many is timed: reading the clock costs about as much as a lookup. */
 const TIMED = 16;
+/**
+ * The compactor's thresholds: to be within 3 % of the fewest slabs it must go on well above 97 %, since what waits for a grace
+ * period or is kept at hand counts as in use and leaves holes when it goes.
+ */
+const START_BELOW = 0.985;
+const STOP_ABOVE = 0.995;
 
 const scope = globalThis as unknown as {
   onmessage: (event: MessageEvent<ChurnCommand>) => void;
@@ -95,17 +102,19 @@ function work(arena: Arena, command: OperateCommand): void {
 
 /** Compacts until it is told to stop. */
 function compact(arena: Arena, command: CompactCommand): void {
-  const { signals, duty } = command;
+  const { signals, duty, policy } = command;
   const compactor = new BackgroundCompactor(arena, {
-    startBelow: 0.97,
-    stopAbove: 0.99,
+    startBelow: START_BELOW,
+    stopAbove: STOP_ABOVE,
     duty,
+    policy: policyOf(policy),
   });
   scope.postMessage({ ready: true });
   for (;;) {
     const phase = load(signals, SIGNAL.phase);
     if (phase === PHASE.stop) break;
     compactor.slice();
+    store(signals, SIGNAL.longestHold, compactor.longestHoldNanos);
     wait(signals, SIGNAL.phase, phase, compactor.pauseMillis);
   }
   compactor.stop();

@@ -1,10 +1,10 @@
 /**
- * A histogram of times: buckets that double in width eight to an octave, so that a percentile is off by at most an eighth.
+ * A histogram of times: 32 buckets to an octave, so that a percentile is off by at most a 45th (2^(1/32) - 1).
  *
  * @module
  */
 
-const PER_OCTAVE = 8;
+const PER_OCTAVE = 32;
 const OCTAVES = 36;
 const BUCKETS = PER_OCTAVE * OCTAVES;
 

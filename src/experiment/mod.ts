@@ -46,3 +46,4 @@ export {
   surveyTrace,
   type TraceSurvey,
 } from "./sizing.ts";
+export { POLICY_NAMES, type PolicyChoice, policyOf } from "./policy_choice.ts";

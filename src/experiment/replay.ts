@@ -11,7 +11,11 @@
  *
  * @module
  */
-import { type CompactionResult, Compactor } from "../defrag/mod.ts";
+import {
+  type CompactionPolicy,
+  type CompactionResult,
+  Compactor,
+} from "../defrag/mod.ts";
 import { Arena } from "../memory/mod.ts";
 import { type LockMode, RangeTree } from "../range_tree/mod.ts";
 import { Replayer, type Trace } from "../trace/mod.ts";
@@ -41,6 +45,12 @@ export interface ReplayScenarioOptions {
   readonly seed: number;
   /** Who guards the writers of the trees. */
   readonly lock: LockMode;
+  /**
+   * Which slabs are emptied.
+   *
+   * @default {policies.greedy}
+   */
+  readonly policy?: CompactionPolicy;
   /**
    * Whether {@linkcode ReplayScenario.finish} will be called: then there is room for it, and the last maps of processes that
    * ended are kept.
@@ -156,7 +166,9 @@ export class ReplayScenario {
     const events = this.#replay(({ trace }) => halfOf(trace));
     const { alive, ended } = this.#endShare();
     const trees = this.#trees();
-    const compactor = new Compactor(this.arena);
+    const compactor = new Compactor(this.arena, {
+      policy: this.#options.policy,
+    });
     // Frees what is deferred, so that only fragmentation is measured.
     compactor.plan();
     const before = measure(this.arena);

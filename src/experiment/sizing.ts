@@ -24,6 +24,9 @@ const SPARE_PAGES = 8;
 /** Pages that an arena spends on itself, and how many pages one page of frame records serves; both a little on the safe side. */
 const ARENA_PAGES = 8;
 const PAGES_PER_RECORD_PAGE = 120;
+/** A large arena, of so many pages or more, begins its pages at a multiple of so many. */
+const LARGE_PAGES = 2 ** 14 - 512;
+const LARGE_ALIGNMENT = 512;
 const MAX_PAGES = 2 ** 33 / PAGE_BYTES;
 
 /** A scenario that is too large. */
@@ -72,7 +75,9 @@ export function arenaBytesFor(
     surveys.reduce((sum, survey) => sum + copies * of(survey), 0);
   const pages = slabsFor(most((survey) => survey.nodesMax), NODE_BYTES) +
     slabsFor(most((survey) => survey.treesMax), HEADER_BYTES) + SPARE_PAGES;
-  const total = pages + ARENA_PAGES + Math.ceil(pages / PAGES_PER_RECORD_PAGE);
+  const total = pages + ARENA_PAGES +
+    Math.ceil(pages / PAGES_PER_RECORD_PAGE) +
+    (pages < LARGE_PAGES ? 0 : LARGE_ALIGNMENT);
   if (total > MAX_PAGES) {
     throw new ScenarioSizeError(
       `Cannot replay ${copies} copies: they need ${total} pages, an arena has at most ${MAX_PAGES}`,

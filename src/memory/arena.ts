@@ -48,6 +48,13 @@ const MAX_BYTES = 2 ** 33;
 /** A page of a WebAssembly memory, and how many one has at most. */
 const WASM_PAGE_BYTES = 65536;
 const WASM_MAX_PAGES = 65536;
+/**
+ * Arenas of so many pages or more, 64 MiB, begin their pages at a huge page of 2 MiB, counted from the buffer's first byte: the
+ * system puts large WebAssembly memories there itself (measured: from 64 MiB on always). So free blocks of order 9 and 10 are
+ * whole huge pages, and there are as many as otherwise.
+ */
+const ALIGNED_FROM_PAGES = 2 ** 14;
+const HUGE_PAGES = 512;
 /** What the slab layer may use for its caches: 16 records of 128 words. */
 const CACHES_WORDS = 16 * 128;
 /** What a thread has for the objects that it keeps at hand: a line, one word a cache. */
@@ -127,7 +134,8 @@ function sectionsOf(pagesTotal: number, maxThreads: number): Sections {
   const stocks = take(maxThreads * STOCK_WORDS);
   const blocks = take(pageblockWords(pagesTotal));
   const frames = take(pagesTotal * FRAME_WORDS);
-  const firstPage = Math.ceil(at / PAGE_WORDS);
+  const alignment = pagesTotal < ALIGNED_FROM_PAGES ? 1 : HUGE_PAGES;
+  const firstPage = Math.ceil(at / PAGE_WORDS / alignment) * alignment;
   const pages = pagesTotal - firstPage;
   return {
     epoch,
@@ -315,7 +323,7 @@ export class Arena {
    * @throws {LockdepError} Inside a read section, or while a lock is held.
    */
   save(): Uint8Array {
-    const others = this.#joined().filter((thread) => thread !== this.thread);
+    const others = this.threads.filter((thread) => thread !== this.thread);
     if (others.length > 0) {
       throw new Error(
         `Cannot save the arena: threads ${others.join(", ")} are joined too`,
@@ -401,6 +409,17 @@ export class Arena {
     return arena;
   }
 
+  /** The ids of the threads that have joined, this one among them. Stale as soon as it is read. */
+  get threads(): number[] {
+    const threads = [];
+    for (let thread = 1; thread <= this.#maxThreads; thread++) {
+      if (Rcu.isJoined(this.words, this.#sections.slots, thread)) {
+        threads.push(thread);
+      }
+    }
+    return threads;
+  }
+
   /**
    * Gives this thread's slot back, after freeing what it deferred and what it kept at hand or in quarantine. The object must not
    * be used afterwards.
@@ -430,7 +449,7 @@ export class Arena {
    * @throws {RcuStallError} If another thread holds up the grace period for what was deferred; it may be called again then.
    */
   reap(thread: number): void {
-    if (thread === this.thread || !this.#joined().includes(thread)) {
+    if (thread === this.thread || !this.threads.includes(thread)) {
       throw new RangeError(
         `Cannot reap thread ${thread}: ${
           thread === this.thread ? "it is this one" : "it has not joined"
@@ -512,16 +531,6 @@ export class Arena {
         "Cannot free deferred objects: this thread has opened no slab caches",
       );
     }
-  }
-
-  #joined(): number[] {
-    const threads = [];
-    for (let thread = 1; thread <= this.#maxThreads; thread++) {
-      if (Rcu.isJoined(this.words, this.#sections.slots, thread)) {
-        threads.push(thread);
-      }
-    }
-    return threads;
   }
 
   #usedPages(words: Words): number[] {

@@ -33,6 +33,8 @@ export const PAGE_ALLOCATOR_WORDS = 64;
 /** Pageblocks have 2^9 pages, 2 MiB: the size that a huge page has. */
 const PAGEBLOCK_ORDER = 9;
 const ORDERS = MAX_ORDER + 1;
+/** Blocks that are looked at under one hold of the lock: a few microseconds. */
+const LOOKS_A_HOLD = 1000;
 
 // The frame record. `STATE` is the allocator's; the words behind it are the owner's while the block is used.
 const STATE = 0;
@@ -299,21 +301,45 @@ export class PageAllocator {
   }
 
   /**
-   * Calls `release` for every free block of an order that it was not called for before, as long as the block stays as it is;
-   * where it returns `false` it is asked again next time. Nobody allocates or frees meanwhile.
+   * Calls `release` for the free blocks of this order and larger ones that it was not called for before, in the order of their
+   * pages; where it returns `false` it is asked again next time. Nobody allocates or frees during one call of it; between two
+   * they do, so what becomes free meanwhile may be left out.
    */
-  releaseFree(order: number, release: (pfn: number) => boolean): void {
-    this.#locked("PageAllocator.releaseFree", () => {
-      for (const list of [order, ORDERS + order]) {
-        for (let pfn = this.#words[this.#base + HEADS + list]; pfn >= 0;) {
-          const frame = this.#frame(pfn);
-          if (this.#words[frame + RELEASED] === 0 && release(pfn)) {
-            this.#words[frame + RELEASED] = 1;
-          }
-          pfn = this.#words[frame + NEXT];
-        }
+  releaseFree(
+    lowest: number,
+    release: (pfn: number, order: number) => boolean,
+  ): void {
+    for (let pfn = 0; pfn < this.count;) {
+      pfn = this.#locked(
+        "PageAllocator.releaseFree",
+        () => this.#releaseNext(lowest, pfn, release),
+      );
+    }
+  }
+
+  /** Releases the next block from a page on, if one is found soon; returns where to go on. */
+  #releaseNext(
+    lowest: number,
+    from: number,
+    release: (pfn: number, order: number) => boolean,
+  ): number {
+    let pfn = from;
+    for (let look = 0; look < LOOKS_A_HOLD && pfn < this.count; look++) {
+      const frame = this.#frame(pfn);
+      const state = this.#words[frame + STATE];
+      const order = state >>> 8;
+      // A page inside a block, of which blocks joined meanwhile, counts as order 0: the next one is looked at.
+      const end = pfn + (1 << order);
+      if (
+        (state & 0xff) === FREE && order >= lowest &&
+        this.#words[frame + RELEASED] === 0
+      ) {
+        if (release(pfn, order)) this.#words[frame + RELEASED] = 1;
+        return end;
       }
-    });
+      pfn = end;
+    }
+    return pfn;
   }
 
   /**

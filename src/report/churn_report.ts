@@ -1,9 +1,10 @@
 import { bold, dim } from "@std/fmt/colors";
 import { format as formatBytes } from "@std/fmt/bytes";
-import type {
-  ChurnHalf,
-  ChurnOptions,
-  ChurnStatus,
+import {
+  type ChurnHalf,
+  type ChurnOptions,
+  type ChurnStatus,
+  policyOf,
 } from "../experiment/mod.ts";
 import { columns } from "./layout.ts";
 import { formatCount, formatNanos, formatPercent } from "./numbers.ts";
@@ -64,17 +65,23 @@ export function churnReport(input: ChurnReportInput): string {
     `${bold("Pollard churn")}, seed ${options.seed}\n${dim(platformLine())}\n`,
     story(options),
     columns(tableOf(off, on)),
+    ...(off.released.reason === undefined
+      ? []
+      : [`No free memory was handed back: ${off.released.reason}.\n`]),
     `${bold(sentence(input))}\n`,
   ].join("\n");
 }
 
 /** One line that says what is going on. */
 export function churnStatusLine(status: ChurnStatus): string {
+  const held = status.compacts
+    ? `, lock held ${formatNanos(status.longestHoldNanos)} at most`
+    : "";
   return `compactor ${status.compacts ? "on" : "off"}, ${status.phase}: ${
     formatCount(status.slabs)
   } slabs, ${formatPercent(status.occupancy)} full, freed ${
     formatCount(status.freedSlabs)
-  }, ${formatCount(status.lookupsPerSecond)} lookups/s`;
+  }, ${formatCount(status.lookupsPerSecond)} lookups/s${held}`;
 }
 
 function story(options: ChurnOptions): string {
@@ -84,7 +91,9 @@ function story(options: ChurnOptions): string {
 of which ${
     formatPercent(options.liveShare)
   } are stored at a time; ${options.seconds} s each. The compactor
-may work ${formatPercent(options.duty)} of the time.
+may work ${formatPercent(options.duty)} of the time, policy ${
+    policyOf(options.policy).name
+  }.
 `;
 }
 
@@ -112,12 +121,11 @@ function tableOf(off: ChurnHalf, on?: ChurnHalf): string[][] {
     row("slabs in the end", (half) => formatCount(half.slabs)),
     row("  at best", (half) => formatCount(half.slabsAtBest)),
     row("free pages", (half) => formatCount(half.freePages)),
+    row("resident size grew", (half) => formatSize(half.residentBytes)),
     row(
-      "resident size",
-      (half) =>
-        half.residentBytes === 0
-          ? "-"
-          : formatBytes(half.residentBytes, { binary: true }),
+      "  handed back before",
+      ({ released }) =>
+        released.reason === undefined ? formatSize(released.bytes) : "-",
     ),
     row("grace periods", (half) => formatCount(half.gracePeriods)),
     compactor("slabs freed", (totals) => formatCount(totals.freedSlabs)),
@@ -133,12 +141,16 @@ function tableOf(off: ChurnHalf, on?: ChurnHalf): string[][] {
       (totals) => formatNanos(totals.longestSliceMillis * 1e6),
     ),
     compactor(
-      "tree lock held, p50",
+      "tree lock held (1 move in 32), p50",
       (totals) => formatNanos(totals.lockHoldNanos.p50),
     ),
     compactor("  p99", (totals) => formatNanos(totals.lockHoldNanos.p99)),
     compactor("  longest", (totals) => formatNanos(totals.lockHoldNanos.max)),
   ];
+}
+
+function formatSize(bytes: number): string {
+  return bytes === 0 ? "-" : formatBytes(bytes, { binary: true });
 }
 
 function sentence(input: ChurnReportInput): string {

@@ -1,3 +1,4 @@
+import type { Contiguity } from "../defrag/mod.ts";
 import type { MemoryFigures } from "../experiment/mod.ts";
 import {
   type Release,
@@ -50,6 +51,10 @@ export interface ReplayJson {
       /** The longest one. */
       readonly max: number;
     };
+    /** Free blocks that were made, by order from 0 to 10, of the most that could be. */
+    readonly contiguity: readonly Contiguity[];
+    /** The name of the policy. */
+    readonly policy: string;
   };
   /** The memory after the compaction. */
   readonly after: MemoryFigures;
@@ -83,6 +88,8 @@ export function replayJson(input: ReplayReportInput): ReplayJson {
         p99: lockHoldNanos.p99,
         max: lockHoldNanos.max,
       },
+      contiguity: compaction.contiguity,
+      policy: compaction.policy,
     },
     after: result.after.figures,
     digest: result.digest,

@@ -1,5 +1,6 @@
 import { bold, dim, green, red } from "@std/fmt/colors";
 import { format as formatBytes } from "@std/fmt/bytes";
+import type { Contiguity } from "../defrag/mod.ts";
 import {
   EXTFRAG_ORDER,
   type MemoryPicture,
@@ -155,10 +156,22 @@ function memoryTables(
     }\n`;
 }
 
+/** Free blocks that were made of the most that could be, for the orders where any could. */
+function contiguityLine(contiguity: readonly Contiguity[]): string {
+  const orders = contiguity.filter(({ most }) => most > 0)
+    .map(({ order, made, most }) =>
+      `${order}: ${formatCount(made)}/${formatCount(most)}`
+    );
+  return orders.length === 0
+    ? "no free block can be made by moving nodes"
+    : `made free, of what can be, by order: ${orders.join(", ")}`;
+}
+
 function planAndResult({ compaction, digest }: ReplayScenarioResult): string {
   const { plan, lockHoldNanos, seconds } = compaction;
   const n = formatCount;
-  return `Plan      at most ${n(plan.freeableSlabs)} of ${
+  return `Policy    ${compaction.policy}
+Plan      at most ${n(plan.freeableSlabs)} of ${
     n(plan.slabs)
   } slabs can be freed (k*), with ${n(plan.fewestMoves)} moves at least
 Result    ${n(compaction.freedSlabs)} slabs freed with ${
@@ -173,7 +186,8 @@ Result    ${n(compaction.freedSlabs)} slabs freed with ${
     formatNanos(lockHoldNanos.p50)
   } (p50), ${formatNanos(lockHoldNanos.p99)} (p99), ${
     formatNanos(lockHoldNanos.max)
-  } (max)
+  } (max), of every 32nd
+Blocks    ${contiguityLine(compaction.contiguity)}
 Digest    ${digest.before} before, ${digest.after} after: ${
     digest.before === digest.after ? green("equal") : red("DIFFERENT")
   }

@@ -7,7 +7,8 @@
  * its unlock is seen by the next owner, since the unlock's compare-exchange (or store) is read by the next owner's.
  * No wake-up is lost: a waiter sleeps only on a word that carries the bit (`wait` re-checks it atomically), and an owner
  * that finds the bit at unlock notifies after it stored 0. A waiter that wakes takes the lock with the bit set, because
- * it can't know whether others still sleep; that costs at most one needless notify.
+ * it can't know whether others still sleep; that costs at most one needless notify. The same goes for a thread that sets the
+ * bit and does not sleep ({@linkcode spinTryLockFor}): the bit only ever means that the owner must look, never that it need not.
  *
  * An owner that locks again or a stranger that unlocks is a mistake in the program and is an error, never a deadlock.
  *
@@ -46,6 +47,31 @@ export function spinTryLock(
   owner: number,
 ): boolean {
   return compareExchange(words, index, 0, owner) === 0;
+}
+
+/**
+ * As {@linkcode spinTryLock}, but looks at a lock that is held up to `looks` times. The first look sets the bit that a sleeper
+ * sets: so the owner's unlock takes the longer way, behind which the lock is free for long enough to be caught, even if the
+ * same thread takes it again and again. Whoever sets the bit and gives up costs one needless notify.
+ */
+export function spinTryLockFor(
+  words: Words,
+  index: number,
+  owner: number,
+  looks: number,
+): boolean {
+  let seen = compareExchange(words, index, 0, owner);
+  if (seen === 0) return true;
+  if ((seen & CONTENDED) === 0) {
+    compareExchange(words, index, seen, seen | CONTENDED);
+  }
+  for (let look = 0; look < looks; look++) {
+    seen = load(words, index);
+    if (seen === 0 && compareExchange(words, index, 0, owner) === 0) {
+      return true;
+    }
+  }
+  return false;
 }
 
 /**

@@ -33,15 +33,28 @@ import {
   type BackgroundTotals,
 } from "../defrag/background.ts";
 
-/** What tells this module's messages from the program's own. */
+/** What tells this module's messages from the program's own, whose listeners hear both. */
 const MARK = "pollard";
+
+/** What a message says. */
+type Kind = "arena" | "stop" | "joined" | "left" | "failed";
 
 /** A message to a worker, or from it. */
 interface Message {
-  readonly [MARK]: "arena" | "stop" | "left" | "failed";
+  readonly [MARK]: Kind;
   readonly buffer?: SharedArrayBuffer;
   readonly data?: unknown;
 }
+
+/** What a worker that was sent an arena answers, each heard from then on, however late somebody asks. */
+interface Answers {
+  /** That it has joined, or could not. */
+  readonly joined: Promise<Message>;
+  /** That it is done, or has failed. */
+  readonly ended: Promise<Message>;
+}
+
+const answersOf = new WeakMap<Port, Answers>();
 
 /** What a worker gets. */
 export interface Joined<T> {
@@ -73,7 +86,17 @@ export interface Port {
 
 /** Hands an arena to a worker that calls {@linkcode joinArena}, with anything that can be cloned along. */
 export function sendArena(worker: Port, arena: Arena, data?: unknown): void {
+  answersOf.set(worker, listenTo(worker));
   post(worker, { [MARK]: "arena", buffer: arena.buffer, data });
+}
+
+/**
+ * The thread id of a worker that was sent an arena, once it has joined. If the worker dies, `arena.reap` takes this id.
+ *
+ * @throws {Error} If it could not join.
+ */
+export async function joinedThread(worker: Port): Promise<number> {
+  return (await answered(worker, "joined")).data as number;
 }
 
 /** Asks a worker to end: the signal that {@linkcode joinArena} gave it aborts. */
@@ -82,7 +105,8 @@ export function stopWorker(worker: Port): void {
 }
 
 /**
- * In a worker: waits for the arena that {@linkcode sendArena} sends, and joins it.
+ * In a worker: waits for the arena that {@linkcode sendArena} sends, joins it, and answers its thread id or why it could not,
+ * for {@linkcode joinedThread} on the other side.
  *
  * @throws {TypeError} If what was sent is no arena of this version.
  * @throws {Error} If all thread slots of the arena are taken.
@@ -94,9 +118,15 @@ export async function joinArena<T = unknown>(
   port.addEventListener("message", ({ data }) => {
     if (isMessage(data) && data[MARK] === "stop") stopping.abort();
   });
-  const { buffer, data } = await heard(port, "arena");
-  const arena = Arena.attach(buffer!);
-  return { arena, data: data as T, signal: stopping.signal, port };
+  const { buffer, data } = await heard(port, ["arena"]);
+  try {
+    const arena = Arena.attach(buffer!);
+    post(port, { [MARK]: "joined", data: arena.thread });
+    return { arena, data: data as T, signal: stopping.signal, port };
+  } catch (error) {
+    post(port, { [MARK]: "failed", data: String(error) });
+    throw error;
+  }
 }
 
 /**
@@ -111,13 +141,32 @@ export async function runCompactorWorker(
     BackgroundOptions | undefined
   >(port);
   try {
-    const totals = await new BackgroundCompactor(arena, data).run(signal);
-    arena.leave();
+    const totals = await compactAndLeave(arena, signal, data);
     post(port, { [MARK]: "left", data: totals });
   } catch (error) {
     post(port, { [MARK]: "failed", data: String(error) });
     throw error;
   }
+}
+
+async function compactAndLeave(
+  arena: Arena,
+  signal: AbortSignal,
+  options?: BackgroundOptions,
+): Promise<BackgroundTotals> {
+  let totals: BackgroundTotals;
+  try {
+    totals = await new BackgroundCompactor(arena, options).run(signal);
+  } catch (error) {
+    try {
+      arena.leave();
+    } catch {
+      // The first error says more; and the other side knows which thread to reap.
+    }
+    throw error;
+  }
+  arena.leave();
+  return totals;
 }
 
 /**
@@ -126,9 +175,27 @@ export async function runCompactorWorker(
  * @throws {Error} If it failed.
  */
 export async function compactorTotals(worker: Port): Promise<BackgroundTotals> {
-  const answer = heard(worker, "left");
+  const answer = answered(worker, "ended");
   stopWorker(worker);
   return (await answer).data as BackgroundTotals;
+}
+
+/** What a worker answers, or has answered since it was sent an arena; fails if that is its failure. */
+async function answered(worker: Port, what: keyof Answers): Promise<Message> {
+  let answers = answersOf.get(worker);
+  if (answers === undefined) {
+    answersOf.set(worker, answers = listenTo(worker));
+  }
+  const answer = await answers[what];
+  if (answer[MARK] !== "failed") return answer;
+  throw new Error(`The worker failed: ${answer.data}`);
+}
+
+function listenTo(worker: Port): Answers {
+  return {
+    joined: heard(worker, ["joined", "failed"]),
+    ended: heard(worker, ["left", "failed"]),
+  };
 }
 
 function post(port: Port, message: Message): void {
@@ -139,15 +206,13 @@ function isMessage(data: unknown): data is Message {
   return typeof data === "object" && data !== null && MARK in data;
 }
 
-/** The next message of a kind; fails with the one that says that the other side has failed. */
-function heard(port: Port, kind: Message[typeof MARK]): Promise<Message> {
-  return new Promise((resolve, reject) => {
+/** The next message of one of these kinds. */
+function heard(port: Port, kinds: readonly Kind[]): Promise<Message> {
+  return new Promise((resolve) => {
     const listener = ({ data }: MessageEvent) => {
-      if (!isMessage(data)) return;
-      if (data[MARK] !== kind && data[MARK] !== "failed") return;
+      if (!isMessage(data) || !kinds.includes(data[MARK])) return;
       port.removeEventListener("message", listener);
-      if (data[MARK] === kind) resolve(data);
-      else reject(new Error(`The worker failed: ${data.data}`));
+      resolve(data);
     };
     port.addEventListener("message", listener);
   });

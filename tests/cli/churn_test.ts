@@ -24,7 +24,9 @@ Deno.test("churn --json gives both halves, no wrong answer, and slabs that the c
     assert(half.readers.p99 <= half.readers.p999);
     assert(half.slabs >= half.slabsAtBest && half.gracePeriods > 0);
     assert(half.residentBytes > 2 ** 20);
+    assertStringIncludes(half.released.reason!, "--allow-ffi");
   }
+  assertEquals(options.policy.name, "greedy");
   assertEquals(off.compactor, undefined);
   assert(on.compactor!.moves > 0 && on.compactor!.freedSlabs > 0);
   assertEquals(ratios.slabsOfBest, on.slabs / on.slabsAtBest);
@@ -37,6 +39,13 @@ Deno.test("churn --no-compact prints one column", () => {
   assert(/^compactor +off$/m.test(stdout), stdout);
 });
 
+Deno.test("churn --policy names the policy, and says why no memory was handed back", () => {
+  const { code, stdout } = pollard([...SMALL, "--policy", "windows"]);
+  assertEquals(code, 0);
+  assertStringIncludes(stdout, "policy windows of order 4.");
+  assertStringIncludes(stdout, "needs the permission --allow-ffi.");
+});
+
 Deno.test("churn answers wrong usage with 2 and one line", () => {
   for (
     const [args, message] of [
@@ -44,6 +53,8 @@ Deno.test("churn answers wrong usage with 2 and one line", () => {
       [["--readers", "99"], "no integer in [1, 16]"],
       [["--live-share", "2"], "no number in [0, 1]"],
       [["--duty", "0"], "that is --no-compact"],
+      [["--policy", "worst"], "it is none of greedy, windows"],
+      [["--order", "11"], "no integer in [0, 10]"],
       [["--fast"], "there is no such option"],
     ] as const
   ) {

@@ -70,6 +70,8 @@ Deno.test("replay --json prints one object of the format, and the optimum is rea
     "result.lockHoldNanos.p50",
     "result.lockHoldNanos.p99",
     "result.lockHoldNanos.max",
+    "result.contiguity",
+    "result.policy",
     ...memory("after"),
     "digest.before",
     "digest.after",
@@ -88,6 +90,24 @@ Deno.test("replay --json prints one object of the format, and the optimum is rea
   assertEquals(result.result.yield, 1);
   assert(result.result.moveEfficiency >= 0.99);
   assertEquals(result.digest.before, result.digest.after);
+});
+
+Deno.test("replay --policy chooses what is emptied, and the result is measured against the same optimum", () => {
+  const args = [...FILES, "--copies", "30"];
+  const greedy = json(...args, "--policy", "greedy");
+  assertEquals(timeless(greedy), timeless(json(...args)));
+  for (const policy of ["windows", "cost-benefit", "address", "random"]) {
+    const { plan, result, digest } = json(...args, "--policy", policy);
+    assertEquals(plan, greedy.plan);
+    assertEquals(digest, greedy.digest);
+    assert(result.policy.startsWith(policy));
+    assert(result.freedSlabs > 0 && result.moveEfficiency <= 1);
+  }
+  const windows = json(...args, "--policy", "windows", "--order", "3");
+  assertEquals(windows.result.policy, "windows of order 3");
+  const { made, most } = windows.result.contiguity[3];
+  assert(most > greedy.result.contiguity[3].made);
+  assertEquals(made, most);
 });
 
 Deno.test("replay --json is the same for the same seed but for the times, and another for another seed", () => {

@@ -1,11 +1,19 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertAlmostEquals,
+  assertEquals,
+  assertRejects,
+  assertThrows,
+} from "@std/assert";
 import {
   Arena,
   BackgroundCompactor,
+  Compactor,
   LockdepError,
   planCompaction,
   RangeTree,
 } from "../../mod.ts";
+import { stub } from "@std/testing/mock";
 import { rng, seeds } from "../seed.ts";
 import { Mirror } from "../range_tree/mirror.ts";
 import { chooseEntries, chooseRun, doOne } from "../range_tree/sequences.ts";
@@ -128,6 +136,74 @@ Deno.test("BackgroundCompactor.slice() does not wait for a reader, and frees the
   assert(compactor.totals().freedSlabs > 0);
 });
 
+Deno.test("BackgroundCompactor.slice() ends behind a slab of a tree whose lock is held, and goes on when it is released", () => {
+  const arena = Arena.create({ byteLength: 2 ** 23 });
+  const other = Arena.attach(arena.buffer);
+  const [, ...others] = fragmented(arena);
+  for (const tree of others) tree.destroy();
+  // One tree, whose nodes lie in slabs between what is gone.
+  const tree = RangeTree.create(arena, { rcu: true });
+  const beside = RangeTree.create(arena, { rcu: true });
+  for (let i = 0; i < 3000; i++) {
+    tree.store(i * 2, i + 1);
+    if (i % 2 === 0) beside.store(i * 2, 1);
+  }
+  beside.destroy();
+  arena.rcu.barrier();
+  const before = digest(tree);
+  const compactor = new BackgroundCompactor(arena, {
+    sliceMillis: 60_000,
+    startBelow: 1,
+    stopAbove: 1,
+  });
+  {
+    using _guard = RangeTree.attach(other, tree.ref).lock();
+    assert(compactor.slice());
+    const tries = stub(Atomics, "compareExchange", Atomics.compareExchange);
+    using _tries = tries;
+    assert(compactor.slice());
+    // The lock is tried for one node of the slab, not for each.
+    const lock = tree.ref * 16 + 16;
+    assertEquals(
+      tries.calls.filter(({ args }) => args[1] === lock).length,
+      1,
+    );
+  }
+  const left = freeable(arena);
+  while (compactor.slice());
+  const { freedSlabs, busy } = compactor.totals();
+  assertEquals(busy, 0);
+  assert(freedSlabs > left / 2, `${freedSlabs} of ${left}`);
+  assertEquals(digest(tree), before);
+  tree.validate();
+});
+
+Deno.test("Compactors of one thread share a mover, and take nothing from each other", () => {
+  const arena = Arena.create({ byteLength: 2 ** 23 });
+  const trees = fragmented(arena);
+  const before = trees.map(digest);
+  const compactor = new BackgroundCompactor(arena, {
+    sliceMillis: 1e-9,
+    stopAbove: 1,
+  });
+  for (let i = 0; i < 70; i++) compactor.slice();
+  const holds = compactor.totals().lockHoldNanos;
+  assert(holds.max > 0);
+  const second = new Compactor(arena);
+  assertEquals(compactor.totals().lockHoldNanos, holds);
+  assert(second.run().moves > 0);
+  assertEquals(compactor.totals().lockHoldNanos, holds);
+  while (compactor.slice());
+  assert(compactor.totals().lockHoldNanos.max >= holds.max);
+  arena.rcu.barrier();
+  assertEquals(
+    cacheOf(arena).stats().objects,
+    trees.reduce((sum, tree) => sum + tree.stats().nodes, 0),
+  );
+  assertEquals(freeable(arena), 0);
+  assertEquals(trees.map(digest), before);
+});
+
 Deno.test("BackgroundCompactor goes round trees that nothing can be locked for, and backs off", async () => {
   const arena = Arena.create({ byteLength: 2 ** 23 });
   const trees = fragmented(arena, "none");
@@ -141,6 +217,78 @@ Deno.test("BackgroundCompactor goes round trees that nothing can be locked for, 
   assertEquals(trees.map((tree) => tree.count), trees.map(() => 60));
   // An abort ends the sleep.
   await compactor.run(AbortSignal.timeout(5));
+});
+
+Deno.test("BackgroundCompactor leaves a cache out of ever more looks while nothing can be freed of it, and goes on with the others", () => {
+  const arena = Arena.create({ byteLength: 2 ** 24 });
+  const pinned = fragmented(arena, "none");
+  arena.rcu.barrier();
+  cacheOf(arena, "range_node_pinned").shrink();
+  const compactor = new BackgroundCompactor(arena, { sliceMillis: 60_000 });
+  for (let i = 0; i < 200; i++) compactor.slice();
+  // Looks 1, 3, 6, 11, 20, 37, 70 and 135, and another one if the first pass frees what was empty.
+  const before = compactor.totals();
+  assert(before.passes >= 7 && before.passes <= 9, `${before.passes} passes`);
+  const movable = fragmented(arena);
+  for (let i = 0; i < 20; i++) compactor.slice();
+  const { freedSlabs, moves } = compactor.totals();
+  assert(freedSlabs > before.freedSlabs && moves > 0);
+  for (const tree of [...pinned, ...movable]) tree.validate();
+});
+
+Deno.test("BackgroundCompactor keeps the thresholds of each cache apart", () => {
+  const arena = Arena.create({ byteLength: 2 ** 24 });
+  // Of one cache nothing can be freed, and it is sparse; the other is between the thresholds.
+  fragmented(arena, "none");
+  const trees = Array.from(
+    { length: 200 },
+    () => RangeTree.create(arena, { rcu: true }),
+  );
+  for (const tree of trees) tree.bulkLoad(points(60, 2));
+  trees.forEach((tree, i) => i % 9 === 0 && tree.destroy());
+  assert(freeable(arena) > 0);
+  const compactor = new BackgroundCompactor(arena, { startBelow: 0.8 });
+  for (let i = 0; i < 20; i++) compactor.slice();
+  assertEquals(compactor.totals().moves, 0);
+  assert(compactor.totals().passes > 0);
+});
+
+Deno.test("BackgroundCompactor.pauseMillis keeps the duty, also behind the last slice, and idles at least as long as it is told", () => {
+  const arena = Arena.create({ byteLength: 2 ** 23 });
+  fragmented(arena);
+  const duty = 0.001;
+  const compactor = new BackgroundCompactor(arena, { duty, idleMillis: 1e-6 });
+  for (let hasMore = true; hasMore;) {
+    const { seconds } = compactor.totals();
+    hasMore = compactor.slice();
+    const worked = (compactor.totals().seconds - seconds) * 1000;
+    assertAlmostEquals(
+      worked / (worked + compactor.pauseMillis),
+      duty,
+      duty / 100,
+    );
+  }
+  const idle = new BackgroundCompactor(arena, { duty: 1, idleMillis: 7 });
+  while (idle.slice());
+  assertEquals(idle.pauseMillis, 7);
+});
+
+Deno.test("BackgroundCompactor.run() puts back what it has isolated when it fails", async () => {
+  const arena = Arena.create({ byteLength: 2 ** 23 });
+  fragmented(arena);
+  const compactor = new BackgroundCompactor(arena, { sliceMillis: 1e-9 });
+  assert(compactor.slice());
+  assert(cacheOf(arena).isolatedSlabs().length > 0);
+  const { mover } = cacheOf(arena);
+  using _relocate = stub(mover!, "relocate", () => {
+    throw new Error("a mistake in the mover");
+  });
+  await assertRejects(
+    () => compactor.run(new AbortController().signal),
+    Error,
+    "a mistake in the mover",
+  );
+  assertEquals(cacheOf(arena).isolatedSlabs(), []);
 });
 
 Deno.test("BackgroundCompactor refuses options out of bounds, and work where it could block", () => {

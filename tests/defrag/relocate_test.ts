@@ -43,7 +43,7 @@ function worldOf(
     arena,
     lock === "internal" ? "range_node" : "range_node_pinned",
   );
-  return { arena, tree, nodes, mover: new NodeMover(arena, nodes) };
+  return { arena, tree, nodes, mover: NodeMover.of(arena, nodes) };
 }
 
 /** What stays as it is when nothing is moved: the root, and all words of all nodes. */
@@ -202,7 +202,7 @@ function moveOthersMeanwhile(
 ): Disposable & { readonly outcomes: Set<string> } {
   const other = Arena.attach(arena.buffer);
   const others = cacheOf(other);
-  const mover = new NodeMover(other, others);
+  const mover = NodeMover.of(other, others);
   const own = new Set(nodesOf(arena, tree));
   const outcomes = new Set<string>();
   const allocateInto = nodes.allocateInto.bind(nodes);

@@ -7,6 +7,7 @@ import {
   RangeTree,
 } from "../../mod.ts";
 import { emptiableWindows } from "../../src/defrag/windows.ts";
+import { stub } from "@std/testing/mock";
 import { rng, seeds } from "../seed.ts";
 import {
   cacheOf,
@@ -114,6 +115,54 @@ Deno.test("Compactor.makeBlock() moves nothing where such a block is free, and g
   assertThrows(() => arena.allocPages(10), OutOfMemoryError);
   for (const tree of trees) tree.validate();
   cacheOf(arena).validate();
+});
+
+Deno.test("Compactor.makeBlock() goes on with the cheapest window that it has not tried, also where the first one can't be had any more", () => {
+  const { arena, trees } = scattered();
+  const cache = cacheOf(arena);
+  const { pages } = arena;
+  const order = 7;
+  const freeBlocks = pages.freeBlocks.bind(pages);
+  const shrink = cache.shrink.bind(cache);
+  const best: number[] = [];
+  let taken = 0;
+  const compactor = new Compactor(arena);
+  {
+    using _look = stub(pages, "freeBlocks", () => {
+      const free = freeBlocks();
+      const slabs = cache.slabs();
+      const memory = { pages: pages.count, free, slabs, capacity: 16 };
+      best.push(emptiableWindows(memory, order)[0].pfn);
+      return free;
+    });
+    using _emptied = stub(cache, "shrink", () => {
+      // Somebody takes the pages of the first window that are free before the last ones are.
+      if (best.length === 1 && taken === 0) {
+        const held: number[] = [];
+        for (let pfn = 0; (pfn = pages.tryAllocate(0, "movable")) >= 0;) {
+          held.push(pfn);
+        }
+        for (const pfn of held) {
+          if (pfn >> order === best[0] >> order) taken++;
+          else pages.free(pfn);
+        }
+      }
+      return shrink();
+    });
+    const { made, windows, moves, fewestMoves } = compactor.makeBlock(order);
+    assert(taken > 0);
+    assertEquals([made, windows, best.length], [true, 2, 2]);
+    assert(moves > fewestMoves);
+  }
+  const [first, second] = best;
+  assert(first !== second);
+  assert(
+    freeBlocks().some(([pfn, have]) =>
+      have >= order && second >= pfn && second < pfn + 2 ** have
+    ),
+  );
+  for (const tree of trees) tree.validate();
+  pages.validate();
 });
 
 Deno.test("Compactor.makeBlock() goes round trees whose locks are held, and Arena.allocPages() never waits where it may not", () => {

@@ -26,7 +26,9 @@ export interface ReleaseFigures {
   readonly residentAfter: number;
   /** Whether the trees are what they were. */
   readonly same: boolean;
-  /** Words of handed back pages that do not read as zero. */
+  /** Free blocks by order when pages were handed back. */
+  readonly freeBlocksByOrder: readonly number[];
+  /** Words of all pages that were handed back that do not read as zero. */
   readonly notZero: number;
   /** What was stored in memory that was handed back before. */
   readonly storedAfter: number;
@@ -53,12 +55,14 @@ if (import.meta.main) {
   const residentAfter = Deno.memoryUsage().rss;
   const { freePages } = arena.pages;
   const second = releaseFreePages(arena, { huge });
+  const freeBlocksByOrder = arena.pages.freeBlocksByOrder();
   let notZero = 0;
-  if (!huge) {
-    const start = arena.pageRef(arena.pages.count - 1) * 16;
-    notZero = arena.words.subarray(start, start + 1024).filter((word) =>
-      word !== 0
-    ).length;
+  for (const [pfn, order] of arena.pages.freeBlocks()) {
+    if (huge && order < 9) continue;
+    const start = arena.pageRef(pfn) * 16;
+    for (const word of arena.words.subarray(start, start + (1024 << order))) {
+      if (word !== 0) notZero++;
+    }
   }
   const again = RangeTree.create(arena);
   for (let i = 0; i < 50_000; i++) again.storeRange(i * 10, i * 10 + 6, i + 1);
@@ -70,6 +74,7 @@ if (import.meta.main) {
     second,
     huge: releaseFreePages(arena, { huge: true }),
     freePages,
+    freeBlocksByOrder,
     freedPages: freePages - freeBefore,
     residentBefore,
     residentAfter,

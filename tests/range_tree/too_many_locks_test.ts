@@ -11,7 +11,7 @@ Deno.test("A lock that is tried while too many are held stays free", () => {
   const externalLock = ExternalLock.create(arena);
   const tree = RangeTree.create(arena);
   tree.store(1, 1);
-  const mover = new NodeMover(arena, cacheOf(arena));
+  const mover = NodeMover.of(arena, cacheOf(arena));
   const [node] = nodesOf(arena, tree);
   // The place that it would move the node to.
   mover.prepare([node]);

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { SpinLock, type Words } from "../../src/sync/mod.ts";
-import { spinLockOwner } from "../../src/sync/spin_lock.ts";
+import { stub } from "@std/testing/mock";
+import { spinLockOwner, spinTryLockFor } from "../../src/sync/spin_lock.ts";
 import type { SpinLockCommand } from "./spin_lock_worker.ts";
 import { TestWorker } from "./workers.ts";
 
@@ -228,4 +229,32 @@ Deno.test("SpinLock counts a contended word as held by its owner", () => {
   assertRefused(words, () => lock.lock(), "thread 1 holds this lock already");
   lock.unlock();
   assertEquals(words[0], 0);
+});
+
+Deno.test("spinTryLockFor() takes a lock that is free, or is released while it looks, and else gives up and leaves it usable", () => {
+  const words = sharedWords();
+  assert(spinTryLockFor(words, 0, 7, 0));
+  assertEquals(words[0], 7);
+  assert(!spinTryLockFor(words, 0, 8, 100));
+  // Its owner's unlock will take the long way, for whoever looks next.
+  assertEquals(words[0], 7 | CONTENDED);
+  assert(!spinTryLockFor(words, 0, 8, 100));
+  const owner = new SpinLock(words, 0, 7);
+  owner.unlock();
+  assertEquals(words[0], 0);
+  owner.lock();
+  let looks = 0;
+  const load = Atomics.load;
+  {
+    using _load = stub(
+      Atomics,
+      "load",
+      ((words: Int32Array, index: number) => {
+        if (++looks === 3) owner.unlock();
+        return load(words, index);
+      }) as typeof Atomics.load,
+    );
+    assert(spinTryLockFor(words, 0, 8, 10));
+  }
+  assertEquals(words[0], 8);
 });

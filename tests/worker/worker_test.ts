@@ -3,6 +3,7 @@ import { Arena, RangeTree } from "../../mod.ts";
 import {
   compactorTotals,
   joinArena,
+  joinedThread,
   sendArena,
   stopWorker,
 } from "../../src/worker/mod.ts";
@@ -30,6 +31,8 @@ Deno.test("joinArena() joins the arena that was sent, with what was sent along, 
   sendArena(ports.worker, arena, { tree: "vm" });
   const joined = await joinArena<{ tree: string }>(ports.scope);
   assertEquals(joined.arena.thread, 2);
+  assertEquals(await joinedThread(ports.worker), 2);
+  assertEquals(arena.threads, [1, 2]);
   assertEquals(RangeTree.attach(joined.arena, joined.data.tree).load(5), 7);
   assertEquals(joined.signal.aborted, false);
   const aborted = new Promise((resolve) =>
@@ -38,6 +41,7 @@ Deno.test("joinArena() joins the arena that was sent, with what was sent along, 
   stopWorker(ports.worker);
   await aborted;
   joined.arena.leave();
+  assertEquals(arena.threads, [1]);
 });
 
 Deno.test("joinArena() says clearly that all thread slots are taken", async () => {
@@ -48,6 +52,11 @@ Deno.test("joinArena() says clearly that all thread slots are taken", async () =
     () => joinArena(ports.scope),
     Error,
     "Cannot join the arena: all 1 thread slots are taken",
+  );
+  await assertRejects(
+    () => joinedThread(ports.worker),
+    Error,
+    "The worker failed: Error: Cannot join the arena",
   );
 });
 
@@ -87,11 +96,7 @@ Deno.test("The compactor's worker compacts until it is told to end, and answers 
 
 Deno.test("The compactor's worker answers with its failure", async () => {
   const arena = Arena.create({ byteLength: 2 ** 20 });
-  const worker = new Worker(
-    new URL("../../src/worker/compactor.ts", import.meta.url),
-    { type: "module" },
-  );
-  worker.addEventListener("error", (event) => event.preventDefault());
+  const worker = compactorWorker();
   const failure = assertRejects(
     () => compactorTotals(worker),
     Error,
@@ -100,4 +105,58 @@ Deno.test("The compactor's worker answers with its failure", async () => {
   sendArena(worker, arena, { duty: 7 });
   await failure;
   worker.terminate();
+});
+
+/** A worker that compacts, of which an error is no failure of the test. */
+function compactorWorker(): Worker {
+  const worker = new Worker(
+    new URL("../../src/worker/compactor.ts", import.meta.url),
+    { type: "module" },
+  );
+  worker.addEventListener("error", (event) => event.preventDefault());
+  return worker;
+}
+
+Deno.test("compactorTotals() answers with the failure of a worker that could not even join", async () => {
+  const arena = Arena.create({ byteLength: 2 ** 20, maxThreads: 1 });
+  const worker = compactorWorker();
+  sendArena(worker, arena);
+  await assertRejects(
+    () => compactorTotals(worker),
+    Error,
+    "all 1 thread slots are taken",
+  );
+  worker.terminate();
+});
+
+Deno.test("compactorTotals() answers with a failure that came before the question; the worker has left", async () => {
+  const arena = Arena.create({ byteLength: 2 ** 20 });
+  const worker = compactorWorker();
+  const failed = new Promise((resolve) =>
+    worker.addEventListener("error", resolve)
+  );
+  sendArena(worker, arena, { duty: 7 });
+  assertEquals(await joinedThread(worker), 2);
+  await failed;
+  for (let again = 0; again < 2; again++) {
+    await assertRejects(
+      () => compactorTotals(worker),
+      Error,
+      "duty 7 is outside (0, 1]",
+    );
+  }
+  assertEquals(arena.threads, [1]);
+  worker.terminate();
+});
+
+Deno.test("Arena.threads names a thread that never left, until it is reaped by what joinedThread() says", async () => {
+  using ports = channel();
+  const arena = Arena.create({ byteLength: 2 ** 20 });
+  RangeTree.create(arena);
+  sendArena(ports.worker, arena);
+  await joinArena(ports.scope);
+  const thread = await joinedThread(ports.worker);
+  assertEquals(arena.threads, [1, thread]);
+  arena.reap(thread);
+  assertEquals(arena.threads, [1]);
 });

@@ -1,0 +1,73 @@
+/**
+ * What policies see of a cache. Everything is looked at when it is asked for, so a policy costs what it looks at.
+ *
+ * @module
+ */
+import type { Arena } from "../memory/arena.ts";
+import type { Slab, SlabCache } from "../slab/slab_cache.ts";
+import { emptiestFirst } from "./planner.ts";
+import type { AgedSlab, PolicyWorld } from "./policies.ts";
+import type { WindowMemory } from "./windows.ts";
+
+/** For how long slabs have been as full as they are: one compactor's memory of one cache, in looks. */
+export class SlabAges {
+  /** What the last look saw. */
+  #seen: ReadonlyMap<number, AgedSlab> = new Map();
+
+  /** Looks once more. Slabs that are gone are forgotten. */
+  look(slabs: readonly Slab[]): AgedSlab[] {
+    const aged = slabs.map(({ pfn, inUse }) => {
+      const before = this.#seen.get(pfn);
+      return { pfn, inUse, age: before?.inUse === inUse ? before.age + 1 : 1 };
+    });
+    this.#seen = new Map(aged.map((slab) => [slab.pfn, slab]));
+    return aged;
+  }
+}
+
+/** Slabs of a cache and what is free between them. */
+export function windowMemoryOf(
+  arena: Arena,
+  cache: SlabCache,
+  slabs: readonly Slab[],
+): WindowMemory {
+  return {
+    pages: arena.pages.count,
+    free: arena.pages.freeBlocks(),
+    slabs,
+    capacity: cache.capacity,
+  };
+}
+
+/** How a cache is looked at. */
+export interface SlabWorldOptions {
+  /** The most slabs that can be freed. */
+  readonly freeableSlabs: number;
+  /** How many are a good measure. */
+  readonly slabsWanted: number;
+  /** The compactor's memory of the cache. */
+  readonly ages: SlabAges;
+  /** The slabs, if they were looked at already. */
+  readonly slabs?: readonly Slab[];
+}
+
+/** One look at one cache. */
+export function slabWorldOf(
+  arena: Arena,
+  cache: SlabCache,
+  options: SlabWorldOptions,
+): PolicyWorld {
+  let { slabs } = options;
+  const all = () => slabs ??= cache.slabs();
+  return {
+    capacity: cache.capacity,
+    freeableSlabs: options.freeableSlabs,
+    slabsWanted: options.slabsWanted,
+    emptiest: (count) =>
+      slabs === undefined
+        ? cache.emptiestSlabs(count)
+        : emptiestFirst(slabs).slice(0, count).map(({ pfn }) => pfn),
+    slabs: () => options.ages.look(all()),
+    memory: () => windowMemoryOf(arena, cache, all()),
+  };
+}
