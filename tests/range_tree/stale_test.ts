@@ -135,10 +135,10 @@ Deno.test("RangeTree.tryLock() looks again once it has the lock, and gives it ba
   const arena = Arena.create({ byteLength: 2 ** 20 });
   const tree = RangeTree.create(arena);
   const { lockdep } = arena;
-  const acquired = lockdep.acquired.bind(lockdep);
-  using _acquired = stub(lockdep, "acquired", (...args) => {
+  const tryAcquire = lockdep.tryAcquire.bind(lockdep);
+  using _tryAcquire = stub(lockdep, "tryAcquire", (...args) => {
     killHeader(arena.words, tree.ref);
-    acquired(...args);
+    tryAcquire(...args);
   });
   assertThrows(() => tree.tryLock(), Error, "it was destroyed");
   assertEquals([lockdep.held, arena.words[tree.ref * 16 + 16]], [0, 0]);
