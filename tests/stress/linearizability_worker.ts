@@ -49,7 +49,7 @@ workerPort.onmessage = ({ data }: MessageEvent<RoundCommand>) => {
 function moveAll(arena: Arena, signals: RoundCommand["signals"]): number {
   const nodes = TreeMemory.of(arena).movableNodes;
   const compactor = new Compactor(arena);
-  const mover = new NodeMover(arena, nodes);
+  const mover = NodeMover.of(arena, nodes);
   let moves = 0;
   for (let pass = 1; load(signals, STOP) === 0; pass++) {
     for (const { pfn } of nodes.slabs()) {
