@@ -12,9 +12,15 @@
  *
  * @module
  */
-import { VaError, VaExistsError } from "./errors.ts";
+import { VaExistsError } from "./errors.ts";
 import { splitRule } from "./generate.ts";
-import { lastOf, type MappingSpec, startOf } from "./mapping.ts";
+import {
+  lastOf,
+  mappingFlagsOf,
+  type MappingSpec,
+  setMappingFlags,
+  startOf,
+} from "./mapping.ts";
 import {
   type MapOp,
   OperationList,
@@ -70,15 +76,22 @@ interface Change {
   readonly prev: MappingSpec | undefined;
   /** What stays of a mapping that sticks out on the right. */
   readonly next: MappingSpec | undefined;
+  /** The mapping of which `prev` stays. */
+  readonly prevOf: number;
+  /** The mapping of which `next` stays. */
+  readonly nextOf: number;
   /** The mappings that go. */
   readonly removed: readonly number[];
 }
+
+/** What stays of nothing. */
+const NO_PARTS = { prev: undefined, next: undefined, prevOf: 0, nextOf: 0 };
 
 /**
  * Applies one operation.
  *
  * @throws {VaExistsError} If a map operation finds something where it maps; nothing was changed.
- * @throws {VaError} If a mapping that goes is not there; nothing was changed.
+ * @throws {VaNotFoundError} If a mapping that goes is not there; nothing was changed.
  * @throws {OutOfMemoryError} If there is no room; nothing was changed.
  */
 export function applyOp(
@@ -170,7 +183,7 @@ export function applyRequest(
 ): OperationList {
   const last = spec.start + spec.range - 1;
   const ops = splitRule(spec, state.overlapping(spec.start, last));
-  const list = new OperationList("map", spec, ops, state.generation);
+  const list = new OperationList("map", spec, ops, state);
   applySpan(state, list, supply);
   return list;
 }
@@ -263,8 +276,7 @@ function applyMap(state: VaState, op: MapOp, supply: VaSupply): void {
   carryOut(state, {
     span: mapping,
     map: mapping,
-    prev: undefined,
-    next: undefined,
+    ...NO_PARTS,
     removed: [],
   }, supply);
 }
@@ -276,40 +288,33 @@ function refuseOccupied({ start, range }: VaSpan): never {
 }
 
 function applyUnmap(state: VaState, op: UnmapOp, supply: VaSupply): void {
-  assertMapped(state, op);
+  state.assertMapped(op.mapping, "unmap");
   carryOut(state, {
     span: op.mapping,
     map: undefined,
-    prev: undefined,
-    next: undefined,
+    ...NO_PARTS,
     removed: [op.mapping.ref],
   }, supply);
 }
 
 function applyRemap(state: VaState, op: RemapOp, supply: VaSupply): void {
-  assertMapped(state, op.unmap);
+  state.assertMapped(op.unmap.mapping, "unmap");
   carryOut(state, {
     span: remapToUnmapRange(op),
     map: undefined,
     prev: op.prev,
     next: op.next,
+    prevOf: op.unmap.mapping.ref,
+    nextOf: op.unmap.mapping.ref,
     removed: [op.unmap.mapping.ref],
   }, supply);
-}
-
-function assertMapped(state: VaState, { mapping }: UnmapOp): void {
-  if (state.tree.load(mapping.start) !== mapping.ref) {
-    throw new VaError(
-      "ENOENT",
-      `Cannot unmap [${mapping.start}, +${mapping.range}): another mapping is there, or none`,
-    );
-  }
 }
 
 /** What the operations of a map or an unmap request come to; undefined if that is nothing. */
 function changeOf(list: OperationList): Change | undefined {
   let map: MappingSpec | undefined;
   let prev: MappingSpec | undefined, next: MappingSpec | undefined;
+  let prevOf = 0, nextOf = 0;
   const removed: number[] = [];
   for (let i = 0; i < list.length; i++) {
     const op = list.at(i)!;
@@ -321,13 +326,19 @@ function changeOf(list: OperationList): Change | undefined {
         removed.push(op.mapping.ref);
         break;
       case "remap":
-        prev ??= op.prev;
-        next ??= op.next;
+        if (op.prev !== undefined) {
+          prev = op.prev;
+          prevOf = op.unmap.mapping.ref;
+        }
+        if (op.next !== undefined) {
+          next = op.next;
+          nextOf = op.unmap.mapping.ref;
+        }
         removed.push(op.unmap.mapping.ref);
     }
   }
   if (map === undefined && removed.length === 0) return undefined;
-  return { span: list.span, map, prev, next, removed };
+  return { span: list.span, map, prev, next, prevOf, nextOf, removed };
 }
 
 function carryOut(state: VaState, change: Change, supply: VaSupply): void {
@@ -374,8 +385,8 @@ function store(state: VaState, change: Change, supply: VaSupply): void {
     throw error;
   }
   // Nothing below needs memory: each of these stores is over exactly one entry.
-  if (prev !== undefined) placePart(state, prev, prevRef);
-  if (next !== undefined) placePart(state, next, nextRef);
+  if (prev !== undefined) placePart(state, prev, prevRef, change.prevOf);
+  if (next !== undefined) placePart(state, next, nextRef, change.nextOf);
   if (bo !== 0) bos.link(bo, mapRef);
   for (let i = 0; i < change.removed.length; i++) {
     state.retire(change.removed[i]);
@@ -383,8 +394,15 @@ function store(state: VaState, change: Change, supply: VaSupply): void {
   state.arena.rcu.poll();
 }
 
-/** Puts what stays of a mapping in the place that its entry still takes. */
-function placePart(state: VaState, part: MappingSpec, ref: number): void {
+/** Puts what stays of a mapping, with the flags that it has now, in the place that its entry still takes. */
+function placePart(
+  state: VaState,
+  part: MappingSpec,
+  ref: number,
+  cut: number,
+): void {
+  const { words } = state;
+  setMappingFlags(words, ref, mappingFlagsOf(words, cut));
   state.tree.storeRange(part.start, part.start + part.range - 1, ref);
   if (part.object === 0 || !state.links) return;
   const bo = state.bos.find(part.object);

@@ -118,7 +118,7 @@ export class Binder {
     const { start, range } = span;
     const overlapping = state.overlapping(start, start + range - 1);
     const ops = unmapRule(span, overlapping);
-    const list = new OperationList("unmap", span, ops, state.generation);
+    const list = new OperationList("unmap", span, ops, state);
     applySpan(state, list, state.reserve);
     return list;
   }

@@ -174,10 +174,11 @@ export function madviseRule(
     if (op.kind === "unmap") continue;
     const start = Math.max(mapping.start, request.start);
     const end = Math.min(mapping.start + mapping.range, requestEnd);
-    ops.push(op, {
-      kind: "map",
-      mapping: { ...request, start, range: end - start },
-    });
+    // Without an object there is no place to move on to.
+    const inside = request.object === 0
+      ? { ...request, start, range: end - start }
+      : partOf(request, start, end);
+    ops.push(op, { kind: "map", mapping: inside });
   }
   return ops;
 }

@@ -3,12 +3,8 @@
  *
  * @module
  */
-export {
-  type MapOptions,
-  type VaCallbacks,
-  VaManager,
-  type VaManagerOptions,
-} from "./va_manager.ts";
+export { type MapOptions, type VaCallbacks, VaManager } from "./va_manager.ts";
+export type { VaManagerOptions } from "./create.ts";
 export type { MapRequest } from "./request.ts";
 export { type Mapping, MappingFlag, type MappingSpec } from "./mapping.ts";
 export {
@@ -16,6 +12,7 @@ export {
   type MapOp,
   OperationList,
   type OperationsKind,
+  type OperationsSource,
   type PrefetchOp,
   type RemapOp,
   remapToUnmapRange,
