@@ -58,9 +58,12 @@ export function ordinarySupply(state: VaState): VaSupply {
   return {
     createMapping: (spec) => state.createMapping(spec),
     giveBack: (mapping) => state.caches.mappings.free(mapping),
-    storeRange: (tree, first, last, value) =>
-      tree.storeRange(first, last, value),
+    storeRange: (tree, first, last, value) => {
+      state.reserve.admit();
+      tree.storeRange(first, last, value);
+    },
     storeLocked: (tree, first, last, value) => {
+      state.reserve.admit();
       state.writer.storeRange(tree.ref, state.nodes, first, last, value);
     },
     obtainBo: (object) => state.bos.obtain(object),
@@ -230,8 +233,11 @@ export function unbindInPlace(
 /** What applying a list one by one needs at most. */
 function needOf(state: VaState, list: OperationList): VaNeed {
   const objects: number[] = [];
-  let mappings = 0;
+  let mappings = 0, stores = 0;
   for (const op of list) {
+    if (op.kind === "prefetch" || op.kind === "driver") continue;
+    // Once where nodes are needed; the parts that remain take the place of single entries.
+    stores++;
     if (op.kind === "map") {
       mappings++;
       if (op.mapping.object !== 0 && state.links) {
@@ -239,8 +245,7 @@ function needOf(state: VaState, list: OperationList): VaNeed {
       }
     } else if (op.kind === "remap") mappings += 2;
   }
-  // Each operation stores once where nodes are needed; the parts that remain take the place of single entries.
-  return { stores: list.length, mappings, objects };
+  return { stores, mappings, objects, isLater: false };
 }
 
 /** Inserts a mapping where nothing is; returns its ref. As {@linkcode applyOp} of a map operation. */
@@ -250,6 +255,7 @@ export function insertMapping(state: VaState, spec: MappingSpec): number {
     applyMap(state, { kind: "map", mapping: spec }, state.supply);
     return state.tree.load(spec.start);
   }
+  state.reserve.admit();
   const mapping = state.createMapping(spec);
   let inserted = false;
   try {
@@ -347,7 +353,8 @@ function carryOut(state: VaState, change: Change, supply: VaSupply): void {
     isNewObject(state, change.map)
   ) {
     // Two trees change, so neither may fail once the other has.
-    const need = { stores: 1, mappings: 3, objects: [change.map.object] };
+    const objects = [change.map.object];
+    const need = { stores: 1, mappings: 3, objects, isLater: false };
     return withReserve(state, need, () => store(state, change, state.reserve));
   }
   store(state, change, supply);

@@ -3,9 +3,11 @@
  * the state in which the job finds the VM and as its own earlier operations will have changed it, before anything is
  * changed.
  *
- * - Addresses and offsets are multiples of the page; a mapping lies inside of its object; nothing overlaps the reserved node.
+ * - Addresses, offsets, repeated blocks and phases are multiples of the page; a mapping lies inside of its object; nothing
+ *   overlaps the reserved node.
  * - A sparse region overlaps no other, and nothing that is mapped. It goes as a whole, with what is mapped in it.
- * - A mapping lies inside of a region or outside of all; an unmap may cross regions, which stay.
+ * - A mapping lies inside of a region or, unless the manager requires regions, outside of all; an unmap may cross regions,
+ *   which stay.
  * - A region that goes in a job is not there for the rest of it, but its addresses are taken until the job's end.
  *
  * In the reference (nouveau) two of these are looked at twice, once against the state before the job, and this decides
@@ -16,7 +18,9 @@
 import { VaError, VaExistsError, VaNotFoundError } from "./errors.ts";
 import type { VaSpan } from "./operations.ts";
 import { SpanOverlay } from "./span_overlay.ts";
-import { type MapRequest, specOf } from "./request.ts";
+import type { MappingSpec } from "./mapping.ts";
+import { encloses } from "./regions.ts";
+import { assertPlace, isObject, type MapRequest, specOf } from "./request.ts";
 
 /** Map a part of an object. */
 export interface BindMap extends MapRequest {
@@ -41,6 +45,8 @@ export interface BindWorld {
   objectSize(object: number): number | undefined;
   /** Refuses a range that can't be mapped. */
   assertRange(span: VaSpan, what: string): void;
+  /** Refuses a mapping that must lie in a region; the first region that overlaps it is given. */
+  assertRegion(span: VaSpan, region: VaSpan | undefined, what: string): void;
   /** Whether nothing is mapped in a range. */
   isEmpty(start: number, range: number): boolean;
   /** The first region that overlaps a range. */
@@ -48,47 +54,76 @@ export interface BindWorld {
 }
 
 /**
- * Checks what does not depend on the VM's state.
+ * Checks what does not depend on the VM's state; returns copies of the operations, which nobody else can change.
  *
  * @throws {VaError} The first that is wrong.
  */
-export function checkOps(ops: readonly BindOp[], world: BindWorld): void {
-  for (let i = 0; i < ops.length; i++) {
-    const op = ops[i];
-    if (op.op === "map") checkObject(op, world);
-    else if (!isSpanOp(op.op)) {
+export function checkedOps(
+  ops: readonly BindOp[],
+  world: BindWorld,
+): BindOp[] {
+  const checked: BindOp[] = [];
+  for (let i = 0; i < ops.length; i++) checked.push(checkedOp(ops[i], world));
+  return checked;
+}
+
+function checkedOp(op: BindOp, world: BindWorld): BindOp {
+  const checked = copyOf(op);
+  if (checked.op === "map") checkObject(checked, world);
+  assertPages(checked, checked.start, world);
+  assertPages(checked, checked.range, world);
+  world.assertRange(checked, checked.op);
+  if (checked.op === "map") assertPlace(checked);
+  return checked;
+}
+
+function copyOf(op: BindOp): BindSpan | CheckedMap {
+  switch (op.op) {
+    case "map": {
+      const { start, range, object, offset, flags, repeat, phase } = specOf(op);
+      return { op: "map", start, range, object, offset, flags, repeat, phase };
+    }
+    case "unmap":
+    case "sparseMap":
+    case "sparseUnmap":
+      return { op: op.op, start: op.start, range: op.range };
+    default:
       throw new VaError(
         "EINVAL",
-        `Cannot bind: operation "${op.op}" is unknown`,
+        `Cannot bind: operation "${(op as BindOp).op}" is unknown`,
       );
-    }
-    const { pageSize } = world;
-    if (op.start % pageSize !== 0 || op.range % pageSize !== 0) {
-      throw new VaError(
-        "EINVAL",
-        `Cannot ${op.op} [${op.start}, +${op.range}): it is no multiple of the page, ${pageSize}`,
-      );
-    }
-    world.assertRange(op, op.op);
   }
 }
 
-function isSpanOp(op: string): boolean {
-  return op === "unmap" || op === "sparseMap" || op === "sparseUnmap";
+/** A map operation with all its fields. */
+interface CheckedMap extends MappingSpec {
+  readonly op: "map";
 }
 
-function checkObject(op: BindMap, world: BindWorld): void {
-  const { object, offset, repeat } = specOf(op);
+function assertPages(op: BindOp, value: number, world: BindWorld): void {
+  const { pageSize } = world;
+  if (value % pageSize === 0) return;
+  throw new VaError(
+    "EINVAL",
+    `Cannot ${op.op} [${op.start}, +${op.range}): ${value} is no multiple of the page, ${pageSize}`,
+  );
+}
+
+function checkObject(op: CheckedMap, world: BindWorld): void {
+  const { object, offset, repeat } = op;
+  assertPages(op, offset, world);
+  assertPages(op, repeat, world);
+  assertPages(op, op.phase, world);
   if (object === 0) return;
-  const size = world.objectSize(object);
+  const size = isObject(object) ? world.objectSize(object) : undefined;
   if (size === undefined) {
     throw new VaNotFoundError(`Cannot map: there is no object ${object}`);
   }
   const used = repeat === 0 ? op.range : repeat;
-  if (offset % world.pageSize !== 0 || offset < 0 || offset + used > size) {
+  if (offset < 0 || !(offset + used <= size)) {
     throw new VaError(
       "EINVAL",
-      `Cannot map [${op.start}, +${op.range}): object ${object} has ${size} bytes, not ${used} at ${offset}, or that is no multiple of the page`,
+      `Cannot map [${op.start}, +${op.range}): object ${object} has ${size} bytes, not ${used} at ${offset}`,
     );
   }
 }
@@ -99,15 +134,19 @@ function checkObject(op: BindMap, world: BindWorld): void {
  * @throws {VaError} The first that is wrong.
  */
 export function checkState(ops: readonly BindOp[], world: BindWorld): void {
+  const changesRegions = ops.some((op) =>
+    op.op === "sparseMap" || op.op === "sparseUnmap"
+  );
   for (const op of ops) {
     if (op.op !== "map" && op.op !== "sparseMap") continue;
     const region = world.findRegion(op.start, op.range);
-    if (region === undefined) continue;
-    if (op.op === "sparseMap" || !encloses(region, op)) refuseCrossing(op);
+    if (region !== undefined) {
+      if (op.op === "sparseMap" || !encloses(region, op)) refuseCrossing(op);
+    } else if (!changesRegions && op.op === "map") {
+      world.assertRegion(op, undefined, "map");
+    }
   }
-  if (!ops.some((op) => op.op === "sparseMap" || op.op === "sparseUnmap")) {
-    return;
-  }
+  if (!changesRegions) return;
   const mapped = new SpanOverlay<boolean>();
   const regions = new SpanOverlay<"added" | "going">();
   for (const op of ops) checkInOrder(op, world, mapped, regions);
@@ -152,6 +191,7 @@ function checkInOrder(
         );
       }
       if (region !== undefined && !encloses(region, op)) refuseCrossing(op);
+      world.assertRegion(op, region, "map");
       mapped.set(op, true);
       break;
     case "unmap":
@@ -171,11 +211,6 @@ function firstRegion(
     return changed && { ...changed, going: changed.value === "going" };
   }
   return { ...there, going: false };
-}
-
-function encloses(outer: VaSpan, inner: VaSpan): boolean {
-  return outer.start <= inner.start &&
-    outer.start + outer.range >= inner.start + inner.range;
 }
 
 function refuseCrossing(op: BindOp): never {

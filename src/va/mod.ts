@@ -34,12 +34,10 @@ export type { VaInfo } from "./info.ts";
 export type { VmBo } from "./vm_bo.ts";
 export {
   type BindBackend,
-  BindJob,
-  type BindOptions,
   BindQueue,
   type BindQueueOptions,
-  type BindState,
 } from "./bind_queue.ts";
+export { BindJob, type BindOptions, type BindState } from "./bind_job.ts";
 export type { BindMap, BindOp, BindSpan } from "./bind_rules.ts";
 export { type FencePoint, Timeline } from "./timeline.ts";
 export {

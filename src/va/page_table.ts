@@ -127,12 +127,6 @@ export class PageTable {
     this.#isDirty = false;
   }
 
-  /** Removes whatever is there. */
-  clear({ start, range }: VaSpan): void {
-    this.#write(this.#top, TOP, 0, start, start + range, undefined);
-    this.flush();
-  }
-
   /** Makes a range sparse, where nothing is mapped reads give zero; or no longer. */
   setSparse(span: VaSpan, on: boolean): void {
     if (on) this.#sparse.set(span, true);

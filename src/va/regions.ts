@@ -25,6 +25,7 @@ export function findRegion(
 export function insertRegion(state: VaState, span: VaSpan): void {
   const { start, range } = span;
   state.assertRange(span, "insert region");
+  state.reserve.admit();
   if (state.regions.insertRange(start, start + range - 1, 1)) return;
   throw new VaExistsError(
     `Cannot insert region [${start}, +${range}): another overlaps it`,
@@ -60,6 +61,17 @@ export function assertRegion(
 ): void {
   if ((state.flags & REGIONS_REQUIRED) === 0) return;
   const region = findRegion(state, span.start, span.range);
+  assertInRegion(state, span, region, what);
+}
+
+/** As {@linkcode assertRegion}, where the first region that overlaps the range is known. */
+export function assertInRegion(
+  state: VaState,
+  span: VaSpan,
+  region: VaSpan | undefined,
+  what: string,
+): void {
+  if ((state.flags & REGIONS_REQUIRED) === 0) return;
   if (region === undefined || !encloses(region, span)) {
     state.refuse("region", span, what);
   }

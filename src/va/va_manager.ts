@@ -598,7 +598,8 @@ export class VaManager {
   obtainBo(object: number): VmBo {
     this.#state.assertWriter("VaManager.obtainBo");
     assertObject(object);
-    const { bos } = this.#state;
+    const { bos, reserve } = this.#state;
+    reserve.admit();
     return bos.handle(bos.obtain(object));
   }
 
@@ -688,8 +689,9 @@ export class VaManager {
   }
 
   /**
-   * Removes all mappings, VmBos, regions and the manager itself; every later use of it is an error. Under the outer lock, but
-   * not if that is the manager's own. Needs no memory.
+   * Removes all mappings, VmBos, regions and the manager itself; every later use of it is an error. Gives up the jobs of bind
+   * queues on this object, and frees what was set aside for them. Under the outer lock, but not if that is the manager's own.
+   * Needs no memory.
    */
   destroy(): void {
     const state = this.#state;
@@ -705,6 +707,7 @@ export class VaManager {
     caches.bos.deferAll(bos);
     caches.headers.defer(state.header);
     arena.rcu.poll();
+    binderOf(this).destroyed();
   }
 
   /** The list whose operations are being given to callbacks. */
