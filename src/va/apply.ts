@@ -32,6 +32,7 @@ import {
 } from "./operations.ts";
 import type { RangeTree } from "../range_tree/mod.ts";
 import type { VaNeed } from "./reserve.ts";
+import { applyUnmaps } from "./unmap_object.ts";
 import type { VaState } from "./va_state.ts";
 
 /** Where the memory of a change comes from. */
@@ -124,8 +125,9 @@ export function applyList(state: VaState, list: OperationList): void {
   if (list.kind === "map" || list.kind === "unmap") {
     return applySpan(state, list, state.supply);
   }
+  if (list.kind === "unmapObject") return applyUnmaps(state, list);
   // Otherwise it is one for each operation; with the memory for all of them at hand, none of them fails.
-  withReserve(state, needOf(state, list), () => {
+  state.reserve.within(needOf(state, list), () => {
     for (const op of list) applyOp(state, op, state.reserve);
   });
 }
@@ -355,21 +357,10 @@ function carryOut(state: VaState, change: Change, supply: VaSupply): void {
     // Two trees change, so neither may fail once the other has.
     const objects = [change.map.object];
     const need = { stores: 1, mappings: 3, objects, isLater: false };
-    return withReserve(state, need, () => store(state, change, state.reserve));
+    const { reserve } = state;
+    return reserve.within(need, () => store(state, change, reserve));
   }
   store(state, change, supply);
-}
-
-/** Does something with memory that is set aside for it, and then for nothing. */
-function withReserve(state: VaState, need: VaNeed, change: () => void): void {
-  const { reserve } = state;
-  const promised = reserve.promise(need);
-  try {
-    change();
-  } finally {
-    reserve.release(promised);
-    reserve.trim();
-  }
 }
 
 function store(state: VaState, change: Change, supply: VaSupply): void {

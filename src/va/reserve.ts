@@ -189,6 +189,21 @@ export class Reserve implements VaSupply {
   }
 
   /**
+   * Does something with memory that is set aside for it, and then for nothing.
+   *
+   * @throws {OutOfMemoryError} If there is no room; nothing was done.
+   */
+  within(need: VaNeed, change: () => void): void {
+    const promised = this.promise(need);
+    try {
+      change();
+    } finally {
+      this.release(promised);
+      this.trim();
+    }
+  }
+
+  /**
    * To be called before a store that was not promised: sees to it that the promises can be kept after it. Costs next to nothing
    * where there are none.
    *

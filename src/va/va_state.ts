@@ -329,6 +329,12 @@ export class VaState {
     return lookup(this.words, this.doubles, root, address);
   }
 
+  /** Whether an address is mapped, or the reserved node's. Under the outer lock. */
+  hasMapping(address: number): boolean {
+    return address >= 0 && address <= MAX_INDEX &&
+      this.tree.load(address) !== 0;
+  }
+
   /** The mapping that covers an address, 0 = none. Under the tree's lock. */
   heldRefAt(address: number): number {
     const root = heldRootOf(this.words, this.tree.ref);

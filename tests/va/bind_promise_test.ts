@@ -309,3 +309,65 @@ Deno.test("VaManager.commit() of operations that change nothing needs no memory"
   vm.commit(list);
   assertEquals([list.length, failing.failed], [3001, false]);
 });
+
+Deno.test("VaManager.commit() unmaps an object of 20000 mappings in an arena that they half fill, holes between or other objects", () => {
+  for (const apart of [2, 1]) {
+    const { arena, vm } = world(2 ** 23);
+    vm.insert(pages(60_000, 2, 3));
+    for (let i = 0; i < 20_000; i++) {
+      vm.insert(pages(apart * i, 1, apart === 2 ? 1 : 1 + i % 2));
+    }
+    vm.commit(vm.unmapObjectOps(1));
+    vm.tree.validate();
+    assertEquals([vm.count, vm.bo(1)?.count], [apart === 2 ? 1 : 10_001, 0]);
+    assertEquals(objectsInUse(arena).va_mapping, vm.count);
+  }
+});
+
+{
+  const name = "VaManager.commit() unmaps an object wherever it lies";
+  for (const seed of seeds(name)) {
+    Deno.test(`${name}, seed ${seed}`, () => {
+      const random = rng(seed);
+      for (let round = 0; round < 60; round++) {
+        const { arena, vm } = world(2 ** 22);
+        const density = 1 + random.int(3);
+        for (let page = 0; page < 300; page++) {
+          if (random.int(density) > 0) continue;
+          vm.insert(pages(page, 1, random.int(4), 0));
+        }
+        const object = 1 + random.int(3);
+        const kept = [...vm.mappings()].filter((each) =>
+          each.object !== object
+        );
+        const list = vm.unmapObjectOps(object);
+        const before = [[...vm.mappings()], vm.bo(object)?.mappings()];
+        for (let allowed = 0;; allowed++) {
+          using failing = failAfter(arena, allowed);
+          try {
+            vm.commit(list);
+          } catch (error) {
+            assert(error instanceof OutOfMemoryError);
+            assertEquals([...vm.mappings()], before[0]);
+            assertEquals(vm.bo(object)?.mappings(), before[1]);
+            continue;
+          }
+          assertEquals(failing.failed, false);
+          break;
+        }
+        vm.tree.validate();
+        assertEquals([...vm.mappings()], kept);
+        assertEquals(objectsInUse(arena).va_mapping, kept.length);
+      }
+    });
+  }
+}
+
+Deno.test("VaManager.commit() needs no memory to unmap an object that lies between others everywhere", () => {
+  const { arena, vm } = world(2 ** 23);
+  for (let i = 0; i < 3001; i++) vm.insert(pages(i, 1, 1 + (i + 1) % 2));
+  const list = vm.unmapObjectOps(1);
+  using failing = failAfter(arena, 0);
+  vm.commit(list);
+  assertEquals([list.length, vm.count, failing.failed], [1500, 1501, false]);
+});
