@@ -12,6 +12,8 @@
  * request's start; the right one if nothing overlapped or the last that did neither sticks out on the left nor reaches the
  * request's end.
  *
+ * The new mapping has the request's flags: those of what it takes in are lost, as in the reference.
+ *
  * Two mappings *continue* each other if both have the same object, which is not none, and every address leads to the same
  * place of it in both: for a repeated one, the same block, repeated over the same size, in the same phase.
  *

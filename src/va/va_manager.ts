@@ -75,7 +75,7 @@ export function binderOf(vm: VaManager): Binder {
 export interface MapOptions {
   /**
    * Whether mappings that continue each other become one: the rule of February 2023, with what it did differently (a request
-   * that only overlaps the VM is taken).
+   * that only overlaps the VM is taken). The one has the flags of the request; those of the others are lost.
    *
    * @default {false}
    */
