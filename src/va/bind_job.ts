@@ -4,7 +4,7 @@
  * @module
  */
 import { Footprint, type Ordered } from "./bind_order.ts";
-import type { BindOp } from "./bind_rules.ts";
+import type { CheckedOp } from "./bind_rules.ts";
 import type { OperationList } from "./operations.ts";
 import type { Promised } from "./reserve.ts";
 import type { FencePoint } from "./timeline.ts";
@@ -39,7 +39,7 @@ export type BindState =
 /** A job that was accepted. */
 export class BindJob {
   /** A copy of its operations. */
-  readonly ops: readonly BindOp[];
+  readonly ops: readonly CheckedOp[];
   /** Settles when it has ended; rejects with {@linkcode BindJob.error}. */
   readonly ended: Promise<void>;
   /** Where it is. */
@@ -50,7 +50,7 @@ export class BindJob {
   readonly settle: () => void;
 
   /** A job; use {@linkcode BindQueue.submit}. */
-  constructor(ops: readonly BindOp[]) {
+  constructor(ops: readonly CheckedOp[]) {
     this.ops = ops;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     // Whoever does not ask is not to be bothered.

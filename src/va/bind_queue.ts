@@ -35,6 +35,7 @@ import { BindJob, type BindOptions, PendingJob } from "./bind_job.ts";
 import {
   type BindOp,
   type BindWorld,
+  type CheckedOp,
   checkedOps,
   checkState,
 } from "./bind_rules.ts";
@@ -207,7 +208,7 @@ export class BindQueue {
   }
 
   /** Phase submit: all that can fail, all that allocates. */
-  #prepare(ops: readonly BindOp[], options: BindOptions): PendingJob {
+  #prepare(ops: readonly CheckedOp[], options: BindOptions): PendingJob {
     const binder = this.#binder;
     const pending = new PendingJob(new BindJob(ops), options);
     if (!this.#atSubmit) {
@@ -310,7 +311,7 @@ export class BindQueue {
   }
 
   #writePageTable(
-    ops: readonly BindOp[],
+    ops: readonly CheckedOp[],
     lists: readonly OperationList[],
   ): void {
     if (this.#backend === undefined) return;
@@ -352,11 +353,11 @@ export class BindQueue {
     pending.promised = undefined;
   }
 
-  #apply(ops: readonly BindOp[]): OperationList[] {
+  #apply(ops: readonly CheckedOp[]): OperationList[] {
     return this.#binder.apply(ops, this.#backend !== undefined);
   }
 
-  #assertNothingAhead(ops: readonly BindOp[], options: BindOptions): void {
+  #assertNothingAhead(ops: readonly CheckedOp[], options: BindOptions): void {
     this.flush();
     const reason = this.#whyNotNow(ops, options);
     if (reason === undefined) return;
@@ -364,7 +365,7 @@ export class BindQueue {
   }
 
   #whyNotNow(
-    ops: readonly BindOp[],
+    ops: readonly CheckedOp[],
     options: BindOptions,
   ): string | undefined {
     if (this.#isExecuting) return "a job of the queue is being executed";

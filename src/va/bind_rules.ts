@@ -37,6 +37,15 @@ export interface BindSpan extends VaSpan {
 /** One operation of a bind job. */
 export type BindOp = BindMap | BindSpan;
 
+/** A map operation with all its fields. */
+export interface CheckedMap extends MappingSpec {
+  /** Tells the kinds apart. */
+  readonly op: "map";
+}
+
+/** An operation that was checked: a copy, which nobody else can change. */
+export type CheckedOp = CheckedMap | BindSpan;
+
 /** What the rules need to know. */
 export interface BindWorld {
   /** Bytes of a page. */
@@ -61,13 +70,13 @@ export interface BindWorld {
 export function checkedOps(
   ops: readonly BindOp[],
   world: BindWorld,
-): BindOp[] {
-  const checked: BindOp[] = [];
+): CheckedOp[] {
+  const checked: CheckedOp[] = [];
   for (let i = 0; i < ops.length; i++) checked.push(checkedOp(ops[i], world));
   return checked;
 }
 
-function checkedOp(op: BindOp, world: BindWorld): BindOp {
+function checkedOp(op: BindOp, world: BindWorld): CheckedOp {
   const checked = copyOf(op);
   if (checked.op === "map") checkObject(checked, world);
   assertPages(checked, checked.start, world);
@@ -77,7 +86,7 @@ function checkedOp(op: BindOp, world: BindWorld): BindOp {
   return checked;
 }
 
-function copyOf(op: BindOp): BindSpan | CheckedMap {
+function copyOf(op: BindOp): CheckedOp {
   switch (op.op) {
     case "map": {
       const { start, range, object, offset, flags, repeat, phase } = specOf(op);
@@ -95,11 +104,6 @@ function copyOf(op: BindOp): BindSpan | CheckedMap {
   }
 }
 
-/** A map operation with all its fields. */
-interface CheckedMap extends MappingSpec {
-  readonly op: "map";
-}
-
 function assertPages(op: BindOp, value: number, world: BindWorld): void {
   const { pageSize } = world;
   if (value % pageSize === 0) return;
@@ -111,9 +115,11 @@ function assertPages(op: BindOp, value: number, world: BindWorld): void {
 
 function checkObject(op: CheckedMap, world: BindWorld): void {
   const { object, offset, repeat } = op;
-  assertPages(op, offset, world);
-  assertPages(op, repeat, world);
-  assertPages(op, op.phase, world);
+  if (offset !== 0) assertPages(op, offset, world);
+  if (repeat !== 0) {
+    assertPages(op, repeat, world);
+    assertPages(op, op.phase, world);
+  }
   if (object === 0) return;
   const size = isObject(object) ? world.objectSize(object) : undefined;
   if (size === undefined) {
@@ -133,7 +139,7 @@ function checkObject(op: CheckedMap, world: BindWorld): void {
  *
  * @throws {VaError} The first that is wrong.
  */
-export function checkState(ops: readonly BindOp[], world: BindWorld): void {
+export function checkState(ops: readonly CheckedOp[], world: BindWorld): void {
   const changesRegions = ops.some((op) =>
     op.op === "sparseMap" || op.op === "sparseUnmap"
   );
@@ -153,7 +159,7 @@ export function checkState(ops: readonly BindOp[], world: BindWorld): void {
 }
 
 function checkInOrder(
-  op: BindOp,
+  op: CheckedOp,
   world: BindWorld,
   mapped: SpanOverlay<boolean>,
   regions: SpanOverlay<"added" | "going">,
@@ -201,7 +207,7 @@ function checkInOrder(
 
 /** The first region that overlaps an operation: of those that were there, and those that the job adds. */
 function firstRegion(
-  op: BindOp,
+  op: CheckedOp,
   world: BindWorld,
   regions: SpanOverlay<"added" | "going">,
 ): VaSpan & { going: boolean } | undefined {

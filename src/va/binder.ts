@@ -11,7 +11,7 @@ import {
   unbindInPlace,
 } from "./apply.ts";
 import { BindOrder } from "./bind_order.ts";
-import type { BindMap, BindOp, BindWorld } from "./bind_rules.ts";
+import type { BindWorld, CheckedMap, CheckedOp } from "./bind_rules.ts";
 import { VaError } from "./errors.ts";
 import { unmapRule } from "./generate.ts";
 import { OperationList, type VaSpan } from "./operations.ts";
@@ -81,7 +81,7 @@ export class Binder {
    *
    * @throws {OutOfMemoryError} If there is no room; nothing was changed.
    */
-  promise(ops: readonly BindOp[], isLater: boolean): Promised {
+  promise(ops: readonly CheckedOp[], isLater: boolean): Promised {
     const state = this.#state;
     state.assertWriter("BindQueue.submit");
     const objects: number[] = [];
@@ -91,7 +91,7 @@ export class Binder {
       mappings += op.op === "map" ? 3 : op.op === "sparseMap" ? 0 : 2;
       stores += op.op === "sparseUnmap" ? 2 : 1;
       if (op.op !== "map" || !state.links) continue;
-      const { object = 0 } = op;
+      const { object } = op;
       if (object !== 0 && object !== objects.at(-1)) objects.push(object);
     }
     return state.reserve.promise({ stores, mappings, objects, isLater });
@@ -114,7 +114,7 @@ export class Binder {
    * Carries the operations out, which were checked and promised. Returns what each means, for the page table; nothing if
    * there is none that wants to know.
    */
-  apply(ops: readonly BindOp[], wantsLists: boolean): OperationList[] {
+  apply(ops: readonly CheckedOp[], wantsLists: boolean): OperationList[] {
     const state = this.#state;
     state.assertWriter("BindQueue");
     const lists: OperationList[] = [];
@@ -131,16 +131,16 @@ export class Binder {
     return lists;
   }
 
-  #applyOne(op: Exclude<BindOp, { op: "sparseMap" }>): OperationList {
+  #applyOne(op: Exclude<CheckedOp, { op: "sparseMap" }>): OperationList {
     return op.op === "map"
       ? applyRequest(this.#state, specOf(op), this.#state.reserve)
       : this.#unmap(op);
   }
 
-  #map(op: BindMap): void {
-    const state = this.#state, spec = specOf(op);
-    if (!bindInPlace(state, spec, state.reserve)) {
-      applyRequest(state, spec, state.reserve);
+  #map(op: CheckedMap): void {
+    const state = this.#state;
+    if (!bindInPlace(state, op, state.reserve)) {
+      applyRequest(state, op, state.reserve);
     }
   }
 

@@ -38,7 +38,13 @@ export {
   type BindQueueOptions,
 } from "./bind_queue.ts";
 export { BindJob, type BindOptions, type BindState } from "./bind_job.ts";
-export type { BindMap, BindOp, BindSpan } from "./bind_rules.ts";
+export type {
+  BindMap,
+  BindOp,
+  BindSpan,
+  CheckedMap,
+  CheckedOp,
+} from "./bind_rules.ts";
 export { type FencePoint, Timeline } from "./timeline.ts";
 export {
   type PageEntry,

@@ -264,10 +264,7 @@ export class VaState {
   /** Checks that the manager lives. */
   assertLive(site: string): void {
     if (load(this.words, this.header * 16 + LIFE) !== this.life) {
-      throw new VaError(
-        "ENOENT",
-        `Cannot use the VA manager in ${site}: it was destroyed`,
-      );
+      refuseDestroyed(site);
     }
   }
 
@@ -312,6 +309,12 @@ export class VaState {
     const mappings: Mapping[] = [];
     rcu.readLock();
     try {
+      // Nearly always one mapping covers all of it, and a plain descent costs less than a walk.
+      const only = this.refAt(first);
+      if (only !== 0 && lastOf(this.doubles, only) >= last) {
+        mappings.push(readMapping(this.words, this.doubles, only));
+        return mappings;
+      }
       if (!walk.find(header, first, last)) return mappings;
       do {
         mappings.push(readMapping(this.words, this.doubles, walk.value));
@@ -421,4 +424,11 @@ export class VaState {
       `Cannot ${what} [${start}, +${range}): ${WHY[reason]}`,
     );
   }
+}
+
+function refuseDestroyed(site: string): never {
+  throw new VaError(
+    "ENOENT",
+    `Cannot use the VA manager in ${site}: it was destroyed`,
+  );
 }
