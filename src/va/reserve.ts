@@ -7,15 +7,16 @@
  *
  *     stores promised × (3 × levels + 1)
  *
- * where *levels* is what the highest of the manager's trees can come to have **once all that was promised is stored**. No two
- * free runs of a tree touch, so one with `count` entries has at most `2 × count + 1` slots in its leaves, and every node but the root
- * has at least seven slots in use: that bounds the levels ({@linkcode levelsAtMost}). A store adds at most two entries. So
+ * where *levels* is what the highest of the manager's trees can come to have **once all that was promised is stored**. No
+ * two free runs of a tree touch, so one with `count` entries has at most `2 × count + 1` slots in its leaves, and every node
+ * but the root has at least seven slots in use: that bounds the levels ({@linkcode levelsAtMost}). A store adds at most two
+ * entries. So
  *
  *     weight = 2 × count + 1 + 4 × (stores promised and not yet done)
  *
  * never rises by what was promised, in whatever order it is done; and what was not promised asks {@linkcode Reserve.admit}
- * first, which tops the reserve up if the weight would pass what it was reckoned for, or refuses. Only another thread can make
- * the trees higher unasked; a job looks at that when it is its turn ({@linkcode Reserve.keepPromises}).
+ * first, which tops the reserve up if the weight would pass what it was reckoned for, or refuses. Only another thread can
+ * make the trees higher unasked; a job looks at that when it is its turn ({@linkcode Reserve.keepPromises}).
  *
  * That is a lot for a long job (as it is in the kernel, whose drivers preallocate for every operation of one). So most of it
  * is set aside as pages, which are made slabs only if it comes to the worst; and a reserve keeps what it has from job to job
