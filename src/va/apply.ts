@@ -12,9 +12,15 @@
  *
  * @module
  */
-import { VaError, VaExistsError } from "./errors.ts";
+import { VaExistsError } from "./errors.ts";
 import { splitRule } from "./generate.ts";
-import { lastOf, type MappingSpec, startOf } from "./mapping.ts";
+import {
+  lastOf,
+  mappingFlagsOf,
+  type MappingSpec,
+  setMappingFlags,
+  startOf,
+} from "./mapping.ts";
 import {
   type MapOp,
   OperationList,
@@ -26,6 +32,7 @@ import {
 } from "./operations.ts";
 import type { RangeTree } from "../range_tree/mod.ts";
 import type { VaNeed } from "./reserve.ts";
+import { applyUnmaps } from "./unmap_object.ts";
 import type { VaState } from "./va_state.ts";
 
 /** Where the memory of a change comes from. */
@@ -52,9 +59,12 @@ export function ordinarySupply(state: VaState): VaSupply {
   return {
     createMapping: (spec) => state.createMapping(spec),
     giveBack: (mapping) => state.caches.mappings.free(mapping),
-    storeRange: (tree, first, last, value) =>
-      tree.storeRange(first, last, value),
+    storeRange: (tree, first, last, value) => {
+      state.reserve.admit();
+      tree.storeRange(first, last, value);
+    },
     storeLocked: (tree, first, last, value) => {
+      state.reserve.admit();
       state.writer.storeRange(tree.ref, state.nodes, first, last, value);
     },
     obtainBo: (object) => state.bos.obtain(object),
@@ -70,15 +80,22 @@ interface Change {
   readonly prev: MappingSpec | undefined;
   /** What stays of a mapping that sticks out on the right. */
   readonly next: MappingSpec | undefined;
+  /** The mapping of which `prev` stays. */
+  readonly prevOf: number;
+  /** The mapping of which `next` stays. */
+  readonly nextOf: number;
   /** The mappings that go. */
   readonly removed: readonly number[];
 }
+
+/** What stays of nothing. */
+const NO_PARTS = { prev: undefined, next: undefined, prevOf: 0, nextOf: 0 };
 
 /**
  * Applies one operation.
  *
  * @throws {VaExistsError} If a map operation finds something where it maps; nothing was changed.
- * @throws {VaError} If a mapping that goes is not there; nothing was changed.
+ * @throws {VaNotFoundError} If a mapping that goes is not there; nothing was changed.
  * @throws {OutOfMemoryError} If there is no room; nothing was changed.
  */
 export function applyOp(
@@ -108,8 +125,9 @@ export function applyList(state: VaState, list: OperationList): void {
   if (list.kind === "map" || list.kind === "unmap") {
     return applySpan(state, list, state.supply);
   }
+  if (list.kind === "unmapObject") return applyUnmaps(state, list);
   // Otherwise it is one for each operation; with the memory for all of them at hand, none of them fails.
-  withReserve(state, needOf(state, list), () => {
+  state.reserve.within(needOf(state, list), () => {
     for (const op of list) applyOp(state, op, state.reserve);
   });
 }
@@ -170,7 +188,7 @@ export function applyRequest(
 ): OperationList {
   const last = spec.start + spec.range - 1;
   const ops = splitRule(spec, state.overlapping(spec.start, last));
-  const list = new OperationList("map", spec, ops, state.generation);
+  const list = new OperationList("map", spec, ops, state);
   applySpan(state, list, supply);
   return list;
 }
@@ -217,8 +235,11 @@ export function unbindInPlace(
 /** What applying a list one by one needs at most. */
 function needOf(state: VaState, list: OperationList): VaNeed {
   const objects: number[] = [];
-  let mappings = 0;
+  let mappings = 0, stores = 0;
   for (const op of list) {
+    if (op.kind === "prefetch" || op.kind === "driver") continue;
+    // Once where nodes are needed; the parts that remain take the place of single entries.
+    stores++;
     if (op.kind === "map") {
       mappings++;
       if (op.mapping.object !== 0 && state.links) {
@@ -226,8 +247,7 @@ function needOf(state: VaState, list: OperationList): VaNeed {
       }
     } else if (op.kind === "remap") mappings += 2;
   }
-  // Each operation stores once where nodes are needed; the parts that remain take the place of single entries.
-  return { stores: list.length, mappings, objects };
+  return { stores, mappings, objects, isLater: false };
 }
 
 /** Inserts a mapping where nothing is; returns its ref. As {@linkcode applyOp} of a map operation. */
@@ -237,6 +257,7 @@ export function insertMapping(state: VaState, spec: MappingSpec): number {
     applyMap(state, { kind: "map", mapping: spec }, state.supply);
     return state.tree.load(spec.start);
   }
+  state.reserve.admit();
   const mapping = state.createMapping(spec);
   let inserted = false;
   try {
@@ -263,8 +284,7 @@ function applyMap(state: VaState, op: MapOp, supply: VaSupply): void {
   carryOut(state, {
     span: mapping,
     map: mapping,
-    prev: undefined,
-    next: undefined,
+    ...NO_PARTS,
     removed: [],
   }, supply);
 }
@@ -276,40 +296,33 @@ function refuseOccupied({ start, range }: VaSpan): never {
 }
 
 function applyUnmap(state: VaState, op: UnmapOp, supply: VaSupply): void {
-  assertMapped(state, op);
+  state.assertMapped(op.mapping, "unmap");
   carryOut(state, {
     span: op.mapping,
     map: undefined,
-    prev: undefined,
-    next: undefined,
+    ...NO_PARTS,
     removed: [op.mapping.ref],
   }, supply);
 }
 
 function applyRemap(state: VaState, op: RemapOp, supply: VaSupply): void {
-  assertMapped(state, op.unmap);
+  state.assertMapped(op.unmap.mapping, "unmap");
   carryOut(state, {
     span: remapToUnmapRange(op),
     map: undefined,
     prev: op.prev,
     next: op.next,
+    prevOf: op.unmap.mapping.ref,
+    nextOf: op.unmap.mapping.ref,
     removed: [op.unmap.mapping.ref],
   }, supply);
-}
-
-function assertMapped(state: VaState, { mapping }: UnmapOp): void {
-  if (state.tree.load(mapping.start) !== mapping.ref) {
-    throw new VaError(
-      "ENOENT",
-      `Cannot unmap [${mapping.start}, +${mapping.range}): another mapping is there, or none`,
-    );
-  }
 }
 
 /** What the operations of a map or an unmap request come to; undefined if that is nothing. */
 function changeOf(list: OperationList): Change | undefined {
   let map: MappingSpec | undefined;
   let prev: MappingSpec | undefined, next: MappingSpec | undefined;
+  let prevOf = 0, nextOf = 0;
   const removed: number[] = [];
   for (let i = 0; i < list.length; i++) {
     const op = list.at(i)!;
@@ -321,13 +334,19 @@ function changeOf(list: OperationList): Change | undefined {
         removed.push(op.mapping.ref);
         break;
       case "remap":
-        prev ??= op.prev;
-        next ??= op.next;
+        if (op.prev !== undefined) {
+          prev = op.prev;
+          prevOf = op.unmap.mapping.ref;
+        }
+        if (op.next !== undefined) {
+          next = op.next;
+          nextOf = op.unmap.mapping.ref;
+        }
         removed.push(op.unmap.mapping.ref);
     }
   }
   if (map === undefined && removed.length === 0) return undefined;
-  return { span: list.span, map, prev, next, removed };
+  return { span: list.span, map, prev, next, prevOf, nextOf, removed };
 }
 
 function carryOut(state: VaState, change: Change, supply: VaSupply): void {
@@ -336,22 +355,12 @@ function carryOut(state: VaState, change: Change, supply: VaSupply): void {
     isNewObject(state, change.map)
   ) {
     // Two trees change, so neither may fail once the other has.
-    const need = { stores: 1, mappings: 3, objects: [change.map.object] };
-    return withReserve(state, need, () => store(state, change, state.reserve));
+    const objects = [change.map.object];
+    const need = { stores: 1, mappings: 3, objects, isLater: false };
+    const { reserve } = state;
+    return reserve.within(need, () => store(state, change, reserve));
   }
   store(state, change, supply);
-}
-
-/** Does something with memory that is set aside for it, and then for nothing. */
-function withReserve(state: VaState, need: VaNeed, change: () => void): void {
-  const { reserve } = state;
-  const promised = reserve.promise(need);
-  try {
-    change();
-  } finally {
-    reserve.release(promised);
-    reserve.trim();
-  }
 }
 
 function store(state: VaState, change: Change, supply: VaSupply): void {
@@ -374,8 +383,8 @@ function store(state: VaState, change: Change, supply: VaSupply): void {
     throw error;
   }
   // Nothing below needs memory: each of these stores is over exactly one entry.
-  if (prev !== undefined) placePart(state, prev, prevRef);
-  if (next !== undefined) placePart(state, next, nextRef);
+  if (prev !== undefined) placePart(state, prev, prevRef, change.prevOf);
+  if (next !== undefined) placePart(state, next, nextRef, change.nextOf);
   if (bo !== 0) bos.link(bo, mapRef);
   for (let i = 0; i < change.removed.length; i++) {
     state.retire(change.removed[i]);
@@ -383,8 +392,15 @@ function store(state: VaState, change: Change, supply: VaSupply): void {
   state.arena.rcu.poll();
 }
 
-/** Puts what stays of a mapping in the place that its entry still takes. */
-function placePart(state: VaState, part: MappingSpec, ref: number): void {
+/** Puts what stays of a mapping, with the flags that it has now, in the place that its entry still takes. */
+function placePart(
+  state: VaState,
+  part: MappingSpec,
+  ref: number,
+  cut: number,
+): void {
+  const { words } = state;
+  setMappingFlags(words, ref, mappingFlagsOf(words, cut));
   state.tree.storeRange(part.start, part.start + part.range - 1, ref);
   if (part.object === 0 || !state.links) return;
   const bo = state.bos.find(part.object);

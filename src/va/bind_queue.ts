@@ -18,6 +18,11 @@
  * job's own operations are drawn into (`bind_rules.ts`); then all memory is set aside (`reserve.ts`); what changes the tree
  * comes after both and can't fail. So nothing is ever undone.
  *
+ * Why the page table says what the tree says, for every address that no job which has not ended is about: a list of operations is
+ * written to it in the order in which the lists changed the tree. In one queue that is the order of submission, and a job
+ * that is given up keeps its place in it: with strategy `"submit"` the tree has changed already, and what it means is
+ * written when it is its turn, only that it waits for its fences no more. Between queues see `bind_order.ts`.
+ *
  * Serialising, in the two ways of the 2023 thread: with `mutex: false` the one scheduler, which runs one job after the
  * other, is enough, as long as all that changes the VM goes through it; with `mutex: true` every set of operations is under
  * the manager's own outer lock, and other threads may bind at the same time.
@@ -25,25 +30,26 @@
  * @module
  */
 import { VaError } from "./errors.ts";
-import { MappingFlag } from "./mapping.ts";
 import type { OperationList, VaSpan } from "./operations.ts";
+import { BindJob, type BindOptions, PendingJob } from "./bind_job.ts";
 import {
   type BindOp,
   type BindWorld,
-  checkOps,
+  type CheckedOp,
+  checkedOps,
   checkState,
 } from "./bind_rules.ts";
-import type { Promised } from "./reserve.ts";
-import type { FencePoint } from "./timeline.ts";
+import { Footprint } from "./bind_order.ts";
 import type { Binder } from "./binder.ts";
+import type { FencePoint } from "./timeline.ts";
 import { binderOf, type VaManager } from "./va_manager.ts";
 
 /** What writes page tables. */
 export interface BindBackend {
-  /** Does what the operations say. Must not allocate memory of the arena. */
+  /** Bytes of the smallest page that it can map; by default it does not mind. */
+  readonly pageSize?: number;
+  /** Does what the operations say. Must not fail, and must not allocate memory of the arena. */
   execute(lists: readonly OperationList[]): void;
-  /** Removes whatever is there, for a job that was given up after the tree was changed. */
-  clear(span: VaSpan): void;
   /** Makes a range sparse, or no longer. */
   setSparse(span: VaSpan, on: boolean): void;
 }
@@ -55,7 +61,7 @@ export interface BindQueueOptions {
   /** What writes page tables; by default nothing does. */
   backend?: BindBackend;
   /**
-   * Bytes of a page.
+   * Bytes of a page: a multiple of those that the backend can map.
    *
    * @default {4096}
    */
@@ -74,78 +80,16 @@ export interface BindQueueOptions {
   mutex?: boolean | { guard(): Disposable };
 }
 
-/** How a job is submitted. */
-export interface BindOptions {
-  /**
-   * Whether it is to be executed before `submit` returns.
-   *
-   * @default {false}
-   */
-  sync?: boolean;
-  /** What it waits for. */
-  inFences?: readonly FencePoint[];
-  /** What it signals when it has ended. */
-  outFences?: readonly FencePoint[];
-  /** How long it may wait, in milliseconds; by default as long as it takes. */
-  timeoutMillis?: number;
-}
-
-/** Where a job is. */
-export type BindState =
-  /** It waits for a fence, or for the jobs before it. */
-  | "armed"
-  /** It was executed. */
-  | "done"
-  /** It broke a rule when it was to be executed; nothing was changed. */
-  | "failed"
-  /** It was given up. */
-  | "canceled";
-
-/** A job that was accepted. */
-export class BindJob {
-  /** Its operations. */
-  readonly ops: readonly BindOp[];
-  /** Settles when it has ended; rejects with {@linkcode BindJob.error}. */
-  readonly ended: Promise<void>;
-  /** Where it is. */
-  state: BindState = "armed";
-  /** Why it did not do what it was to do. */
-  error: Error | undefined;
-  /** Called when it has ended, after its fences were signalled. */
-  settle: () => void = () => {};
-
-  /** A job; use {@linkcode BindQueue.submit}. */
-  constructor(ops: readonly BindOp[]) {
-    this.ops = ops;
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    // Whoever does not ask is not to be bothered.
-    promise.catch(() => {});
-    this.ended = promise;
-    this.settle = () =>
-      this.error === undefined ? resolve() : reject(this.error);
-  }
-}
-
-/** What the queue knows of a job besides. */
-interface Pending {
-  readonly job: BindJob;
-  readonly options: BindOptions;
-  readonly promised: Promised;
-  /** What the page table has still to be told. */
-  lists: OperationList[];
-  waitsFor: number;
-  takeBack: (() => void)[];
-}
-
 /**
  * A queue of bind jobs on one manager.
  *
- * Thread contract: an object belongs to one thread. Several queues may be on one manager; with `mutex: true` also in several
- * threads.
+ * Thread contract: an object belongs to one thread. Several queues may be on one `VaManager` object; with `mutex: true` also on
+ * others, in several threads, which then see to it by fences that their jobs don't overtake each other.
  *
  * - A job is all or nothing, and jobs of one queue are executed in the order of their submission.
  * - What is refused, for whatever reason, leaves the VM as it was.
- * - Executing allocates nothing.
+ * - Executing allocates nothing, and no job that was accepted fails for want of memory.
+ * - The page table says what the tree says at every address that no job which has not ended is about.
  *
  * @example Bind asynchronously
  * ```ts
@@ -172,25 +116,35 @@ export class BindQueue {
   readonly #backend: BindBackend | undefined;
   readonly #atSubmit: boolean;
   readonly #mutex: boolean | { guard(): Disposable };
-  readonly #pending: Pending[] = [];
-  #pumping = false;
+  readonly #pending: PendingJob[] = [];
+  #isExecuting = false;
+  /** What the manager calls when it is destroyed. */
+  readonly #abandoned = (reason: Error): void => this.#abandon(reason);
 
-  /** A queue without jobs. */
+  /**
+   * A queue without jobs.
+   *
+   * @throws {VaError} If the page is no multiple of those that the backend can map.
+   */
   constructor(vm: VaManager, options: BindQueueOptions = {}) {
-    const { objectSize = () => Infinity, pageSize = 4096 } = options;
+    const { objectSize = () => Infinity, pageSize = 4096, backend } = options;
+    const smallest = backend?.pageSize ?? 1;
+    if (
+      !Number.isSafeInteger(pageSize) || pageSize <= 0 ||
+      pageSize % smallest !== 0
+    ) {
+      throw new VaError(
+        "EINVAL",
+        `Cannot create a bind queue: a page of ${pageSize} bytes is no multiple of ${smallest}`,
+      );
+    }
     const binder = binderOf(vm);
     this.#vm = vm;
     this.#binder = binder;
-    this.#backend = options.backend;
+    this.#backend = backend;
     this.#atSubmit = (options.strategy ?? "submit") === "submit";
     this.#mutex = options.mutex ?? false;
-    this.#world = {
-      pageSize,
-      objectSize,
-      assertRange: (span, what) => binder.assertRange(span, what),
-      isEmpty: (start, range) => vm.intervalEmpty(start, range),
-      findRegion: (start, range) => vm.findRegion(start, range),
-    };
+    this.#world = binder.world(pageSize, objectSize);
   }
 
   /** How many jobs have not ended. */
@@ -199,179 +153,231 @@ export class BindQueue {
   }
 
   /**
-   * Submits a job. An asynchronous one is executed once its fences are reached and the jobs before it have ended, at the
-   * earliest when the caller is done.
+   * Submits a job. An asynchronous one is executed once its fences are reached, the jobs before it have ended, and those of
+   * other queues that have changed the tree before it at the same addresses; at the earliest when the caller is done.
    *
    * @throws {VaError} If an operation breaks a rule; the VM is as it was.
    * @throws {VaError} If it is to be executed at once but has to wait (`ETIME`); the VM is as it was.
    * @throws {OutOfMemoryError} If there is no room; the VM is as it was.
    */
   submit(ops: readonly BindOp[], options: BindOptions = {}): BindJob {
-    checkOps(ops, this.#world);
+    const checked = checkedOps(ops, this.#world);
     const { sync = false } = options;
-    if (sync) this.#assertNothingAhead(options);
-    const pending = this.#locked(() => this.#prepare(ops, options));
-    this.#arm(pending);
-    if (sync) this.flush();
-    else if (pending.waitsFor === 0) queueMicrotask(() => this.flush());
-    return pending.job;
+    if (sync) this.#assertNothingAhead(checked, options);
+    const pending = this.#locked(() => this.#prepare(checked, options));
+    this.#arm(pending, options);
+    const { job } = pending;
+    if (sync) {
+      this.flush();
+      // With strategy "run" a rule can be broken only now.
+      if (job.error !== undefined) throw job.error;
+    } else if (pending.waitsFor === 0) queueMicrotask(() => this.flush());
+    return job;
   }
 
   /** Executes the jobs at the head of the queue that need not wait any more. Returns how many. */
   flush(): number {
-    if (this.#pumping) return 0;
-    this.#pumping = true;
+    if (this.#isExecuting) return 0;
     let count = 0;
-    try {
-      for (
-        let head = this.#pending.at(0);
-        head !== undefined && head.waitsFor === 0;
-        head = this.#pending.at(0)
-      ) {
-        this.#pending.shift();
-        this.#run(head);
-        count++;
-      }
-    } finally {
-      this.#pumping = false;
+    for (let head = this.#ready(); head !== undefined; head = this.#ready()) {
+      this.#run(head);
+      count++;
     }
     return count;
   }
 
   /**
-   * Gives a job up that has not been executed: what was set aside for it is freed, and its out-fences are signalled. With
-   * strategy `"submit"` the tree was changed already; then the page table is emptied where the job was to write, and the
-   * mappings there are marked as invalidated. Returns whether the job was there.
+   * Gives a job up that has not been executed: it waits for its fences no more, and the memory that was set aside for it is freed
+   * at once, with what was kept for further jobs. It keeps its place in the queue: its out-fences are signalled, and
+   * `ended` settles, when the jobs before it have ended. With strategy `"submit"` the tree was changed already; then the page
+   * table is written all the same. Returns whether the job was there, and not yet given up.
    */
   cancel(job: BindJob, reason: Error = canceledBy(job)): boolean {
-    const at = this.#pending.findIndex((pending) => pending.job === job);
-    if (at < 0) return false;
-    const [pending] = this.#pending.splice(at, 1);
-    if (this.#atSubmit) this.#locked(() => this.#invalidate(job));
-    job.state = "canceled";
-    job.error = reason;
-    this.#free(pending);
+    const pending = this.#pending.find((each) => each.job === job);
+    if (pending === undefined || job.state !== "armed") return false;
+    pending.giveUp(reason);
+    this.#release(pending);
+    this.trim();
     this.flush();
     return true;
   }
 
-  /** Frees the memory that the manager keeps for further jobs of all its queues on this thread. */
+  /** Frees the memory that the manager keeps for further jobs of all its queues on this thread. Needs no lock. */
   trim(): void {
-    this.#locked(() => this.#binder.reserve.trim());
+    this.#binder.reserve.trim();
   }
 
   /** Phase submit: all that can fail, all that allocates. */
-  #prepare(ops: readonly BindOp[], options: BindOptions): Pending {
-    if (this.#atSubmit) checkState(ops, this.#world);
-    const promised = this.#binder.promise(ops);
-    const lists = this.#atSubmit ? this.#apply(ops) : [];
-    const job = new BindJob(ops);
-    return { job, options, promised, lists, waitsFor: 0, takeBack: [] };
+  #prepare(ops: readonly CheckedOp[], options: BindOptions): PendingJob {
+    const binder = this.#binder;
+    const pending = new PendingJob(new BindJob(ops), options);
+    if (!this.#atSubmit) {
+      pending.promised = binder.promise(ops, true);
+      return pending;
+    }
+    checkState(ops, this.#world);
+    pending.promised = binder.promise(ops, false);
+    try {
+      pending.lists = this.#apply(ops);
+    } finally {
+      this.#release(pending);
+    }
+    binder.order.add(pending);
+    return pending;
   }
 
   /** Phase arm: can't fail. */
-  #arm(pending: Pending): void {
+  #arm(pending: PendingJob, options: BindOptions): void {
     this.#pending.push(pending);
-    const { inFences = [], timeoutMillis } = pending.options;
-    for (const { timeline, value } of inFences) {
-      if (value <= timeline.value) continue;
-      pending.waitsFor++;
-      pending.takeBack.push(timeline.whenSettled(value, () => {
+    this.#binder.whenDestroyed.add(this.#abandoned);
+    const { job } = pending;
+    const late = lateFences(options);
+    const dead = late.find(({ timeline }) => timeline.canceled !== undefined);
+    if (dead !== undefined) {
+      this.cancel(job, dead.timeline.canceled);
+      return;
+    }
+    pending.waitsFor = late.length;
+    for (const { timeline, value } of late) {
+      pending.waits(timeline.whenSettled(value, () => {
         pending.waitsFor--;
-        if (value > timeline.value) {
-          this.cancel(pending.job, timeline.canceled);
-        } else if (pending.waitsFor === 0) queueMicrotask(() => this.flush());
+        if (value > timeline.value) this.cancel(job, timeline.canceled);
+        else if (pending.waitsFor === 0) queueMicrotask(() => this.flush());
       }));
     }
+    const { timeoutMillis } = options;
     if (timeoutMillis === undefined) return;
     const timer = setTimeout(() => {
       const reason = new VaError(
         "ETIME",
         `Cannot execute a bind job: it has waited for ${timeoutMillis} ms`,
       );
-      this.cancel(pending.job, reason);
+      this.cancel(job, reason);
     }, timeoutMillis);
-    pending.takeBack.push(() => clearTimeout(timer));
+    pending.waits(() => clearTimeout(timer));
+  }
+
+  /** Takes the first job off the queue, if it need not wait any more. */
+  #ready(): PendingJob | undefined {
+    const head = this.#pending.at(0);
+    if (head === undefined || head.waitsFor > 0) return undefined;
+    const blocker = this.#binder.order.blocker(head);
+    if (blocker === undefined) return this.#pending.shift();
+    if (head.blockedBy !== blocker) {
+      head.blockedBy = blocker;
+      blocker.whenEnded.push(() => queueMicrotask(() => this.flush()));
+    }
+    return undefined;
   }
 
   /** Phase run: must not allocate. */
-  #run(pending: Pending): void {
+  #run(pending: PendingJob): void {
     const { job } = pending;
-    const { lockdep } = this.#binder;
+    let failure: Error | undefined;
+    this.#isExecuting = true;
     try {
-      this.#locked(() => {
-        lockdep.forbidAllocation("the run phase of a bind job");
-        try {
-          this.#execute(pending);
-        } finally {
-          lockdep.allowAllocation();
-        }
-      });
-      job.state = "done";
+      this.#locked(() => this.#execute(pending));
+      if (job.state === "armed") job.state = "done";
     } catch (error) {
-      job.state = "failed";
-      job.error = error as Error;
+      failure = error as Error;
+      if (job.state === "armed") {
+        job.state = "failed";
+        job.error = failure;
+      }
+    } finally {
+      this.#isExecuting = false;
     }
     this.#free(pending);
     // A mistake of the program is not a job that failed.
-    if (job.error !== undefined && !(job.error instanceof VaError)) {
-      throw job.error;
+    if (failure !== undefined && !(failure instanceof VaError)) throw failure;
+  }
+
+  #execute(pending: PendingJob): void {
+    const binder = this.#binder;
+    const { job } = pending;
+    binder.assertWriter("BindQueue");
+    if (!this.#atSubmit && job.state === "canceled") return;
+    if (!this.#atSubmit) binder.keepPromises();
+    binder.lockdep.forbidAllocation("the run phase of a bind job");
+    try {
+      if (!this.#atSubmit) {
+        checkState(job.ops, this.#world);
+        pending.lists = this.#apply(job.ops);
+      }
+      this.#writePageTable(job.ops, pending.lists);
+    } finally {
+      binder.lockdep.allowAllocation();
     }
   }
 
-  #execute(pending: Pending): void {
-    const { ops } = pending.job;
-    if (!this.#atSubmit) {
-      this.#binder.assertPromised(pending.promised);
-      checkState(ops, this.#world);
-      pending.lists = this.#apply(ops);
-    }
+  #writePageTable(
+    ops: readonly CheckedOp[],
+    lists: readonly OperationList[],
+  ): void {
     if (this.#backend === undefined) return;
     for (const op of ops) {
       if (op.op === "sparseMap") this.#backend.setSparse(op, true);
     }
-    this.#backend.execute(pending.lists);
+    this.#backend.execute(lists);
     for (const op of ops) {
       if (op.op === "sparseUnmap") this.#backend.setSparse(op, false);
     }
   }
 
-  /** Phase free: gives back, signals. */
-  #free(pending: Pending): void {
-    for (const takeBack of pending.takeBack) takeBack();
-    this.#locked(() => this.#binder.reserve.release(pending.promised));
+  /** Phase free: gives back, signals. What a fence calls may submit to this queue, and execute at once. */
+  #free(pending: PendingJob): void {
+    const { order, whenDestroyed } = this.#binder;
+    pending.stopWaiting();
+    this.#release(pending);
+    order.remove(pending);
+    if (this.#pending.length === 0) whenDestroyed.delete(this.#abandoned);
     pending.lists = [];
-    for (const { timeline, value } of pending.options.outFences ?? []) {
+    pending.job.settle();
+    for (const call of pending.whenEnded) call();
+    for (const { timeline, value } of pending.outFences) {
       if (value > timeline.value) timeline.signal(value);
     }
-    pending.job.settle();
   }
 
-  #apply(ops: readonly BindOp[]): OperationList[] {
+  /** Ends all jobs of a manager that was destroyed: there is nothing left to write. */
+  #abandon(reason: Error): void {
+    for (const pending of this.#pending.splice(0)) {
+      if (pending.job.state === "armed") pending.giveUp(reason);
+      this.#free(pending);
+    }
+  }
+
+  #release(pending: PendingJob): void {
+    if (pending.promised === undefined) return;
+    this.#binder.reserve.release(pending.promised);
+    pending.promised = undefined;
+  }
+
+  #apply(ops: readonly CheckedOp[]): OperationList[] {
     return this.#binder.apply(ops, this.#backend !== undefined);
   }
 
-  #invalidate(job: BindJob): void {
-    for (const op of job.ops) {
-      this.#backend?.clear(op);
-      for (const mapping of this.#vm.mappings(op)) {
-        this.#vm.setFlags(mapping, mapping.flags | MappingFlag.INVALIDATED);
-      }
-    }
+  #assertNothingAhead(ops: readonly CheckedOp[], options: BindOptions): void {
+    this.flush();
+    const reason = this.#whyNotNow(ops, options);
+    if (reason === undefined) return;
+    throw new VaError("ETIME", `Cannot bind synchronously: ${reason}`);
   }
 
-  #assertNothingAhead({ inFences = [] }: BindOptions): void {
-    this.flush();
-    const late = inFences.find(({ timeline, value }) => value > timeline.value);
-    if (late === undefined && this.#pending.length === 0) return;
-    throw new VaError(
-      "ETIME",
-      `Cannot bind synchronously: ${
-        late === undefined
-          ? `${this.#pending.length} jobs are ahead in the queue`
-          : `a fence is at ${late.timeline.value}, not ${late.value}`
-      }`,
-    );
+  #whyNotNow(
+    ops: readonly CheckedOp[],
+    options: BindOptions,
+  ): string | undefined {
+    if (this.#isExecuting) return "a job of the queue is being executed";
+    const late = lateFences(options).at(0);
+    if (late !== undefined) {
+      return `a fence is at ${late.timeline.value}, not ${late.value}`;
+    }
+    const { length } = this.#pending;
+    if (length > 0) return `${length} jobs are ahead in the queue`;
+    return this.#binder.order.isClear(() => new Footprint(ops))
+      ? undefined
+      : "a job of another queue is ahead at the same addresses";
   }
 
   #locked<T>(section: () => T): T {
@@ -380,6 +386,10 @@ export class BindQueue {
     using _guard = mutex === true ? this.#vm.lock() : mutex.guard();
     return section();
   }
+}
+
+function lateFences({ inFences = [] }: BindOptions): FencePoint[] {
+  return inFences.filter(({ timeline, value }) => value > timeline.value);
 }
 
 function canceledBy(job: BindJob): Error {

@@ -10,16 +10,22 @@ import {
   bindInPlace,
   unbindInPlace,
 } from "./apply.ts";
-import type { BindMap, BindOp } from "./bind_rules.ts";
+import { BindOrder } from "./bind_order.ts";
+import type { BindWorld, CheckedMap, CheckedOp } from "./bind_rules.ts";
 import { VaError } from "./errors.ts";
 import { unmapRule } from "./generate.ts";
 import { OperationList, type VaSpan } from "./operations.ts";
+import { assertInRegion, findRegion } from "./regions.ts";
 import type { Promised, Reserve } from "./reserve.ts";
 import { specOf } from "./request.ts";
 import type { VaState } from "./va_state.ts";
 
 /** How a bind queue changes its manager. Under the outer lock. */
 export class Binder {
+  /** The jobs that have changed the tree and not yet ended. */
+  readonly order: BindOrder = new BindOrder();
+  /** What is called once the manager was destroyed. */
+  readonly whenDestroyed: Set<(reason: Error) => void> = new Set();
   readonly #state: VaState;
 
   /** Changes that manager. */
@@ -37,17 +43,45 @@ export class Binder {
     return this.#state.arena.lockdep;
   }
 
-  /** Refuses a range that can't be mapped. */
-  assertRange(span: VaSpan, what: string): void {
-    this.#state.assertRange(span, what);
+  /** What the rules need to know of the manager. */
+  world(
+    pageSize: number,
+    objectSize: (object: number) => number | undefined,
+  ): BindWorld {
+    const state = this.#state;
+    return {
+      pageSize,
+      objectSize,
+      assertRange: (span, what) => state.assertRange(span, what),
+      assertRegion: (span, region, what) =>
+        assertInRegion(state, span, region, what),
+      isEmpty: (start, range) =>
+        state.first(start, start + range - 1) === undefined,
+      findRegion: (start, range) => findRegion(state, start, range),
+    };
+  }
+
+  /** Checks that the manager lives, and that its outer lock is held if it is the manager's own. */
+  assertWriter(site: string): void {
+    this.#state.assertWriter(site);
+  }
+
+  /** Ends what was begun on a manager that was destroyed just now. */
+  destroyed(): void {
+    this.#state.reserve.close();
+    const reason = new VaError(
+      "ECANCELED",
+      "Cannot execute a bind job: the VA manager was destroyed",
+    );
+    for (const call of [...this.whenDestroyed]) call(reason);
   }
 
   /**
-   * Sets aside what a job needs at most.
+   * Sets aside what a job needs at most, now or later.
    *
    * @throws {OutOfMemoryError} If there is no room; nothing was changed.
    */
-  promise(ops: readonly BindOp[]): Promised {
+  promise(ops: readonly CheckedOp[], isLater: boolean): Promised {
     const state = this.#state;
     state.assertWriter("BindQueue.submit");
     const objects: number[] = [];
@@ -57,25 +91,22 @@ export class Binder {
       mappings += op.op === "map" ? 3 : op.op === "sparseMap" ? 0 : 2;
       stores += op.op === "sparseUnmap" ? 2 : 1;
       if (op.op !== "map" || !state.links) continue;
-      const { object = 0 } = op;
+      const { object } = op;
       if (object !== 0 && object !== objects.at(-1)) objects.push(object);
     }
-    return state.reserve.promise({ stores, mappings, objects });
+    return state.reserve.promise({ stores, mappings, objects, isLater });
   }
 
   /**
-   * Checks that what was set aside is still enough.
+   * Sees to it that what was set aside is still enough. Allocates if other threads have made the trees so much larger.
    *
-   * @throws {VaError} If others have made a tree so much higher meanwhile.
+   * @throws {VaError} If there is no room for that; nothing was changed.
    */
-  assertPromised({ height }: Promised): void {
-    const { tree, boTree, regions } = this.#state;
-    // One level is what the job itself may add at once.
-    const now = Math.max(tree.height, boTree.height, regions.height);
-    if (now < height) return;
+  keepPromises(): void {
+    if (this.#state.reserve.keepPromises()) return;
     throw new VaError(
       "ESTALE",
-      `Cannot execute a bind job: memory was set aside for trees of height ${height}, one has ${now}`,
+      "Cannot execute a bind job: other threads have made the trees larger than memory was set aside for, and there is no more",
     );
   }
 
@@ -83,7 +114,7 @@ export class Binder {
    * Carries the operations out, which were checked and promised. Returns what each means, for the page table; nothing if
    * there is none that wants to know.
    */
-  apply(ops: readonly BindOp[], wantsLists: boolean): OperationList[] {
+  apply(ops: readonly CheckedOp[], wantsLists: boolean): OperationList[] {
     const state = this.#state;
     state.assertWriter("BindQueue");
     const lists: OperationList[] = [];
@@ -100,16 +131,16 @@ export class Binder {
     return lists;
   }
 
-  #applyOne(op: Exclude<BindOp, { op: "sparseMap" }>): OperationList {
+  #applyOne(op: Exclude<CheckedOp, { op: "sparseMap" }>): OperationList {
     return op.op === "map"
       ? applyRequest(this.#state, specOf(op), this.#state.reserve)
       : this.#unmap(op);
   }
 
-  #map(op: BindMap): void {
-    const state = this.#state, spec = specOf(op);
-    if (!bindInPlace(state, spec, state.reserve)) {
-      applyRequest(state, spec, state.reserve);
+  #map(op: CheckedMap): void {
+    const state = this.#state;
+    if (!bindInPlace(state, op, state.reserve)) {
+      applyRequest(state, op, state.reserve);
     }
   }
 
@@ -118,7 +149,7 @@ export class Binder {
     const { start, range } = span;
     const overlapping = state.overlapping(start, start + range - 1);
     const ops = unmapRule(span, overlapping);
-    const list = new OperationList("unmap", span, ops, state.generation);
+    const list = new OperationList("unmap", span, ops, state);
     applySpan(state, list, state.reserve);
     return list;
   }

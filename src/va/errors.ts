@@ -31,7 +31,7 @@ export class VaError extends Error {
 
 /** Why a range can't be used. */
 export type BadRange =
-  /** It is empty, or no safe integer. */
+  /** It is empty, or begins at no safe integer. */
   | "empty"
   /** It ends behind the largest index. */
   | "overflow"

@@ -12,6 +12,8 @@
  * request's start; the right one if nothing overlapped or the last that did neither sticks out on the left nor reaches the
  * request's end.
  *
+ * The new mapping has the request's flags: those of what it takes in are lost, as in the reference.
+ *
  * Two mappings *continue* each other if both have the same object, which is not none, and every address leads to the same
  * place of it in both: for a repeated one, the same block, repeated over the same size, in the same phase.
  *
@@ -174,10 +176,11 @@ export function madviseRule(
     if (op.kind === "unmap") continue;
     const start = Math.max(mapping.start, request.start);
     const end = Math.min(mapping.start + mapping.range, requestEnd);
-    ops.push(op, {
-      kind: "map",
-      mapping: { ...request, start, range: end - start },
-    });
+    // Without an object there is no place to move on to.
+    const inside = request.object === 0
+      ? { ...request, start, range: end - start }
+      : partOf(request, start, end);
+    ops.push(op, { kind: "map", mapping: inside });
   }
   return ops;
 }

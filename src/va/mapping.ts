@@ -44,17 +44,20 @@ export const MAPPING_LINK = 15;
 
 /** The bits of a mapping's flags. */
 export const MappingFlag: {
-  /** Nothing is behind it: reads give zero. */
+  /** Nothing is behind it: reads give zero. Only of a mapping without an object. */
   readonly SPARSE: 1;
   /** Its page-table entries must be written anew before use. */
   readonly INVALIDATED: 2;
-  /** The manager's reserved node. */
+  /** The manager's reserved node; set by the manager. */
   readonly RESERVED: 4;
   /** A block is repeated over it; set by the manager. */
   readonly REPEAT: 8;
   /** The lowest of the bits that belong to the user: 8 to 31. */
   readonly USER: 256;
 } = { SPARSE: 1, INVALIDATED: 2, RESERVED: 4, REPEAT: 8, USER: 256 };
+
+/** The flags that are the manager's to set: they stay as they are as long as the mapping is there. */
+export const OWN_FLAGS: number = MappingFlag.RESERVED | MappingFlag.REPEAT;
 
 /** What a mapping maps where. */
 export interface MappingSpec {
@@ -119,6 +122,22 @@ export function readMapping(
     repeat: doubles[at + REPEAT],
     phase: doubles[at + PHASE],
   };
+}
+
+/** Whether an object of the arena says what a copy of a mapping says, but for its flags. As {@linkcode readMapping}. */
+export function isSameMapping(
+  words: Words,
+  doubles: Doubles,
+  ref: number,
+  copy: MappingSpec,
+): boolean {
+  const at = ref * 8;
+  return doubles[at + START] === copy.start &&
+    doubles[at + LAST] === copy.start + copy.range - 1 &&
+    doubles[at + OFFSET] === copy.offset &&
+    doubles[at + REPEAT] === copy.repeat &&
+    doubles[at + PHASE] === copy.phase &&
+    words[ref * 16 + OBJECT] >>> 0 === copy.object;
 }
 
 /** The first address. */

@@ -3,12 +3,8 @@
  *
  * @module
  */
-export {
-  type MapOptions,
-  type VaCallbacks,
-  VaManager,
-  type VaManagerOptions,
-} from "./va_manager.ts";
+export { type MapOptions, type VaCallbacks, VaManager } from "./va_manager.ts";
+export type { VaManagerOptions } from "./create.ts";
 export type { MapRequest } from "./request.ts";
 export { type Mapping, MappingFlag, type MappingSpec } from "./mapping.ts";
 export {
@@ -16,6 +12,7 @@ export {
   type MapOp,
   OperationList,
   type OperationsKind,
+  type OperationsSource,
   type PrefetchOp,
   type RemapOp,
   remapToUnmapRange,
@@ -37,13 +34,17 @@ export type { VaInfo } from "./info.ts";
 export type { VmBo } from "./vm_bo.ts";
 export {
   type BindBackend,
-  BindJob,
-  type BindOptions,
   BindQueue,
   type BindQueueOptions,
-  type BindState,
 } from "./bind_queue.ts";
-export type { BindMap, BindOp, BindSpan } from "./bind_rules.ts";
+export { BindJob, type BindOptions, type BindState } from "./bind_job.ts";
+export type {
+  BindMap,
+  BindOp,
+  BindSpan,
+  CheckedMap,
+  CheckedOp,
+} from "./bind_rules.ts";
 export { type FencePoint, Timeline } from "./timeline.ts";
 export {
   type PageEntry,

@@ -69,6 +69,21 @@ export interface DriverOp {
 /** One step. */
 export type VaOp = MapOp | UnmapOp | RemapOp | PrefetchOp | DriverOp;
 
+/** What operations are made from: a manager in its arena, by one of its handles. */
+export interface OperationsSource {
+  /** Every shared word of the arena. */
+  readonly words: Int32Array;
+  /** The manager's header. */
+  readonly header: number;
+  /** A number that goes up with every change of the mappings. */
+  readonly generation: number;
+}
+
+function isSameSource(a: OperationsSource, b: OperationsSource): boolean {
+  return a === b ||
+    (a.header === b.header && a.words.buffer === b.words.buffer);
+}
+
 /** What a list of operations was made for. */
 export type OperationsKind =
   | "map"
@@ -88,22 +103,24 @@ export class OperationList implements Iterable<VaOp> {
   /** The addresses that the request was about; of one that merges, those that the new mapping covers. */
   readonly span: VaSpan;
   readonly #ops: VaOp[];
+  readonly #source: OperationsSource;
   #generation: number;
   /** How many of the operations were applied in order; what else was applied is in the set. */
   #done = 0;
   #applied: Set<VaOp> | undefined;
 
-  /** A list of operations that fit a tree of that generation. */
+  /** A list of operations that fit a manager as it is now. */
   constructor(
     kind: OperationsKind,
     span: VaSpan,
     ops: VaOp[],
-    generation: number,
+    source: OperationsSource,
   ) {
     this.kind = kind;
     this.span = span;
     this.#ops = ops;
-    this.#generation = generation;
+    this.#source = source;
+    this.#generation = source.generation;
   }
 
   /** How many operations there are. */
@@ -132,11 +149,18 @@ export class OperationList implements Iterable<VaOp> {
   }
 
   /**
-   * Checks that an operation, or with none the whole list, can be applied to a tree of that generation.
+   * Checks that an operation, or with none the whole list, can be applied to a manager.
    *
-   * @throws {StaleOperationsError} If the tree has changed, the operation is none of this list, or was applied already.
+   * @throws {StaleOperationsError} If it is another manager, the tree has changed, the operation is none of this list, or was
+   * applied already.
    */
-  assertFits(generation: number, op?: VaOp): void {
+  assertFits(manager: OperationsSource, op?: VaOp): void {
+    if (!isSameSource(manager, this.#source)) {
+      throw new StaleOperationsError(
+        "Cannot apply operations: they were made from another manager",
+      );
+    }
+    const { generation } = manager;
     if (generation !== this.#generation) {
       throw new StaleOperationsError(
         `Cannot apply operations: they were made from generation ${this.#generation} of the tree, it is at ${generation}`,
@@ -154,9 +178,9 @@ export class OperationList implements Iterable<VaOp> {
     }
   }
 
-  /** Notes that an operation, or with none the whole list, was applied, which took the tree to that generation. */
-  noteApplied(generation: number, op?: VaOp): void {
-    this.#generation = generation;
+  /** Notes that an operation, or with none the whole list, was applied, which took the tree on to its generation. */
+  noteApplied(op?: VaOp): void {
+    this.#generation = this.#source.generation;
     if (op === undefined) this.#done = this.#ops.length;
     else if (this.#ops[this.#done] === op) this.#done++;
     else (this.#applied ??= new Set()).add(op);

@@ -13,7 +13,7 @@
  *
  * @module
  */
-import type { MappingSpec } from "./mapping.ts";
+import { MappingFlag, type MappingSpec } from "./mapping.ts";
 import {
   type OperationList,
   remapToUnmapRange,
@@ -47,6 +47,8 @@ export interface PageTableStats {
   readonly tables: number;
   /** Leaves in use: of 4 KiB, 64 KiB and 2 MiB. */
   readonly leaves: readonly [number, number, number];
+  /** Sparse ranges. */
+  readonly sparse: number;
 }
 
 class Table {
@@ -79,8 +81,10 @@ const ZERO: PageEntry = { object: 0, offset: 0 };
  * ```
  */
 export class PageTable {
+  /** Bytes of the smallest page: what is mapped is a multiple of it. */
+  readonly pageSize: number = SIZES[0];
   readonly #top = new Table();
-  readonly #sparse = new SpanOverlay<boolean>();
+  readonly #sparse = new SpanOverlay<true>();
   #writes = 0;
   #flushes = 0;
   #isDirty = false;
@@ -99,9 +103,9 @@ export class PageTable {
       }
       table = entry;
     }
-    return this.#sparse.first({ start: address, range: 1 })?.value
-      ? ZERO
-      : undefined;
+    return this.#sparse.first({ start: address, range: 1 }) === undefined
+      ? undefined
+      : ZERO;
   }
 
   /** Executes lists of operations, with one flush for each that needs it. */
@@ -123,15 +127,10 @@ export class PageTable {
     this.#isDirty = false;
   }
 
-  /** Removes whatever is there. */
-  clear({ start, range }: VaSpan): void {
-    this.#write(this.#top, TOP, 0, start, start + range, undefined);
-    this.flush();
-  }
-
   /** Makes a range sparse, where nothing is mapped reads give zero; or no longer. */
   setSparse(span: VaSpan, on: boolean): void {
-    this.#sparse.set(span, on);
+    if (on) this.#sparse.set(span, true);
+    else this.#sparse.clear(span);
     this.#writes++;
     if (!on) this.#isDirty = true;
     this.flush();
@@ -149,7 +148,13 @@ export class PageTable {
       }
     };
     count(this.#top, TOP);
-    return { writes: this.#writes, flushes: this.#flushes, tables, leaves };
+    return {
+      writes: this.#writes,
+      flushes: this.#flushes,
+      tables,
+      leaves,
+      sparse: this.#sparse.size,
+    };
   }
 
   #execute(op: VaOp): void {
@@ -161,18 +166,19 @@ export class PageTable {
       case "remap":
         return op.unmap.keep ? undefined : this.#unmap(remapToUnmapRange(op));
       case "prefetch":
-        return this.#map(op.mapping);
+        // Nothing is mapped by the reserved node.
+        return (op.mapping.flags & MappingFlag.RESERVED) === 0
+          ? this.#map(op.mapping)
+          : undefined;
       case "driver":
     }
   }
 
   #map(spec: MappingSpec): void {
     const { start, range } = spec;
-    if (start % SIZES[0] !== 0 || range % SIZES[0] !== 0) {
+    if (start % this.pageSize !== 0 || range % this.pageSize !== 0) {
       throw new RangeError(
-        `Cannot map [${start}, +${range}) in a page table: it is no multiple of ${
-          SIZES[0]
-        }`,
+        `Cannot map [${start}, +${range}) in a page table: it is no multiple of ${this.pageSize}`,
       );
     }
     this.#write(this.#top, TOP, 0, start, start + range, spec);

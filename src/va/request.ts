@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { VaError } from "./errors.ts";
+import { MAX_INDEX } from "../range_tree/mod.ts";
+import { VaError, VaRangeError } from "./errors.ts";
 import { MappingFlag, type MappingSpec } from "./mapping.ts";
 import type { VaSpan } from "./operations.ts";
 
@@ -38,8 +39,33 @@ export interface MapRequest extends VaSpan {
   readonly phase?: number;
 }
 
+/** Whether a number can be an address. */
+export function isAddress(address: number): boolean {
+  return Number.isSafeInteger(address) && address >= 0;
+}
+
+/** Whether a number can be the id of an object, or 0 for none. */
+export function isObject(object: number): boolean {
+  return object >>> 0 === object;
+}
+
 /**
- * A request with all its fields; its range is not yet checked.
+ * The last address of a window that is looked at, -1 if it is empty. A window may reach beyond everything.
+ *
+ * @throws {VaRangeError} If it begins at no address, or its length is no number of addresses.
+ */
+export function lastOfWindow(start: number, range: number): number {
+  if (!isAddress(start) || !(Number.isInteger(range) && range >= 0)) {
+    throw new VaRangeError(
+      "empty",
+      `Cannot look at [${start}, +${range}): that is no range of addresses`,
+    );
+  }
+  return range === 0 ? -1 : Math.min(start + range - 1, MAX_INDEX);
+}
+
+/**
+ * A request with all its fields; its range, and the place in the object, are not yet checked.
  *
  * @throws {VaError} If the range does not fit the block that is to be repeated.
  */
@@ -49,7 +75,7 @@ export function specOf(request: MapRequest): MappingSpec {
   const { phase } = request;
   if (repeat !== 0 || (flags & MappingFlag.REPEAT) !== 0) {
     assertRepeat(start, range, repeat, phase);
-    flags |= MappingFlag.REPEAT;
+    flags = (flags | MappingFlag.REPEAT) >>> 0;
   }
   return {
     start,
@@ -80,18 +106,45 @@ function assertRepeat(
 }
 
 /**
- * Checks the object and the place in it.
+ * Checks the object, the place in it, and the flags of a mapping whose range is good.
  *
- * @throws {VaError} If there can be no such place.
+ * @throws {VaError} If there can be no such place, or the flags are not the caller's to set.
  */
-export function assertPlace(
-  { start, range, object, offset }: MappingSpec,
-): void {
-  if (object >>> 0 === object && Number.isSafeInteger(offset) && offset >= 0) {
-    return;
-  }
+export function assertPlace(spec: MappingSpec): void {
+  const { object, offset, repeat } = spec;
+  const used = repeat === 0 ? spec.range : repeat;
+  if (
+    !isObject(object) || !isAddress(offset) || offset > MAX_INDEX + 1 - used
+  ) refusePlace(spec);
+  assertFlags(spec, spec.flags);
+}
+
+/**
+ * Checks flags that a caller gives to a mapping.
+ *
+ * @throws {VaError} If they are no flags, or not the caller's to set.
+ */
+export function assertFlags(spec: MappingSpec, flags: number): void {
+  if (flags === 0) return;
+  if (
+    flags >>> 0 !== flags || (flags & MappingFlag.RESERVED) !== 0 ||
+    ((flags & MappingFlag.SPARSE) !== 0 && spec.object !== 0)
+  ) refuseFlags(spec, flags);
+}
+
+function refusePlace({ start, range, object, offset }: MappingSpec): never {
   throw new VaError(
     "EINVAL",
     `Cannot map [${start}, +${range}): ${offset} in object ${object} is no place in an object`,
+  );
+}
+
+function refuseFlags(
+  { start, range, object }: VaSpan & { object: number },
+  flags: number,
+): never {
+  throw new VaError(
+    "EINVAL",
+    `Cannot map [${start}, +${range}) of object ${object}: flags ${flags} are no 32 bits, or not the caller's to set`,
   );
 }

@@ -2,20 +2,34 @@
  * Memory that is set aside for changes that must not fail, or must not allocate: nodes for the stores, mappings, VmBos.
  *
  * A promise says how much a set of changes needs at most, and tops the reserve up to the sum of all promises; that is all that
- * can fail. What the changes then take comes from the reserve. A store builds at most three nodes a height and a root (see
- * `rebuild.ts`), whatever it replaces. The height may grow in the course of the changes: a root grows by one level when
- * it overflows, and for the next level its (at least 7-ary) children must overflow in turn, so that each further level takes
- * seven times as many stores. {@linkcode levelsAdded} is on the safe side of that, with one level to spare for what others store
- * meanwhile.
+ * can fail. What the changes then take comes from the reserve. A store builds at most three nodes a level and a root (see
+ * `rebuild.ts`), whatever it replaces, so what is to be set aside is
+ *
+ *     stores promised × (3 × levels + 1)
+ *
+ * where *levels* is what the highest of the manager's trees can come to have **once all that was promised is stored**. No
+ * two free runs of a tree touch, so one with `count` entries has at most `2 × count + 1` slots in its leaves, and every node
+ * but the root has at least seven slots in use: that bounds the levels ({@linkcode levelsAtMost}). A store adds at most two
+ * entries. So
+ *
+ *     weight = 2 × count + 1 + 4 × (stores promised and not yet done)
+ *
+ * never rises by what was promised, in whatever order it is done; and what was not promised asks {@linkcode Reserve.admit}
+ * first, which tops the reserve up if the weight would pass what it was reckoned for, or refuses. Only another thread can
+ * make the trees higher unasked; a job looks at that when it is its turn ({@linkcode Reserve.keepPromises}).
  *
  * That is a lot for a long job (as it is in the kernel, whose drivers preallocate for every operation of one). So most of it
- * is set aside as pages, which are made slabs only if it comes to the worst; and a reserve keeps what it has from job to job until it is trimmed: in the steady state a job costs only the nodes that it
- * really used.
+ * is set aside as pages, which are made slabs only if it comes to the worst; and a reserve keeps what it has from job to job
+ * until it is trimmed: in the steady state a job costs only the nodes that it really used.
+ *
+ * Accounting: objects at hand + objects that the pages make ≥ objects promised, for each cache, at any time.
  *
  * @module
  */
 import { type Arena, OutOfMemoryError } from "../memory/mod.ts";
+import { entryCountOf, heldRootOf } from "../range_tree/header.ts";
 import type { RangeTree } from "../range_tree/mod.ts";
+import { heightOf } from "../range_tree/node.ts";
 import { TreeLock } from "../range_tree/tree_lock.ts";
 import type { SlabCache } from "../slab/mod.ts";
 import type { VaSupply } from "./apply.ts";
@@ -30,18 +44,25 @@ export interface VaNeed {
   readonly mappings: number;
   /** The objects that are mapped. */
   readonly objects: readonly number[];
+  /** Whether the changes come later, when VmBos that are there now may be gone. */
+  readonly isLater: boolean;
 }
 
-/** How many levels so many stores can add to a tree, and one. */
-export function levelsAdded(stores: number): number {
-  let levels = 2;
-  for (let enough = 70; enough <= stores; enough *= 7) levels++;
+/** How many levels a tree has at most whose leaves have so many slots in use. */
+export function levelsAtMost(slots: number): number {
+  let levels = 1;
+  for (let fewest = fewestSlots(2); fewest <= slots; fewest *= 7) levels++;
   return levels;
 }
 
-/** The most nodes that one store builds in a tree of that height. */
-export function nodesPerStore(height: number): number {
-  return 3 * height + 1;
+/** How many slots the leaves of a tree of so many levels have in use at least. */
+function fewestSlots(levels: number): number {
+  return levels === 1 ? 1 : 2 * 7 ** (levels - 1);
+}
+
+/** The most nodes that one store builds in a tree of so many levels. */
+export function nodesPerStore(levels: number): number {
+  return 3 * levels + 1;
 }
 
 /**
@@ -53,40 +74,20 @@ class Stack {
   readonly #arena: Arena;
   readonly #refs: number[] = [];
   readonly #pages: number[] = [];
-  #promised = 0;
-  /** How many of the promised are likely to be needed. */
-  #likely = 0;
 
   constructor(arena: Arena, cache: SlabCache) {
     this.#arena = arena;
     this.#cache = cache;
   }
 
-  get promised(): number {
-    return this.#promised;
-  }
-
-  /** Promises so many; says whether there is room for them. What was allocated in vain stays until it is trimmed. */
-  promise(count: number, likely: number): boolean {
-    const cache = this.#cache;
-    const wanted = this.#likely + likely - this.#refs.length;
-    if (wanted > 0) cache.allocateInto(this.#refs, wanted);
-    if (this.#refs.length < this.#likely + likely) return false;
-    const pages = this.#pagesFor(
-      this.#promised + count - this.#likely - likely,
-    );
-    const missing = pages - this.#pages.length;
-    if (missing > 0) cache.setPagesAside(this.#pages, missing);
-    if (this.#pages.length < pages) return false;
-    this.#promised += count;
-    this.#likely += likely;
-    return true;
-  }
-
-  /** Takes a promise back. */
-  release(count: number, likely: number): void {
-    this.#promised -= count;
-    this.#likely -= likely;
+  /** Sets aside what is missing of so many; says whether there was room for them. What was allocated in vain stays. */
+  fill(most: number, likely: number): boolean {
+    const cache = this.#cache, refs = this.#refs, pages = this.#pages;
+    if (refs.length < likely) cache.allocateInto(refs, likely - refs.length);
+    if (refs.length < likely) return false;
+    const missing = this.#pagesFor(most - refs.length) - pages.length;
+    if (missing > 0) cache.setPagesAside(pages, missing);
+    return pages.length >= this.#pagesFor(most - refs.length);
   }
 
   pop(): number {
@@ -105,11 +106,13 @@ class Stack {
     this.#refs.push(ref);
   }
 
-  trim(): void {
-    while (this.#refs.length > this.#likely) {
-      this.#cache.free(this.#refs.pop()!);
-    }
-    const pages = this.#pagesFor(this.#promised - this.#likely);
+  /** Frees what is more than so many. */
+  trim(most: number, likely: number): void {
+    const { capacity, pagesPerSlab } = this.#cache;
+    const inPages = Math.floor(this.#pages.length / pagesPerSlab) * capacity;
+    const refs = Math.max(likely, most - inPages);
+    while (this.#refs.length > refs) this.#cache.free(this.#refs.pop()!);
+    const pages = this.#pagesFor(most - this.#refs.length);
     while (this.#pages.length > pages) {
       this.#arena.pages.free(this.#pages.pop()!);
     }
@@ -117,18 +120,18 @@ class Stack {
 
   #pagesFor(objects: number): number {
     const { capacity, pagesPerSlab } = this.#cache;
-    return Math.ceil(objects / capacity) * pagesPerSlab;
+    return Math.ceil(Math.max(0, objects) / capacity) * pagesPerSlab;
   }
 }
 
-/** What was promised to one set of changes. */
+/** What was promised to one set of changes: how much of each at most. */
 export interface Promised {
-  /** Nodes a store. */
-  readonly perStore: number;
-  /** The height up to which that suffices. */
-  readonly height: number;
-  /** For each kind of object: how many at most, and how many are likely to be needed. */
-  readonly counts: readonly (readonly [most: number, likely: number])[];
+  /** Stores. */
+  readonly stores: number;
+  /** Mappings. */
+  readonly mappings: number;
+  /** VmBos. */
+  readonly bos: number;
 }
 
 /**
@@ -141,9 +144,17 @@ export class Reserve implements VaSupply {
   readonly #nodes: Stack;
   readonly #mappings: Stack;
   readonly #bos: Stack;
-  /** What one store may take: small, because a store takes from its front. */
+  /** What one store may take: small, because a store takes from its front. Counts as set aside. */
   readonly #working: number[] = [];
-  #perStore = 0;
+  // The sums of all promises.
+  #stores = 0;
+  #mappingCount = 0;
+  #boCount = 0;
+  /** How many levels a tree may come to have. */
+  #levels = 0;
+  /** The weight up to which that is so. */
+  #limit = 0;
+  #isClosed = false;
 
   /** An empty reserve. */
   constructor(state: VaState) {
@@ -160,56 +171,120 @@ export class Reserve implements VaSupply {
    * @throws {OutOfMemoryError} If there is no room; nothing was promised.
    */
   promise(need: VaNeed): Promised {
-    const { bos, tree, boTree, regions } = this.#state;
-    const objects = new Set(need.objects);
-    let fresh = 0;
-    for (const object of objects) if (bos.find(object) === 0) fresh++;
-    const stores = need.stores + fresh;
-    const height = Math.max(tree.height, boTree.height, regions.height) +
-      levelsAdded(stores);
-    // Not below what a store takes in advance because of an earlier promise.
-    const perStore = Math.max(this.#perStore, nodesPerStore(height));
-    // Nearly every store replaces one leaf.
-    const nodes = stores === 0 ? 0 : stores * perStore;
+    const bos = this.#countNewBos(need);
     const promised: Promised = {
-      perStore,
-      height,
-      counts: [
-        [nodes, Math.min(nodes, 2 * stores)],
-        [need.mappings, need.mappings],
-        [fresh, fresh],
-      ],
+      stores: need.stores + bos,
+      mappings: need.mappings,
+      bos,
     };
-    const stacks = this.#stacks();
-    for (const [at, [most, likely]] of promised.counts.entries()) {
-      if (stacks[at].promise(most, likely)) continue;
-      promised.counts.slice(0, at).forEach((count, i) =>
-        stacks[i].release(...count)
-      );
-      this.trim();
-      throw new OutOfMemoryError(
-        `Cannot set memory aside for ${stores} stores: ${most} objects are too many, ${this.#state.arena.pages.freePages} pages are free`,
-      );
-    }
-    this.#perStore = perStore;
-    return promised;
+    this.#add(promised, 1);
+    if (this.#fill(0)) return promised;
+    this.#add(promised, -1);
+    this.trim();
+    throw this.#noRoom(`${promised.stores} stores`);
   }
 
   /** Ends a promise: what is left of it is nobody's. */
   release(promised: Promised): void {
-    const stacks = this.#stacks();
-    promised.counts.forEach((count, i) => stacks[i].release(...count));
+    if (!this.#isClosed) this.#add(promised, -1);
   }
 
-  /** Frees what is promised to nobody. */
+  /**
+   * Does something with memory that is set aside for it, and then for nothing.
+   *
+   * @throws {OutOfMemoryError} If there is no room; nothing was done.
+   */
+  within(need: VaNeed, change: () => void): void {
+    const promised = this.promise(need);
+    try {
+      change();
+    } finally {
+      this.release(promised);
+      this.trim();
+    }
+  }
+
+  /**
+   * To be called before a store that was not promised: sees to it that the promises can be kept after it. Costs next to nothing
+   * where there are none.
+   *
+   * @throws {OutOfMemoryError} If there is no room to keep them; the store must not be.
+   */
+  admit(): void {
+    if (this.#stores === 0 || this.#weight(1) <= this.#limit) return;
+    if (!this.#fill(1)) throw this.#noRoom("a store beside promised ones");
+  }
+
+  /** Sees to it that the promises can be kept although other threads have changed the trees; says whether they can. */
+  keepPromises(): boolean {
+    return this.#weight(0) <= this.#limit || this.#fill(0);
+  }
+
+  /** Frees what is promised to nobody. Needs no lock. */
   trim(): void {
     for (const node of this.#working.splice(0)) this.#nodes.push(node);
-    if (this.#nodes.promised === 0) this.#perStore = 0;
-    for (const stack of this.#stacks()) stack.trim();
+    const nodes = this.#stores * nodesPerStore(this.#levels);
+    this.#nodes.trim(nodes, this.#likely(nodes));
+    this.#mappings.trim(this.#mappingCount, this.#mappingCount);
+    this.#bos.trim(this.#boCount, this.#boCount);
   }
 
-  #stacks(): readonly [Stack, Stack, Stack] {
-    return [this.#nodes, this.#mappings, this.#bos];
+  /** Frees everything: nobody will ask for what was promised. Needs no lock. */
+  close(): void {
+    this.#stores = this.#mappingCount = this.#boCount = 0;
+    this.#isClosed = true;
+    this.trim();
+  }
+
+  #add({ stores, mappings, bos }: Promised, sign: 1 | -1): void {
+    this.#stores += sign * stores;
+    this.#mappingCount += sign * mappings;
+    this.#boCount += sign * bos;
+  }
+
+  /** Sets aside what is missing of all that is promised, if so many more stores come; says whether there was room. */
+  #fill(more: number): boolean {
+    const levels = levelsAtMost(this.#weight(more));
+    const nodes = this.#stores * nodesPerStore(levels);
+    const there = this.#working.length;
+    if (
+      !this.#nodes.fill(nodes - there, this.#likely(nodes) - there) ||
+      !this.#mappings.fill(this.#mappingCount, this.#mappingCount) ||
+      !this.#bos.fill(this.#boCount, this.#boCount)
+    ) return false;
+    this.#levels = levels;
+    this.#limit = fewestSlots(levels + 1) - 1;
+    return true;
+  }
+
+  /** Nearly every store replaces one leaf. */
+  #likely(nodes: number): number {
+    return Math.min(nodes, 2 * this.#stores);
+  }
+
+  /** The weight of the heaviest tree, with so many stores more than were promised. Under the outer lock. */
+  #weight(more: number): number {
+    const { words, tree, boTree, regions } = this.#state;
+    const count = Math.max(
+      entryCountOf(words, tree.ref),
+      entryCountOf(words, boTree.ref),
+      entryCountOf(words, regions.ref),
+    );
+    return 2 * count + 1 + 4 * (this.#stores + more);
+  }
+
+  #countNewBos({ objects, isLater }: VaNeed): number {
+    let count = 0;
+    for (const object of new Set(objects)) {
+      if (isLater || this.#state.bos.find(object) === 0) count++;
+    }
+    return count;
+  }
+
+  #noRoom(what: string): OutOfMemoryError {
+    return new OutOfMemoryError(
+      `Cannot set memory aside for ${what}: ${this.#state.arena.pages.freePages} pages are free`,
+    );
   }
 
   /** A mapping from the reserve, filled. */
@@ -250,9 +325,11 @@ export class Reserve implements VaSupply {
     last: number,
     value: number,
   ): void {
-    const { writer, nodes } = this.#state;
+    const { writer, nodes, words } = this.#state;
     const working = this.#working;
-    while (working.length < this.#perStore) working.push(this.#nodes.pop());
+    const root = heldRootOf(words, tree.ref);
+    const most = nodesPerStore(root === 0 ? 0 : heightOf(words, root) + 1);
+    while (working.length < most) working.push(this.#nodes.pop());
     writer.storeRangeFrom(working, tree.ref, nodes, first, last, value);
   }
 

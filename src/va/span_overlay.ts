@@ -18,7 +18,16 @@ export class SpanOverlay<V> {
   }
 
   /** Gives a span a value; what it covers goes, what it cuts is cut. */
-  set({ start, range }: VaSpan, value: V): void {
+  set(span: VaSpan, value: V): void {
+    this.#replace(span, [value]);
+  }
+
+  /** Makes a span as if nothing had been set in it. */
+  clear(span: VaSpan): void {
+    this.#replace(span, []);
+  }
+
+  #replace({ start, range }: VaSpan, by: readonly V[]): void {
     const end = start + range;
     const from = this.#firstEndingAfter(start);
     let to = from;
@@ -32,7 +41,7 @@ export class SpanOverlay<V> {
     if (from < to && this.#starts[from] < start) {
       push(this.#starts[from], start, this.#values[from]);
     }
-    push(start, end, value);
+    for (const value of by) push(start, end, value);
     if (from < to && this.#ends[to - 1] > end) {
       push(end, this.#ends[to - 1], this.#values[to - 1]);
     }

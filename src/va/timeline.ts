@@ -47,7 +47,8 @@ export class Timeline {
   }
 
   /**
-   * Goes up to a value, and calls who waits for it or less.
+   * Goes up to a value, and calls who waits for it or less. What one of them throws is reported as an uncaught error; the others
+   * are called all the same.
    *
    * @throws {RangeError} If the value is below the one that was reached.
    */
@@ -91,8 +92,14 @@ export class Timeline {
   #wake(): void {
     for (const waiter of [...this.#waiters]) {
       if (waiter.value > this.#value && this.#canceled === undefined) continue;
-      this.#waiters.delete(waiter);
-      waiter.call();
+      // One that was called before may have taken it back.
+      if (!this.#waiters.delete(waiter)) continue;
+      try {
+        waiter.call();
+      } catch (error) {
+        // Neither the other waiters nor who signals can do anything about it.
+        reportError(error);
+      }
     }
   }
 }

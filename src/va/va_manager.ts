@@ -11,12 +11,7 @@
  * @module
  */
 import type { Arena } from "../memory/mod.ts";
-import {
-  type ExternalLock,
-  type LockMode,
-  MAX_INDEX,
-  RangeTree,
-} from "../range_tree/mod.ts";
+import type { RangeTree } from "../range_tree/mod.ts";
 import {
   applyList,
   applyOp,
@@ -26,26 +21,23 @@ import {
   unbindInPlace,
 } from "./apply.ts";
 import { Binder } from "./binder.ts";
-import {
-  MissingCallbackError,
-  VaError,
-  VaExistsError,
-  VaNotFoundError,
-} from "./errors.ts";
-import { madviseRule, mergeRule, splitRule, unmapRule } from "./generate.ts";
+import { createManager, type VaManagerOptions } from "./create.ts";
+import { MissingCallbackError, VaError, VaNotFoundError } from "./errors.ts";
+import { madviseRule, splitRule, unmapRule } from "./generate.ts";
 import { formatInfo, type VaInfo } from "./info.ts";
 import {
-  initMapping,
   lastOf,
   type Mapping,
   MappingFlag,
   mappingFlagsOf,
   type MappingSpec,
   offsetAt,
+  OWN_FLAGS,
   readMapping,
   setMappingFlags,
   startOf,
 } from "./mapping.ts";
+import { mergeOps } from "./merge.ts";
 import {
   type MapOp,
   OperationList,
@@ -55,17 +47,21 @@ import {
   type VaOp,
   type VaSpan,
 } from "./operations.ts";
-import { assertPlace, type MapRequest, specOf } from "./request.ts";
 import {
-  initHeader,
-  isLiveManager,
-  killManager,
-  LINKED_BY_HAND,
-  OWN_OUTER_LOCK,
-  REGIONS_REQUIRED,
-  vaCaches,
-  VaState,
-} from "./va_state.ts";
+  assertRegion,
+  findRegion,
+  insertRegion,
+  removeRegion,
+} from "./regions.ts";
+import {
+  assertFlags,
+  assertPlace,
+  isObject,
+  lastOfWindow,
+  type MapRequest,
+  specOf,
+} from "./request.ts";
+import { isLiveManager, killManager, vaCaches, VaState } from "./va_state.ts";
 import type { VmBo } from "./vm_bo.ts";
 
 const binders = new WeakMap<VaManager, Binder>();
@@ -75,54 +71,11 @@ export function binderOf(vm: VaManager): Binder {
   return binders.get(vm)!;
 }
 
-/** How a manager is created. */
-export interface VaManagerOptions {
-  /** A name under which other threads find it; a manager without one is found by its ref. */
-  name?: string;
-  /**
-   * The first address that can be mapped.
-   *
-   * @default {0}
-   */
-  start?: number;
-  /** How many addresses can be mapped. */
-  range: number;
-  /** Addresses within that belong to the driver: nothing can be mapped there. */
-  reserved?: VaSpan;
-  /**
-   * Whether a map request must lie in one region.
-   *
-   * @default {false}
-   */
-  regions?: boolean;
-  /**
-   * Who links mappings to their VmBos: the manager, or the driver by {@linkcode VmBo.link}.
-   *
-   * @default {"auto"}
-   */
-  link?: "auto" | "driver";
-  /**
-   * Which lock makes sets of operations atomic: one of the driver's, or the manager's own, taken by
-   * {@linkcode VaManager.lock}; then lockdep sees to it that it is held.
-   *
-   * @default {"driver"}
-   */
-  outerLock?: "driver" | "manager";
-  /**
-   * Who guards the tree. Anything but `"internal"` pins its nodes; that is for comparisons.
-   *
-   * @default {"internal"}
-   */
-  lock?: LockMode;
-  /** With `lock: "external"`: the lock, so that the mover can take it. Then it is the outer lock. */
-  externalLock?: ExternalLock;
-}
-
 /** How a map request becomes operations. */
 export interface MapOptions {
   /**
    * Whether mappings that continue each other become one: the rule of February 2023, with what it did differently (a request
-   * that only overlaps the VM is taken).
+   * that only overlaps the VM is taken). The one has the flags of the request; those of the others are lost.
    *
    * @default {false}
    */
@@ -189,45 +142,7 @@ export class VaManager {
    * @throws {Error} If the name is taken; nothing was created.
    */
   static create(arena: Arena, options: VaManagerOptions): VaManager {
-    const { start = 0, range, reserved, name } = options;
-    assertSpan(start, range, reserved);
-    const { headers, mappings } = vaCaches(arena);
-    const undo: (() => void)[] = [];
-    try {
-      const header = headers.allocate();
-      undo.push(() => headers.free(header));
-      const { lock, externalLock } = options;
-      const createTree = () => {
-        const tree = RangeTree.create(arena, { rcu: true, lock, externalLock });
-        undo.push(() => tree.destroy());
-        return tree;
-      };
-      const tree = createTree(), bos = createTree(), regions = createTree();
-      let reservedRef = 0;
-      if (reserved !== undefined) {
-        const ref = reservedRef = mappings.allocate();
-        undo.push(() => mappings.free(ref));
-        const spec = specOf({ ...reserved, flags: MappingFlag.RESERVED });
-        initMapping(arena.words, arena.doubles, ref, spec);
-        const last = reserved.start + reserved.range - 1;
-        tree.storeRange(reserved.start, last, ref);
-      }
-      initHeader(arena, header, {
-        flags: (options.regions === true ? REGIONS_REQUIRED : 0) |
-          (options.link === "driver" ? LINKED_BY_HAND : 0) |
-          (options.outerLock === "manager" ? OWN_OUTER_LOCK : 0),
-        tree,
-        bos,
-        regions,
-        reserved: reservedRef,
-        span: { start, range },
-      });
-      if (name !== undefined) arena.roots.add(name, header);
-      return new VaManager(arena, header);
-    } catch (error) {
-      for (const step of undo.reverse()) step();
-      throw error;
-    }
+    return new VaManager(arena, createManager(arena, options));
   }
 
   /**
@@ -264,6 +179,7 @@ export class VaManager {
   /** The reserved node. */
   get reserved(): VaSpan | undefined {
     const { reserved, doubles } = this.#state;
+    this.#state.assertLive("VaManager.reserved");
     if (reserved === 0) return undefined;
     const start = startOf(doubles, reserved);
     return { start, range: lastOf(doubles, reserved) - start + 1 };
@@ -271,6 +187,7 @@ export class VaManager {
 
   /** How many mappings there are. Stale as soon as it is read, unless the outer lock is held. */
   get count(): number {
+    this.#state.assertLive("VaManager.count");
     return this.#state.tree.count - (this.#state.reserved === 0 ? 0 : 1);
   }
 
@@ -317,7 +234,11 @@ export class VaManager {
     }
   }
 
-  /** The mapping of exactly that range. Needs no lock. Analogous to Linux `drm_gpuva_find`. */
+  /**
+   * The mapping of exactly that range. Needs no lock. Analogous to Linux `drm_gpuva_find`.
+   *
+   * @throws {VaRangeError} If that is no range of addresses.
+   */
   find(start: number, range: number): Mapping | undefined {
     const found = this.findFirst(start, range);
     return found?.start === start && found.range === range ? found : undefined;
@@ -326,11 +247,12 @@ export class VaManager {
   /**
    * The first mapping that overlaps a range; the reserved node counts, and carries {@linkcode MappingFlag.RESERVED}. Needs
    * no lock. Analogous to Linux `drm_gpuva_find_first`.
+   *
+   * @throws {VaRangeError} If that is no range of addresses.
    */
   findFirst(start: number, range: number): Mapping | undefined {
-    return range > 0
-      ? this.#state.first(start, clampLast(start, range))
-      : undefined;
+    const last = lastOfWindow(start, range);
+    return last < 0 ? undefined : this.#state.first(start, last);
   }
 
   /**
@@ -354,13 +276,18 @@ export class VaManager {
       : undefined;
   }
 
-  /** Whether nothing is mapped in a range, and the reserved node is not in it. Needs no lock. */
+  /**
+   * Whether nothing is mapped in a range, and the reserved node is not in it. Needs no lock.
+   *
+   * @throws {VaRangeError} If that is no range of addresses.
+   */
   intervalEmpty(start: number, range: number): boolean {
     return this.findFirst(start, range) === undefined;
   }
 
   /** Whether a range is inside of the VM and does not overlap the reserved node. Needs no lock. */
   rangeValid(start: number, range: number): boolean {
+    this.#state.assertLive("VaManager.rangeValid");
     return this.#state.whyNot(start, range) === undefined;
   }
 
@@ -368,9 +295,11 @@ export class VaManager {
    * The mappings that overlap a window, all by default, in order; without the reserved node. Each was there when it was given
    * out; it may be removed, and others inserted, before the next is asked for. Needs no lock. Analogous to Linux
    * `drm_gpuvm_for_each_va_range_safe`.
+   *
+   * @throws {VaRangeError} If that is no range of addresses.
    */
   *mappings(window: VaSpan = this.span): Generator<Mapping> {
-    const last = clampLast(window.start, window.range);
+    const last = lastOfWindow(window.start, window.range);
     for (let from = window.start; from <= last;) {
       const mapping = this.#state.first(from, last);
       if (mapping === undefined) return;
@@ -418,28 +347,47 @@ export class VaManager {
   /**
    * Removes a mapping. Under the outer lock. Analogous to Linux `drm_gpuva_remove` and `drm_gpuva_unlink`.
    *
-   * @throws {VaError} If it is not there any more.
+   * @throws {VaNotFoundError} If that mapping is not there any more.
+   * @throws {VaRangeError} If it is the reserved node.
    * @throws {OutOfMemoryError} If there is no room; nothing was changed.
    */
   remove(mapping: Mapping): void {
     this.#state.assertWriter("VaManager.remove");
-    if ((mapping.flags & MappingFlag.RESERVED) !== 0) {
-      this.#state.refuse("reserved", mapping, "remove");
-    }
+    this.#assertOwn(mapping, "remove");
     applyOp(this.#state, { kind: "unmap", mapping, keep: false });
   }
 
-  /** Sets flags of a mapping; readers see them at once. Under the outer lock. Needs no memory. */
+  /**
+   * Sets flags of a mapping, but for those that the manager sets, which stay; readers see them at once. Parts that remain
+   * of the mapping get the flags that it has then. Under the outer lock. Needs no memory.
+   *
+   * @throws {VaNotFoundError} If that mapping is not there any more.
+   * @throws {VaRangeError} If it is the reserved node.
+   * @throws {VaError} If the flags are not the caller's to set.
+   */
   setFlags(mapping: Mapping, flags: number): void {
-    this.#state.assertWriter("VaManager.setFlags");
-    setMappingFlags(this.#state.words, mapping.ref, flags);
+    const state = this.#state;
+    state.assertWriter("VaManager.setFlags");
+    this.#assertOwn(mapping, "set flags of");
+    assertFlags(mapping, flags);
+    const own = mappingFlagsOf(state.words, mapping.ref) & OWN_FLAGS;
+    setMappingFlags(state.words, mapping.ref, (flags & ~OWN_FLAGS) | own);
   }
 
-  /** Marks a mapping for being written to the page table anew, or as written. Under the outer lock. Needs no memory. */
+  /**
+   * Marks a mapping for being written to the page table anew, or as written. Under the outer lock. Needs no memory.
+   * Analogous to Linux `drm_gpuva_invalidate`.
+   *
+   * @throws {VaNotFoundError} If that mapping is not there any more.
+   * @throws {VaRangeError} If it is the reserved node.
+   */
   invalidate(mapping: Mapping, on = true): void {
-    const flags = mappingFlagsOf(this.#state.words, mapping.ref);
+    const state = this.#state;
+    state.assertWriter("VaManager.invalidate");
+    this.#assertOwn(mapping, "invalidate");
+    const flags = mappingFlagsOf(state.words, mapping.ref);
     const bit = MappingFlag.INVALIDATED;
-    this.setFlags(mapping, on ? flags | bit : flags & ~bit);
+    setMappingFlags(state.words, mapping.ref, on ? flags | bit : flags & ~bit);
   }
 
   /**
@@ -452,7 +400,7 @@ export class VaManager {
   mapOps(request: MapRequest, options: MapOptions = {}): OperationList {
     const state = this.#state;
     state.assertWriter("VaManager.mapOps");
-    if (options.merge === true) return this.#mergeOps(request);
+    if (options.merge === true) return mergeOps(state, request);
     const spec = this.#spec(request, "map");
     const overlapping = state.overlapping(
       spec.start,
@@ -481,13 +429,14 @@ export class VaManager {
   /**
    * A prefetch operation for each mapping that a range overlaps, whole. As the reference it takes any range, and finds the
    * reserved node too. Changes nothing. Under the outer lock. Analogous to Linux `drm_gpuvm_prefetch_ops_create`.
+   *
+   * @throws {VaRangeError} If that is no range of addresses.
    */
   prefetchOps(span: VaSpan): OperationList {
     const state = this.#state;
     state.assertWriter("VaManager.prefetchOps");
-    const overlapping = span.range > 0
-      ? state.overlapping(span.start, clampLast(span.start, span.range))
-      : [];
+    const last = lastOfWindow(span.start, span.range);
+    const overlapping = last < 0 ? [] : state.overlapping(span.start, last);
     const ops = overlapping.map((mapping): VaOp => ({
       kind: "prefetch",
       mapping,
@@ -515,6 +464,8 @@ export class VaManager {
   /**
    * An unmap operation for each mapping that is linked to an object, in the order of their linking. Changes nothing. Under
    * the outer lock. Analogous to Linux `drm_gpuvm_bo_unmap_ops_create`.
+   *
+   * @throws {VaError} If that is no id of an object.
    */
   unmapObjectOps(object: number): OperationList {
     this.#state.assertWriter("VaManager.unmapObjectOps");
@@ -572,9 +523,9 @@ export class VaManager {
         `Cannot apply the ${op.kind} operation: no list was given, and no callback is running`,
       );
     }
-    list.assertFits(state.generation, op);
+    list.assertFits(state, op);
     applyOp(state, op);
-    list.noteApplied(state.generation, op);
+    list.noteApplied(op);
   }
 
   /**
@@ -587,9 +538,9 @@ export class VaManager {
   commit(list: OperationList): void {
     const state = this.#state;
     state.assertWriter("VaManager.commit");
-    list.assertFits(state.generation);
+    list.assertFits(state);
     applyList(state, list);
-    list.noteApplied(state.generation);
+    list.noteApplied();
   }
 
   /**
@@ -625,29 +576,30 @@ export class VaManager {
 
   // Objects.
 
-  /** An object's VmBo, if it has one. Under the outer lock. Analogous to Linux `drm_gpuvm_bo_find`. */
+  /**
+   * An object's VmBo, if it has one. Under the outer lock. Analogous to Linux `drm_gpuvm_bo_find`.
+   *
+   * @throws {VaError} If that is no id of an object.
+   */
   bo(object: number): VmBo | undefined {
     this.#state.assertWriter("VaManager.bo");
+    assertObject(object);
     const { bos } = this.#state;
     const bo = bos.find(object);
     return bo === 0 ? undefined : bos.handle(bo);
   }
 
   /**
-   * An object's VmBo, created if it has none. Under the outer lock. Analogous to Linux `drm_gpuvm_bo_obtain_locked`.
+   * An object's VmBo, created if it has none. Under the outer lock. Analogous to Linux `drm_gpuvm_bo_obtain`.
    *
-   * @throws {VaError} If the object is 0.
+   * @throws {VaError} If that is no id of an object.
    * @throws {OutOfMemoryError} If there is no room; nothing was changed.
    */
   obtainBo(object: number): VmBo {
     this.#state.assertWriter("VaManager.obtainBo");
-    if (object === 0 || object >>> 0 !== object) {
-      throw new VaError(
-        "EINVAL",
-        `Cannot obtain a VmBo: ${object} is no id of an object`,
-      );
-    }
-    const { bos } = this.#state;
+    assertObject(object);
+    const { bos, reserve } = this.#state;
+    reserve.admit();
     return bos.handle(bos.obtain(object));
   }
 
@@ -702,15 +654,9 @@ export class VaManager {
    * @throws {VaExistsError} If a region is in the way.
    * @throws {OutOfMemoryError} If there is no room; nothing was changed.
    */
-  insertRegion({ start, range }: VaSpan): void {
-    const state = this.#state;
-    state.assertWriter("VaManager.insertRegion");
-    state.assertRange({ start, range }, "insert region");
-    if (!state.regions.insertRange(start, start + range - 1, 1)) {
-      throw new VaExistsError(
-        `Cannot insert region [${start}, +${range}): another overlaps it`,
-      );
-    }
+  insertRegion(span: VaSpan): void {
+    this.#state.assertWriter("VaManager.insertRegion");
+    insertRegion(this.#state, span);
   }
 
   /**
@@ -719,34 +665,33 @@ export class VaManager {
    * @throws {VaNotFoundError} If there is none.
    * @throws {OutOfMemoryError} If there is no room; nothing was changed.
    */
-  removeRegion({ start, range }: VaSpan): void {
-    const state = this.#state;
-    state.assertWriter("VaManager.removeRegion");
-    const found = this.findRegion(start, range);
-    if (found?.start !== start || found.range !== range) {
-      throw new VaNotFoundError(
-        `Cannot remove region [${start}, +${range}): there is none of exactly that range`,
-      );
-    }
-    state.regions.erase(start);
+  removeRegion(span: VaSpan): void {
+    this.#state.assertWriter("VaManager.removeRegion");
+    removeRegion(this.#state, span);
   }
 
-  /** The first region that overlaps a range. Needs no lock. */
+  /**
+   * The first region that overlaps a range. Needs no lock.
+   *
+   * @throws {VaRangeError} If that is no range of addresses.
+   */
   findRegion(start: number, range: number): VaSpan | undefined {
-    const found = this.#state.regions.find(start, clampLast(start, range));
-    return found && { start: found.first, range: found.last - found.first + 1 };
+    this.#state.assertLive("VaManager.findRegion");
+    return findRegion(this.#state, start, range);
   }
 
   /** All regions, in order. Needs no lock. */
   *regions(): Generator<VaSpan> {
+    this.#state.assertLive("VaManager.regions");
     for (const { first, last } of this.#state.regions.entries()) {
       yield { start: first, range: last - first + 1 };
     }
   }
 
   /**
-   * Removes all mappings, VmBos, regions and the manager itself; every later use of it is an error. Under the outer lock, but
-   * not if that is the manager's own. Needs no memory.
+   * Removes all mappings, VmBos, regions and the manager itself; every later use of it is an error. Gives up the jobs of bind
+   * queues on this object, and frees what was set aside for them. Under the outer lock, but not if that is the manager's own.
+   * Needs no memory.
    */
   destroy(): void {
     const state = this.#state;
@@ -762,6 +707,7 @@ export class VaManager {
     caches.bos.deferAll(bos);
     caches.headers.defer(state.header);
     arena.rcu.poll();
+    binderOf(this).destroyed();
   }
 
   /** The list whose operations are being given to callbacks. */
@@ -782,7 +728,14 @@ export class VaManager {
   }
 
   #list(kind: OperationsKind, span: VaSpan, ops: VaOp[]): OperationList {
-    return new OperationList(kind, span, ops, this.#state.generation);
+    return new OperationList(kind, span, ops, this.#state);
+  }
+
+  /** Checks that a copy of a mapping is of one that is there, and not of the reserved node. */
+  #assertOwn(mapping: Mapping, what: string): void {
+    const state = this.#state;
+    state.assertMapped(mapping, what);
+    if (mapping.ref === state.reserved) state.refuse("reserved", mapping, what);
   }
 
   /** A request, checked and with all its fields. */
@@ -790,85 +743,18 @@ export class VaManager {
     const state = this.#state;
     const spec = specOf(request);
     state.assertRange(spec, what);
-    if ((state.flags & REGIONS_REQUIRED) !== 0) this.#assertRegion(spec, what);
+    assertRegion(state, spec, what);
     assertPlace(spec);
     return spec;
   }
-
-  #assertRegion({ start, range }: VaSpan, what: string): void {
-    const region = this.findRegion(start, range);
-    if (
-      region === undefined || region.start > start ||
-      region.start + region.range < start + range
-    ) this.#state.refuse("region", { start, range }, what);
-  }
-
-  #mergeOps(request: MapRequest): OperationList {
-    const state = this.#state;
-    const spec = specOf(request);
-    const reason = state.whyNot(spec.start, spec.range);
-    const end = spec.start + spec.range;
-    // The rule of 2023 took whatever overlaps the VM.
-    const taken = reason === "outside" && spec.start <= state.last &&
-      end > state.start && !state.overlapsReserved(spec.start, end);
-    if (reason !== undefined && !taken) state.refuse(reason, spec, "map");
-    if ((state.flags & REGIONS_REQUIRED) !== 0) this.#assertRegion(spec, "map");
-    assertPlace(spec);
-    const ops = mergeRule(spec, state.overlapping(spec.start, end - 1), {
-      endingAt: (address) => {
-        const found = address === 0
-          ? undefined
-          : this.findFirst(address - 1, 1);
-        return found && this.#isSameRegion(address - 1, address)
-          ? found
-          : undefined;
-      },
-      startingAt: (address) => {
-        const found = address > MAX_INDEX
-          ? undefined
-          : this.findFirst(address, 1);
-        return found && this.#isSameRegion(address - 1, address)
-          ? found
-          : undefined;
-      },
-    });
-    const last = ops.at(-1);
-    return this.#list("map", last?.kind === "map" ? last.mapping : spec, ops);
-  }
-
-  /** Whether no region's boundary lies between two addresses. */
-  #isSameRegion(a: number, b: number): boolean {
-    const first = this.findRegion(a, 1), second = this.findRegion(b, 1);
-    return first?.start === second?.start;
-  }
 }
 
-function clampLast(start: number, range: number): number {
-  return Math.min(start + range - 1, MAX_INDEX);
-}
-
-function assertSpan(
-  start: number,
-  range: number,
-  reserved: VaSpan | undefined,
-): void {
-  const end = start + range;
-  const bad = !Number.isSafeInteger(start) || start < 0 || !(range > 0) ||
-    !Number.isSafeInteger(end);
-  if (bad) {
-    throw new VaError(
-      "EINVAL",
-      `Cannot create a VA manager: [${start}, +${range}) is no range of safe integers`,
-    );
-  }
-  if (reserved === undefined) return;
-  const reservedEnd = reserved.start + reserved.range;
-  if (!(reserved.range > 0 && reserved.start >= start && reservedEnd <= end)) {
-    throw new VaError(
-      "EINVAL",
-      `Cannot create a VA manager: the reserved node [${reserved.start}, +${reserved.range}) is not inside of [${start}, +${range})`,
-    );
-  }
+function assertObject(object: number): void {
+  if (object !== 0 && isObject(object)) return;
+  throw new VaError(
+    "EINVAL",
+    `Cannot use a VmBo: ${object} is no id of an object`,
+  );
 }
 
 function assertCallbacks(

@@ -5,7 +5,7 @@
  *
  * | words | field | who may write it |
  * |---|---|---|
- * | 0 | a mark of life | atomic |
+ * | 0 | a mark of life, and a serial number | atomic |
  * | 1 | flags: regions are required, mappings are linked by hand, the outer lock is this header's | immutable once published |
  * | 2, 3, 4 | the trees: mappings by address, VmBos by object, regions by address | immutable once published |
  * | 5 | the mapping that stands for the reserved node | immutable once published |
@@ -28,10 +28,16 @@ import { Writer } from "../range_tree/writer.ts";
 import { type SlabCache, Slabs } from "../slab/mod.ts";
 import { load, store, type Words } from "../sync/atomics.ts";
 import { spinLock, spinUnlock } from "../sync/spin_lock.ts";
-import { type BadRange, VaError, VaRangeError } from "./errors.ts";
+import {
+  type BadRange,
+  VaError,
+  VaNotFoundError,
+  VaRangeError,
+} from "./errors.ts";
 import {
   type Doubles,
   initMapping,
+  isSameMapping,
   lastOf,
   type Mapping,
   MAPPING_BYTES,
@@ -41,6 +47,7 @@ import {
   startOf,
 } from "./mapping.ts";
 import type { VaSpan } from "./operations.ts";
+import { isAddress } from "./request.ts";
 import { ordinarySupply, type VaSupply } from "./apply.ts";
 import { Reserve } from "./reserve.ts";
 import { BO_BYTES, BO_LINK, BoTable } from "./vm_bo.ts";
@@ -59,8 +66,11 @@ const LAST = 6; // in doubles
 const LOCK = 16;
 const HEADER_BYTES = 128;
 const HEADER_LINK = 31;
-/** Neither 0 nor what a debug arena writes over freed objects. */
-const LIVE = 0x5641_4d47;
+// The word of life: a mark that neither 0 nor the poison of freed objects carries, and a serial number, which goes up each
+// time the header is used for a new manager, so that a handle of the old one is found out.
+const LIVE = 0x5600_0000;
+const LIVE_MASK = 0x7f00_0000;
+const SERIAL_MASK = 0x00ff_ffff;
 
 /** Flag: a map request must lie in one region. */
 export const REGIONS_REQUIRED = 1;
@@ -125,7 +135,8 @@ export function initHeader(
 ): void {
   const { words, doubles } = arena;
   const base = header * 16;
-  words.fill(0, base, base + HEADER_BYTES / 4);
+  const serial = (load(words, base + LIFE) + 1) & SERIAL_MASK;
+  words.fill(0, base + LIFE + 1, base + HEADER_BYTES / 4);
   words[base + FLAGS] = fields.flags;
   words[base + TREE] = fields.tree.ref;
   words[base + BOS] = fields.bos.ref;
@@ -133,17 +144,18 @@ export function initHeader(
   words[base + RESERVED] = fields.reserved;
   doubles[header * 8 + START] = fields.span.start;
   doubles[header * 8 + LAST] = fields.span.start + fields.span.range - 1;
-  store(words, base + LIFE, LIVE);
+  store(words, base + LIFE, LIVE | serial);
 }
 
 /** Whether the object is the header of a manager that was not destroyed. */
 export function isLiveManager(words: Words, header: number): boolean {
-  return load(words, header * 16 + LIFE) === LIVE;
+  return (load(words, header * 16 + LIFE) & LIVE_MASK) === LIVE;
 }
 
 /** Marks a manager as destroyed. */
 export function killManager(words: Words, header: number): void {
-  store(words, header * 16 + LIFE, 0);
+  const index = header * 16 + LIFE;
+  store(words, index, load(words, index) & SERIAL_MASK);
 }
 
 /**
@@ -160,6 +172,8 @@ export class VaState {
   readonly doubles: Doubles;
   /** The manager's header. */
   readonly header: number;
+  /** Its word of life. */
+  readonly life: number;
   /** Its flags. */
   readonly flags: number;
   /** The first address that can be mapped. */
@@ -199,6 +213,7 @@ export class VaState {
     this.arena = arena;
     this.doubles = arena.doubles;
     this.header = header;
+    this.life = load(words, base + LIFE);
     this.flags = words[base + FLAGS];
     this.start = arena.doubles[header * 8 + START];
     this.last = arena.doubles[header * 8 + LAST];
@@ -210,7 +225,8 @@ export class VaState {
     this.bos = new BoTable({
       words,
       doubles: arena.doubles,
-      manager: header,
+      assertWriter: (site) => this.assertWriter(site),
+      isMapped: (mapping) => this.isMapped(mapping),
       tree: this.boTree,
       cache: this.caches.bos,
       generationIndex: base + BO_GENERATION,
@@ -247,12 +263,29 @@ export class VaState {
 
   /** Checks that the manager lives. */
   assertLive(site: string): void {
-    if (!isLiveManager(this.words, this.header)) {
-      throw new VaError(
-        "ENOENT",
-        `Cannot use the VA manager in ${site}: it was destroyed`,
-      );
+    if (load(this.words, this.header * 16 + LIFE) !== this.life) {
+      refuseDestroyed(site);
     }
+  }
+
+  /** Whether a copy of a mapping is of one that is there, and says what that says but for its flags. Under the outer lock. */
+  isMapped(mapping: Mapping): boolean {
+    const { ref, start } = mapping;
+    return ref !== 0 && Number.isSafeInteger(start) && start >= 0 &&
+      this.tree.load(start) === ref &&
+      isSameMapping(this.words, this.doubles, ref, mapping);
+  }
+
+  /**
+   * Checks a copy of a mapping. Under the outer lock.
+   *
+   * @throws {VaNotFoundError} If that mapping is not there any more.
+   */
+  assertMapped(mapping: Mapping, what: string): void {
+    if (this.isMapped(mapping)) return;
+    throw new VaNotFoundError(
+      `Cannot ${what} [${mapping.start}, +${mapping.range}): another mapping is there, or none`,
+    );
   }
 
   /** Takes the outer lock that the manager offers. */
@@ -276,6 +309,12 @@ export class VaState {
     const mappings: Mapping[] = [];
     rcu.readLock();
     try {
+      // Nearly always one mapping covers all of it, and a plain descent costs less than a walk.
+      const only = this.refAt(first);
+      if (only !== 0 && lastOf(this.doubles, only) >= last) {
+        mappings.push(readMapping(this.words, this.doubles, only));
+        return mappings;
+      }
       if (!walk.find(header, first, last)) return mappings;
       do {
         mappings.push(readMapping(this.words, this.doubles, walk.value));
@@ -293,18 +332,29 @@ export class VaState {
     return lookup(this.words, this.doubles, root, address);
   }
 
+  /** Whether an address is mapped, or the reserved node's. Under the outer lock. */
+  hasMapping(address: number): boolean {
+    return address >= 0 && address <= MAX_INDEX &&
+      this.tree.load(address) !== 0;
+  }
+
   /** The mapping that covers an address, 0 = none. Under the tree's lock. */
   heldRefAt(address: number): number {
     const root = heldRootOf(this.words, this.tree.ref);
     return root === 0 ? 0 : heldLookup(this.words, this.doubles, root, address);
   }
 
-  /** The first mapping that overlaps `first` … `last`. From any thread, without a lock. */
+  /**
+   * The first mapping that overlaps `first` … `last`. From any thread, without a lock.
+   *
+   * @throws {VaError} If the manager was destroyed.
+   */
   first(first: number, last: number): Mapping | undefined {
     const { rcu } = this.arena;
     const walk = this.walk;
     rcu.readLock();
     try {
+      this.assertLive("a search");
       return walk.find(this.tree.ref, first, last)
         ? readMapping(this.words, this.doubles, walk.value)
         : undefined;
@@ -332,7 +382,7 @@ export class VaState {
 
   /** Why a range can't be mapped; undefined if it can. */
   whyNot(start: number, range: number): BadRange | undefined {
-    if (!(Number.isSafeInteger(start) && start >= 0 && range > 0)) {
+    if (!(isAddress(start) && range > 0)) {
       return Number.isInteger(start) && start > MAX_INDEX
         ? "overflow"
         : "empty";
@@ -374,4 +424,11 @@ export class VaState {
       `Cannot ${what} [${start}, +${range}): ${WHY[reason]}`,
     );
   }
+}
+
+function refuseDestroyed(site: string): never {
+  throw new VaError(
+    "ENOENT",
+    `Cannot use the VA manager in ${site}: it was destroyed`,
+  );
 }

@@ -5,11 +5,10 @@
  * | words | field |
  * |---|---|
  * | 0 | the object's id |
- * | 1 | the manager's header |
- * | 2, 3, 4 | first and last mapping of the list, and how many there are |
- * | 5 | flags: external, evicted |
- * | 6, 7 | next and previous VmBo on the manager's list of external objects |
- * | 8, 9 | next and previous VmBo on the manager's list of evicted objects |
+ * | 1, 2, 3 | first and last mapping of the list, and how many there are |
+ * | 4 | flags: external, evicted |
+ * | 5, 6 | next and previous VmBo on the manager's list of external objects |
+ * | 7, 8 | next and previous VmBo on the manager's list of evicted objects |
  * | 15 | link of the queue of deferred frees |
  *
  * All of it is plain memory that only the holder of the manager's outer lock touches; the lock orders the accesses. A second
@@ -35,13 +34,12 @@ import {
 } from "./mapping.ts";
 
 const OBJECT = 0;
-const MANAGER = 1;
-const HEAD = 2;
-const TAIL = 3;
-const COUNT = 4;
-const FLAGS = 5;
-const EXTERNAL_LIST = 6;
-const EVICTED_LIST = 8;
+const HEAD = 1;
+const TAIL = 2;
+const COUNT = 3;
+const FLAGS = 4;
+const EXTERNAL_LIST = 5;
+const EVICTED_LIST = 7;
 const EXTERNAL = 1;
 const EVICTED = 2;
 
@@ -56,8 +54,10 @@ export interface BoTableTarget {
   readonly words: Words;
   /** The same memory as `f64`. */
   readonly doubles: Doubles;
-  /** The manager's header. */
-  readonly manager: number;
+  /** Checks that the manager lives, and that its outer lock is held as far as it can be known. */
+  assertWriter(site: string): void;
+  /** Whether a copy of a mapping is of one that is there. */
+  isMapped(mapping: Mapping): boolean;
   /** Leads from an object's id to its VmBo. */
   readonly tree: RangeTree;
   /** Where VmBos come from. */
@@ -82,7 +82,7 @@ export class BoTable {
   readonly #known: Map<number, number> = new Map();
   #knownAt = -1;
   /** The object that was asked for last, and its VmBo: operations on one object come together. */
-  #lastObject = 0;
+  #lastObject = -1;
   #lastBo = 0;
 
   /** The VmBos of that manager. */
@@ -97,7 +97,7 @@ export class BoTable {
     if (generation !== this.#knownAt) {
       this.#known.clear();
       this.#knownAt = generation;
-      this.#lastObject = 0;
+      this.#lastObject = -1;
     }
     if (object === this.#lastObject) return this.#lastBo;
     let bo = this.#known.get(object);
@@ -135,7 +135,6 @@ export class BoTable {
     const base = bo * 16;
     this.#words.fill(0, base, base + BO_BYTES / 4);
     this.#words[base + OBJECT] = object | 0;
-    this.#words[base + MANAGER] = this.#target.manager;
   }
 
   /**
@@ -287,10 +286,16 @@ export class VmBo {
    * Links a mapping of the object. Needs no memory. Analogous to `drm_gpuva_link`.
    *
    * @throws {VaError} If it is linked already or is a mapping of another object.
+   * @throws {VaNotFoundError} If that mapping is not there any more.
    */
   link(mapping: Mapping): void {
     this.#base();
     const { words } = this.#target;
+    if (!this.#target.isMapped(mapping)) {
+      throw new VaNotFoundError(
+        `Cannot link mapping ${mapping.ref} to object ${this.object}: it is not there any more`,
+      );
+    }
     if (
       objectOf(words, mapping.ref) !== this.object ||
       boOf(words, mapping.ref) !== 0
@@ -305,15 +310,19 @@ export class VmBo {
     this.#table.link(this.ref, mapping.ref);
   }
 
-  /** Unlinks a mapping, if it is linked. Needs no memory. Analogous to `drm_gpuva_unlink`. */
+  /**
+   * Unlinks a mapping, if it is linked: one that was removed is not. Needs no memory. Analogous to `drm_gpuva_unlink`.
+   */
   unlink(mapping: Mapping): void {
     this.#base();
+    if (!this.#target.isMapped(mapping)) return;
     if (boOf(this.#target.words, mapping.ref) === this.ref) {
       this.#table.unlink(mapping.ref);
     }
   }
 
   #base(): number {
+    this.#target.assertWriter("VmBo");
     if (this.#table.find(this.object) !== this.ref) {
       throw new VaNotFoundError(
         `Cannot use the VmBo of object ${this.object}: it was released`,

@@ -25,6 +25,35 @@ const KERNEL_NAMES = `
   XA_ZERO_ENTRY -EEXIST -EBUSY -EINVAL -ENOMEM
 `.trim().split(/\s+/);
 
+/** The functions and macros of `include/drm/drm_gpuvm.h` of Linux 6.18, in its order, and one that went with that version. */
+const DRM_NAMES = `
+  drm_gpuva_insert drm_gpuva_remove drm_gpuva_link drm_gpuva_unlink
+  drm_gpuva_find drm_gpuva_find_first drm_gpuva_find_prev drm_gpuva_find_next
+  drm_gpuva_init drm_gpuva_invalidate drm_gpuva_invalidated
+  drm_gpuvm_init drm_gpuvm_get drm_gpuvm_put drm_gpuvm_range_valid drm_gpuvm_interval_empty
+  drm_gpuvm_resv_object_alloc drm_gpuvm_resv_protected drm_gpuvm_resv drm_gpuvm_resv_obj
+  drm_gpuvm_resv_held drm_gpuvm_resv_assert_held drm_gpuvm_is_extobj
+  drm_gpuvm_for_each_va_range drm_gpuvm_for_each_va_range_safe drm_gpuvm_for_each_va drm_gpuvm_for_each_va_safe
+  drm_gpuvm_prepare_vm drm_gpuvm_prepare_objects drm_gpuvm_prepare_range
+  drm_gpuvm_exec_lock drm_gpuvm_exec_lock_array drm_gpuvm_exec_lock_range drm_gpuvm_exec_unlock
+  drm_gpuvm_validate drm_gpuvm_resv_add_fence drm_gpuvm_exec_resv_add_fence drm_gpuvm_exec_validate
+  drm_gpuvm_bo_create drm_gpuvm_bo_obtain drm_gpuvm_bo_obtain_prealloc drm_gpuvm_bo_get drm_gpuvm_bo_put
+  drm_gpuvm_bo_find drm_gpuvm_bo_evict drm_gpuvm_bo_gem_evict drm_gpuvm_bo_extobj_add
+  drm_gpuvm_bo_for_each_va drm_gpuvm_bo_for_each_va_safe
+  drm_gpuva_for_each_op drm_gpuva_for_each_op_safe drm_gpuva_for_each_op_from_reverse drm_gpuva_for_each_op_reverse
+  drm_gpuva_first_op drm_gpuva_last_op drm_gpuva_prev_op drm_gpuva_next_op
+  drm_gpuvm_sm_map_ops_create drm_gpuvm_madvise_ops_create drm_gpuvm_sm_unmap_ops_create
+  drm_gpuvm_prefetch_ops_create drm_gpuvm_bo_unmap_ops_create drm_gpuva_ops_free drm_gpuva_init_from_op
+  drm_gpuvm_sm_map drm_gpuvm_sm_unmap drm_gpuvm_sm_map_exec_lock drm_gpuvm_sm_unmap_exec_lock
+  drm_gpuva_map drm_gpuva_remap drm_gpuva_unmap drm_gpuva_op_remap_to_unmap_range
+`.trim().split(/\s+/);
+
+/** For each header: the heading of its column, its names, and what else may stand in that column. */
+const HEADERS: readonly [string, readonly string[], readonly string[]][] = [
+  ["kernel", KERNEL_NAMES, ["NULL", "ULONG_MAX"]],
+  ["drm_gpuvm.h", DRM_NAMES, []],
+];
+
 interface Row {
   readonly table: string;
   /** By the heading of their column. */
@@ -85,32 +114,33 @@ function exists(name: string): boolean {
   );
 }
 
-Deno.test("kernel-map.md has one row for every name of the kernel's header", () => {
-  const found = rows.flatMap(({ cells }) => codesOf(cells.get("kernel")));
-  assertEquals(
-    KERNEL_NAMES.filter((name) => !found.includes(name)),
-    [],
-    "missing",
-  );
-  assertEquals(
-    found.filter((name, at) => found.indexOf(name) !== at),
-    [],
-    "more than one row",
-  );
-  assertEquals(
-    found.filter((name) =>
-      ![...KERNEL_NAMES, "NULL", "ULONG_MAX"].includes(name)
-    ),
-    [],
-    "not in the header",
-  );
-});
+for (const [column, names, besides] of HEADERS) {
+  Deno.test(`kernel-map.md has one row for every name of the kernel's header, column ${column}`, () => {
+    const found = rows.flatMap(({ cells }) => codesOf(cells.get(column)));
+    assertEquals(
+      names.filter((name) => !found.includes(name)),
+      [],
+      "missing",
+    );
+    assertEquals(
+      found.filter((name, at) => found.indexOf(name) !== at),
+      [],
+      "more than one row",
+    );
+    assertEquals(
+      found.filter((name) => ![...names, ...besides].includes(name)),
+      [],
+      "not in the header",
+    );
+  });
+}
 
 Deno.test("kernel-map.md names nothing of Pollard's that does not exist", () => {
   const inTables = rows.flatMap(({ cells }) => codesOf(cells.get("Pollard")))
     .filter((code) => !code.startsWith('"'));
   const anywhere = codesOf(text).filter((code) =>
-    /^(RangeTree|Cursor|ExternalLock|Lockdep|Compactor)\.\w+$/.test(code)
+    /^(RangeTree|Cursor|ExternalLock|Lockdep|Compactor|VaManager|BindQueue|OperationList)\.\w+$/
+      .test(code)
   );
   assert(inTables.length > 0 && anywhere.length > 0);
   const missing = new Set(
@@ -136,5 +166,17 @@ Deno.test("kernel-map.md says of every function what it locks, allocates and dro
         `${kernel}: ${column} is "${word}"`,
       );
     }
+  }
+});
+
+Deno.test("kernel-map.md says of every function of the VA manager what it needs", () => {
+  for (const { cells } of rows) {
+    const kernel = cells.get("drm_gpuvm.h");
+    if (kernel === undefined) continue;
+    const needs = cells.get("needs") ?? "";
+    assert(
+      ["nothing", "outer", "outer, memory"].includes(needs),
+      `${kernel}: needs is "${needs}"`,
+    );
   }
 });

@@ -1,0 +1,144 @@
+/**
+ * Creating a manager: its header, its trees and its reserved node, all of them or nothing.
+ *
+ * @module
+ */
+import type { Arena } from "../memory/mod.ts";
+import {
+  type ExternalLock,
+  type LockMode,
+  MAX_INDEX,
+  RangeTree,
+} from "../range_tree/mod.ts";
+import { VaRangeError } from "./errors.ts";
+import { initMapping, MappingFlag } from "./mapping.ts";
+import type { VaSpan } from "./operations.ts";
+import { isAddress, specOf } from "./request.ts";
+import {
+  initHeader,
+  LINKED_BY_HAND,
+  OWN_OUTER_LOCK,
+  REGIONS_REQUIRED,
+  vaCaches,
+} from "./va_state.ts";
+
+/** How a manager is created. */
+export interface VaManagerOptions {
+  /** A name under which other threads find it; a manager without one is found by its ref. */
+  name?: string;
+  /**
+   * The first address that can be mapped.
+   *
+   * @default {0}
+   */
+  start?: number;
+  /** How many addresses can be mapped. */
+  range: number;
+  /** Addresses within that belong to the driver: nothing can be mapped there. */
+  reserved?: VaSpan;
+  /**
+   * Whether a map request must lie in one region.
+   *
+   * @default {false}
+   */
+  regions?: boolean;
+  /**
+   * Who links mappings to their VmBos: the manager, or the driver by {@linkcode VmBo.link}.
+   *
+   * @default {"auto"}
+   */
+  link?: "auto" | "driver";
+  /**
+   * Which lock makes sets of operations atomic: one of the driver's, or the manager's own, taken by
+   * {@linkcode VaManager.lock}; then lockdep sees to it that it is held.
+   *
+   * @default {"driver"}
+   */
+  outerLock?: "driver" | "manager";
+  /**
+   * Who guards the tree. Anything but `"internal"` pins its nodes; that is for comparisons.
+   *
+   * @default {"internal"}
+   */
+  lock?: LockMode;
+  /** With `lock: "external"`: the lock, so that the mover can take it. Then it is the outer lock. */
+  externalLock?: ExternalLock;
+}
+
+/**
+ * Creates a manager without mappings; returns its header.
+ *
+ * @throws {VaRangeError} If it has no addresses, or the reserved node is not inside of them.
+ * @throws {OutOfMemoryError} If there is no room; nothing was created.
+ * @throws {Error} If the name is taken; nothing was created.
+ */
+export function createManager(arena: Arena, options: VaManagerOptions): number {
+  const { start = 0, range, reserved, name } = options;
+  assertSpan(start, range, reserved);
+  const { headers, mappings } = vaCaches(arena);
+  const undo: (() => void)[] = [];
+  try {
+    const header = headers.allocate();
+    undo.push(() => headers.free(header));
+    const { lock, externalLock } = options;
+    const createTree = () => {
+      const tree = RangeTree.create(arena, { rcu: true, lock, externalLock });
+      undo.push(() => tree.destroy());
+      return tree;
+    };
+    const tree = createTree(), bos = createTree(), regions = createTree();
+    let reservedRef = 0;
+    if (reserved !== undefined) {
+      const ref = reservedRef = mappings.allocate();
+      undo.push(() => mappings.free(ref));
+      const spec = specOf({ ...reserved, flags: MappingFlag.RESERVED });
+      initMapping(arena.words, arena.doubles, ref, spec);
+      const last = reserved.start + reserved.range - 1;
+      tree.storeRange(reserved.start, last, ref);
+    }
+    initHeader(arena, header, {
+      flags: (options.regions === true ? REGIONS_REQUIRED : 0) |
+        (options.link === "driver" ? LINKED_BY_HAND : 0) |
+        (options.outerLock === "manager" ? OWN_OUTER_LOCK : 0),
+      tree,
+      bos,
+      regions,
+      reserved: reservedRef,
+      span: { start, range },
+    });
+    if (name !== undefined) arena.roots.add(name, header);
+    return header;
+  } catch (error) {
+    for (const step of undo.reverse()) step();
+    throw error;
+  }
+}
+
+function assertSpan(
+  start: number,
+  range: number,
+  reserved: VaSpan | undefined,
+): void {
+  if (!isRange(start, range)) {
+    const isLong = isAddress(start) && range > 0;
+    throw new VaRangeError(
+      isLong ? "overflow" : "empty",
+      `Cannot create a VA manager: [${start}, +${range}) is no range of addresses up to ${MAX_INDEX}`,
+    );
+  }
+  if (reserved === undefined) return;
+  const end = start + range, reservedEnd = reserved.start + reserved.range;
+  if (
+    isRange(reserved.start, reserved.range) && reserved.start >= start &&
+    reservedEnd <= end
+  ) return;
+  throw new VaRangeError(
+    "outside",
+    `Cannot create a VA manager: the reserved node [${reserved.start}, +${reserved.range}) is not inside of [${start}, +${range})`,
+  );
+}
+
+function isRange(start: number, range: number): boolean {
+  return isAddress(start) && Number.isSafeInteger(range) && range > 0 &&
+    Number.isSafeInteger(start + range);
+}

@@ -1,0 +1,355 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import {
+  Arena,
+  type Mapping,
+  MappingFlag,
+  StaleOperationsError,
+  VaError,
+  VaManager,
+  VaNotFoundError,
+  VaRangeError,
+} from "../../mod.ts";
+import { rng, seeds } from "../seed.ts";
+import { PAGE } from "./mirror.ts";
+import { objectsInUse, pages } from "./worlds.ts";
+
+function world(options: Partial<Parameters<typeof VaManager.create>[1]> = {}) {
+  const arena = Arena.create({ byteLength: 2 ** 22 });
+  return { arena, vm: VaManager.create(arena, { range: 2 ** 47, ...options }) };
+}
+
+/** All that a copy of a mapping can be used for. */
+const USES: Record<string, (vm: VaManager, mapping: Mapping) => unknown> = {
+  remove: (vm, mapping) => vm.remove(mapping),
+  setFlags: (vm, mapping) => vm.setFlags(mapping, MappingFlag.USER),
+  invalidate: (vm, mapping) => vm.invalidate(mapping),
+  link: (vm, mapping) => vm.obtainBo(mapping.object).link(mapping),
+};
+
+function stateOf(vm: VaManager): unknown {
+  vm.tree.validate();
+  return [
+    [...vm.mappings()],
+    vm.count,
+    [1, 2, 6].map((object) => vm.bo(object)?.mappings()),
+  ];
+}
+
+for (const [name, use] of Object.entries(USES)) {
+  Deno.test(`VaManager refuses to ${name} a mapping that was removed, also when its memory is another mapping's, and changes nothing`, () => {
+    const { arena, vm } = world({ link: "driver" });
+    for (const object of [1, 2]) vm.obtainBo(object);
+    const stale = vm.insert(pages(0, 8, 1));
+    vm.remove(stale);
+    for (let reused = false; !reused;) {
+      const before = stateOf(vm);
+      const error = assertThrows(() => use(vm, stale), VaNotFoundError);
+      assertEquals([error.code, stateOf(vm)], ["ENOENT", before]);
+      // Free it and take it again, at the same address.
+      arena.rcu.barrier();
+      const next = vm.insert(pages(0, 2, 1));
+      reused = next.ref === stale.ref;
+      if (!reused) vm.remove(next);
+    }
+    vm.insert(pages(2, 6, 2));
+    const before = stateOf(vm);
+    assertThrows(() => use(vm, stale), VaNotFoundError);
+    assertEquals(stateOf(vm), before);
+    vm.bo(1)!.unlink(stale);
+    assertEquals(stateOf(vm), before);
+  });
+
+  Deno.test(`VaManager refuses to ${name} by a copy that says something else than the mapping`, () => {
+    const { vm } = world({ link: "driver" });
+    for (const object of [1, 2]) vm.obtainBo(object);
+    const mapping = vm.insert({ ...pages(4, 4, 1, 3), repeat: 2 * PAGE });
+    vm.insert(pages(8, 4, 2));
+    const before = stateOf(vm);
+    for (
+      const change of [
+        { range: 8 * PAGE },
+        { range: PAGE },
+        { start: 0, range: 8 * PAGE },
+        { start: 5 * PAGE },
+        { start: NaN },
+        { start: -1 },
+        { object: 2 },
+        { offset: 0 },
+        { repeat: 4 * PAGE },
+        { phase: PAGE },
+        { ref: 0 },
+        { ref: mapping.ref + 1 },
+      ]
+    ) {
+      assertThrows(() => use(vm, { ...mapping, ...change }), VaNotFoundError);
+      assertEquals(stateOf(vm), before);
+    }
+    use(vm, { ...mapping, flags: 0 });
+  });
+}
+
+Deno.test("VaManager refuses to change the reserved node by a copy of it, whatever flags that has", () => {
+  const { vm } = world({ reserved: { start: 0, range: PAGE } });
+  const reserved = vm.findFirst(0, 1)!;
+  for (const use of [USES.remove, USES.setFlags, USES.invalidate]) {
+    for (const flags of [0, reserved.flags]) {
+      const error = assertThrows(
+        () => use(vm, { ...reserved, flags }),
+        VaRangeError,
+      );
+      assertEquals(error.reason, "reserved");
+    }
+  }
+  assertEquals(vm.findFirst(0, 1), reserved);
+});
+
+{
+  const name =
+    "VaManager takes copies of mappings that are there, and refuses all others, in random order";
+  for (const seed of seeds(name)) {
+    Deno.test(`${name}, seed ${seed}`, () => {
+      const random = rng(seed);
+      const { arena, vm } = world();
+      const copies: Mapping[] = [];
+      const there = new Map<number, Mapping>();
+      let refused = 0, taken = 0;
+      for (let i = 0; i < 3000; i++) {
+        const page = random.int(24);
+        if (random.int(2) === 0 || copies.length === 0) {
+          const request = pages(page, 1, 1 + random.int(2), random.int(2));
+          if (there.has(page)) continue;
+          const mapping = vm.insert(request);
+          there.set(page, mapping);
+          copies.push(mapping);
+        } else {
+          const copy = random.pick(copies);
+          const at = copy.start / PAGE, now = there.get(at);
+          const isThere = now?.ref === copy.ref && now.object === copy.object &&
+            now.offset === copy.offset;
+          if (isThere) {
+            vm.invalidate(copy);
+            vm.remove(copy);
+            there.delete(at);
+            taken++;
+          } else {
+            assertThrows(() => vm.invalidate(copy), VaNotFoundError);
+            assertThrows(() => vm.remove(copy), VaNotFoundError);
+            refused++;
+          }
+        }
+        if (random.int(4) === 0) arena.rcu.barrier();
+        assertEquals(vm.count, there.size);
+      }
+      assert(refused > 100 && taken > 100);
+      assertEquals(objectsInUse(arena).va_mapping, there.size);
+    });
+  }
+}
+
+Deno.test("VaManager refuses what no mapping, no object and no flags can be, in every way to ask for it", () => {
+  const { vm } = world();
+  const good = pages(1, 2, 1);
+  const requests: Record<string, unknown>[] = [
+    ...[-1, 1.5, NaN, 2 ** 32 + 5, Infinity].map((object) => ({ object })),
+    ...[2 ** 60, -PAGE, NaN, Infinity, 0.5, 2 ** 53 - PAGE].map((offset) => ({
+      offset,
+    })),
+    ...[-1, 1.5, NaN, 2 ** 32, MappingFlag.RESERVED, MappingFlag.SPARSE].map(
+      (flags) => ({ flags }),
+    ),
+    ...[-1, 0.5, NaN].map((repeat) => ({ repeat })),
+    ...[-1, 0.5, NaN, PAGE].map((phase) => ({ repeat: PAGE, phase })),
+    ...[-PAGE, NaN, 0.5, 2 ** 60].map((start) => ({ start })),
+    ...[-PAGE, NaN, 0.5, 0, 2 ** 60].map((range) => ({ range })),
+  ];
+  for (const change of requests) {
+    const request = { ...good, ...change };
+    for (
+      const ask of [
+        () => vm.mapOps(request),
+        () => vm.mapOps(request, { merge: true }),
+        () => vm.madviseOps(request),
+        () => vm.insert(request),
+        () => vm.bind(request),
+      ]
+    ) {
+      const error = assertThrows(
+        ask,
+        VaError,
+        "Cannot",
+        JSON.stringify(change),
+      );
+      assertEquals(error.code, "EINVAL");
+    }
+  }
+  assertEquals([vm.count, vm.bo(1)], [0, undefined]);
+  vm.insert({ ...good, object: 0, flags: MappingFlag.SPARSE });
+});
+
+Deno.test("VaManager looks only at ranges of addresses", () => {
+  const { vm } = world();
+  vm.insert(pages(0, 8, 1));
+  vm.insertRegion(pages(0, 8));
+  for (const start of [NaN, -5, 0.5, Infinity, 2 ** 60]) {
+    for (
+      const look of [
+        () => vm.findFirst(start, 1),
+        () => vm.find(start, 1),
+        () => vm.intervalEmpty(start, 1),
+        () => vm.findRegion(start, 1),
+        () => [...vm.mappings({ start, range: 1 })],
+        () => vm.prefetchOps({ start, range: 1 }),
+        () => vm.removeRegion({ start, range: 1 }),
+      ]
+    ) assertThrows(look, VaRangeError, "no range of addresses");
+    assertEquals(vm.rangeValid(start, 1), false);
+    assertEquals(vm.findPrev(start), undefined);
+    assertEquals(vm.findNext(start), undefined);
+  }
+  for (const range of [NaN, -5, 0.5, Infinity]) {
+    assertThrows(() => vm.findFirst(0, range), VaRangeError);
+    assertThrows(() => vm.prefetchOps({ start: 0, range }), VaRangeError);
+  }
+  assertEquals(vm.findFirst(0, 0), undefined);
+  assertEquals(vm.findFirst(8 * PAGE - 1, 2 ** 60)?.start, 0);
+  for (const object of [0, -1, 1.5, NaN, 2 ** 32]) {
+    for (
+      const ask of [
+        () => vm.bo(object),
+        () => vm.obtainBo(object),
+        () => vm.releaseBo(object),
+        () => vm.unmapObjectOps(object),
+      ]
+    ) assertThrows(ask, VaError, "no id of an object");
+  }
+});
+
+Deno.test("VaManager.setFlags() keeps the flags that the manager sets", () => {
+  const { vm } = world();
+  const mapping = vm.insert({ ...pages(0, 4, 1), repeat: PAGE });
+  vm.setFlags(mapping, MappingFlag.USER);
+  assertEquals(vm.lookup(0)?.flags, MappingFlag.USER | MappingFlag.REPEAT);
+  for (const flags of [MappingFlag.RESERVED, MappingFlag.SPARSE, -1, NaN]) {
+    assertThrows(() => vm.setFlags(mapping, flags), VaError);
+  }
+  const top = vm.insert({
+    ...pages(9, 1),
+    flags: 2 ** 31 + MappingFlag.SPARSE,
+  });
+  assertEquals(vm.lookup(top.start)?.flags, 2 ** 31 + MappingFlag.SPARSE);
+});
+
+Deno.test("VaManager gives what remains of a mapping the flags that it has when the operations are applied", () => {
+  for (const way of ["commit", "apply", "madvise"]) {
+    const { vm } = world();
+    const mapping = vm.insert(pages(0, 8, 0));
+    const list = way === "madvise"
+      ? vm.madviseOps(pages(2, 2))
+      : vm.unmapOps(pages(2, 2));
+    vm.invalidate(mapping);
+    if (way === "apply") { for (const op of list) vm.apply(op, list); }
+    else vm.commit(list);
+    const at = (page: number) => vm.lookup(page * PAGE)?.flags;
+    assertEquals([at(0), at(4)], [2, 2], way);
+    assertEquals(at(2), way === "madvise" ? 0 : undefined);
+  }
+});
+
+Deno.test("VaManager.madviseOps() moves on in the object, and in the block, from mapping to mapping", () => {
+  const { vm } = world();
+  vm.insert(pages(0, 4));
+  vm.insert(pages(6, 4));
+  const advice = pages(2, 6, 3, 16);
+  vm.commit(vm.madviseOps(advice));
+  const at = (page: number) => vm.translate(page * PAGE) / PAGE;
+  assertEquals([at(2), at(3), at(6), at(7)], [16, 17, 20, 21]);
+  vm.commit(vm.unmapOps(pages(0, 20)));
+  vm.insert(pages(0, 4));
+  vm.insert(pages(5, 5));
+  vm.commit(vm.madviseOps({ ...advice, repeat: 2 * PAGE }));
+  assertEquals([at(2), at(3), at(5), at(6)], [16, 17, 17, 16]);
+});
+
+Deno.test("VaManager refuses operations of another manager that is at the same generation", () => {
+  const { arena, vm } = world();
+  const other = VaManager.create(arena, { range: 2 ** 47 });
+  vm.insert(pages(0, 8, 1));
+  other.insert(pages(0, 8, 1));
+  const list = other.unmapOps(pages(2, 2));
+  assertThrows(() => vm.commit(list), StaleOperationsError, "another manager");
+  assertThrows(() => vm.apply(list.at(0)!, list), StaleOperationsError);
+  const attached = VaManager.attach(arena, other.ref);
+  attached.commit(list);
+  assertEquals([vm.count, other.count], [1, 2]);
+});
+
+Deno.test("VaManager is of no use once it was destroyed, also when another one has its place", () => {
+  const { arena, vm } = world({ reserved: { start: 0, range: PAGE } });
+  const mapping = vm.insert(pages(1, 4, 1));
+  const bo = vm.bo(1)!;
+  const list = vm.unmapOps(pages(1, 1));
+  const walk = vm.mappings();
+  walk.next();
+  vm.destroy();
+  const uses: Record<string, () => unknown> = {
+    count: () => vm.count,
+    reserved: () => vm.reserved,
+    lookup: () => vm.lookup(PAGE),
+    translate: () => vm.translate(PAGE),
+    find: () => vm.find(0, PAGE),
+    findFirst: () => vm.findFirst(0, PAGE),
+    findPrev: () => vm.findPrev(PAGE),
+    mappings: () => [...vm.mappings()],
+    next: () => walk.next(),
+    info: () => vm.info(),
+    rangeValid: () => vm.rangeValid(0, 1),
+    findRegion: () => vm.findRegion(0, 1),
+    regions: () => [...vm.regions()],
+    insert: () => vm.insert(pages(9, 1)),
+    remove: () => vm.remove(mapping),
+    setFlags: () => vm.setFlags(mapping, 0),
+    commit: () => vm.commit(list),
+    bo: () => vm.bo(1),
+    boCount: () => bo.count,
+    link: () => bo.link(mapping),
+    lock: () => vm.lock(),
+    destroy: () => vm.destroy(),
+  };
+  for (let reused = false;;) {
+    for (const [name, use] of Object.entries(uses)) {
+      if (name === "next" && reused) continue;
+      assertThrows(use, VaError, "it was destroyed", name);
+    }
+    if (reused) break;
+    while (!reused) {
+      arena.rcu.barrier();
+      reused = VaManager.create(arena, { range: 2 ** 30 }).ref === vm.ref;
+    }
+  }
+});
+
+Deno.test("VaManager.create() says what is wrong with its addresses", () => {
+  const { arena } = world();
+  const range = 2 ** 40;
+  const inUse = objectsInUse(arena);
+  for (
+    const [options, reason] of [
+      [{ range: 0 }, "empty"],
+      [{ range: 0.5 }, "overflow"],
+      [{ range: NaN }, "empty"],
+      [{ start: 0.5, range }, "empty"],
+      [{ start: -1, range }, "empty"],
+      [{ range: 2 ** 53 }, "overflow"],
+      [{ range, reserved: { start: range - 1, range: 2 } }, "outside"],
+      [{ range, reserved: { start: 0.5, range: 1.5 } }, "outside"],
+      [{ range, reserved: { start: 5, range: 0 } }, "outside"],
+    ] as const
+  ) {
+    const error = assertThrows(
+      () => VaManager.create(arena, options),
+      VaRangeError,
+    );
+    assertEquals(error.reason, reason, JSON.stringify(options));
+  }
+  assertEquals(objectsInUse(arena), inUse);
+});
