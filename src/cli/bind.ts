@@ -11,9 +11,10 @@ import {
 } from "./usage.ts";
 import { StartedWorker } from "./worker.ts";
 
-const JOBS = 300;
+const JOBS = 1000;
 const OPS = 512;
 const TILES = 65_536;
+const HOT_SHARE = 0.1;
 const DUTY = 0.05;
 const JOBS_BOUNDS = { min: 1, max: 100_000 } as const;
 const OPS_BOUNDS = { min: 1, max: 4096 } as const;
@@ -24,20 +25,21 @@ const HELP = `Bind on a GPU's virtual addresses while the compactor runs.
 Usage: pollard bind [options]
 
 Fills a VA manager beside another one, which then goes, so that the slabs of its
-nodes are half empty. Then a bind queue executes jobs on it, first without a
-compactor, then with one in a thread of its own; the same for each way of
-guarding the VA tree: by its own lock, by the driver's lock which the compactor
-knows or does not know, by none. Prints how fast it bound and what memory was
-won.
+nodes are half empty. Then a bind queue executes jobs on a part of it, first
+without a compactor, then with one in a thread of its own; the same for each way
+of guarding the VA tree: by its own lock, by the driver's lock which the
+compactor knows or does not know, by none. Prints how fast it bound and what
+memory was won.
 
 Options:
-  --jobs N    how many jobs are measured (default ${JOBS})
-  --ops N     operations a job, up to 4096 (default ${OPS})
-  --tiles N   tiles of the sparse texture, and of the buffers (default ${TILES})
-  --duty S    the share of the time that the compactor may work (default ${DUTY})
-  --seed N    what the choices follow from, 0 to 2^32 - 1 (default ${SEED})
-  --json      print one JSON object
-  --help      print this
+  --jobs N       how many jobs are measured (default ${JOBS})
+  --ops N        operations a job, up to 4096 (default ${OPS})
+  --tiles N      tiles of the sparse texture, and of the buffers (default ${TILES})
+  --hot-share S  the share of them that jobs are about (default ${HOT_SHARE})
+  --duty S       the share of the time that the compactor may work (default ${DUTY})
+  --seed N       what the choices follow from, 0 to 2^32 - 1 (default ${SEED})
+  --json         print one JSON object
+  --help         print this
 
 Exit codes: 0 all is well, 1 the runs ended with different mappings, 2 wrong
 usage.
@@ -50,7 +52,7 @@ export const bindCommand: Command = {
   help: HELP,
   async run(args) {
     const parsed = readArguments(args, {
-      values: ["jobs", "ops", "tiles", "duty", "seed"],
+      values: ["jobs", "ops", "tiles", "hot-share", "duty", "seed"],
       flags: ["json"],
     });
     assertNoFile(parsed, "bind");
@@ -62,6 +64,7 @@ export const bindCommand: Command = {
       jobs: integerOption(parsed, "jobs", JOBS_BOUNDS, JOBS),
       ops: integerOption(parsed, "ops", OPS_BOUNDS, OPS),
       tiles: integerOption(parsed, "tiles", TILES_BOUNDS, TILES),
+      hotShare: shareOption(parsed, "hot-share", HOT_SHARE),
       duty,
       seed: integerOption(parsed, "seed", SEED_BOUNDS, SEED),
     };

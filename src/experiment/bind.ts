@@ -3,7 +3,8 @@
  * how fast it binds, what a job notices of the compactor, and what the compactor wins.
  *
  * The load is what GPU drivers see: tiles of 64 KiB of a sparse texture that come and go, pieces cut out of big buffers, and
- * buffers mapped over what is left of them. It follows from the seed alone, so in the end every run must hold the same.
+ * buffers mapped over what is left of them. It is about a part of the addresses; the rest is mapped and stays. (Where every node
+ * is replaced again and again the slabs run dry by themselves, since new nodes go into the fullest.) It follows from the seed alone, so in the end every run must hold the same.
  *
  * This module starts no worker: it is given the means to.
  *
@@ -47,6 +48,8 @@ export interface BindExperimentOptions {
   readonly ops: number;
   /** Tiles of the sparse texture, and as many of big buffers. */
   readonly tiles: number;
+  /** The share of them that jobs are about. The others stay as they are, and with them the slabs that their nodes lie in. */
+  readonly hotShare: number;
   /** The share of the time that the compactor may work. */
   readonly duty: number;
   /** What the random choices follow from. */
@@ -59,7 +62,7 @@ export interface BindRun {
   readonly lock: BindLock;
   /** Whether a compactor was at work. */
   readonly compacts: boolean;
-  /** Operations a second. */
+  /** Operations a second of the time that jobs took. */
   readonly opsPerSecond: number;
   /** The median of the time of a job, in nanoseconds. */
   readonly p50: number;
@@ -138,13 +141,18 @@ async function measured(
   const { vm, queue, guard } = fragmented(arena, lock, options);
   const slabsBefore = settled(arena).slabs;
   const random = new Random(seed);
-  const run = (count: number, times?: Histogram) => {
+  /** Executes so many jobs; returns how long that took, in seconds, without making them up. */
+  const run = (count: number, times: Histogram): number => {
+    let nanos = 0;
     for (let i = 0; i < count; i++) {
-      const ops = jobOf(random, options);
+      const ops = jobOf(random, options, options.hotShare);
       const start = performance.now();
       queue.submit(ops, { sync: true });
-      times?.add((performance.now() - start) * 1e6);
+      const taken = (performance.now() - start) * 1e6;
+      times.add(taken);
+      nanos += taken;
     }
+    return nanos / 1e9;
   };
   const signals = new Int32Array(new SharedArrayBuffer(64));
   const { buffer } = arena;
@@ -152,13 +160,11 @@ async function measured(
   const policy: PolicyChoice = { name: "greedy", order: 0, seed };
   worker?.postMessage({ role: "compactor", buffer, signals, duty, policy });
   await worker?.answer();
-  run(Math.ceil(jobs * WARM_UP_SHARE));
+  run(Math.ceil(jobs * WARM_UP_SHARE), new Histogram());
   store(signals, SIGNAL.phase, PHASE.measure);
   notify(signals, SIGNAL.phase);
   const times = new Histogram();
-  const start = performance.now();
-  run(jobs, times);
-  const seconds = (performance.now() - start) / 1000;
+  const seconds = run(jobs, times);
   store(signals, SIGNAL.phase, PHASE.stop);
   notify(signals, SIGNAL.phase);
   const answer = await worker?.answer();
@@ -214,7 +220,7 @@ function fragmented(
   for (const { queue } of [kept, other]) queue.submit([sparse], { sync: true });
   const tiles = 2 * options.tiles;
   for (let done = 0; done < tiles; done += options.ops) {
-    const ops = jobOf(random, options);
+    const ops = jobOf(random, options, 1);
     for (const { queue } of [kept, other]) queue.submit(ops, { sync: true });
   }
   other.queue.trim();
@@ -225,9 +231,13 @@ function fragmented(
   return { ...kept, guard };
 }
 
-/** The operations of a job. */
-function jobOf(random: Random, options: BindExperimentOptions): BindOp[] {
-  const { tiles } = options;
+/** The operations of a job, about the first tiles: that share of all. */
+function jobOf(
+  random: Random,
+  options: BindExperimentOptions,
+  share: number,
+): BindOp[] {
+  const tiles = Math.max(1, Math.round(options.tiles * share));
   const buffers = Math.max(1, Math.floor(tiles / BUFFER_TILES));
   return Array.from({ length: options.ops }, (): BindOp => {
     const kind = random.below(100);

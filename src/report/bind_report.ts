@@ -45,7 +45,9 @@ export function bindReport(input: BindReportInput): string {
     `${bold("Pollard bind")}, seed ${options.seed}\n${dim(platformLine())}\n`,
     `${formatCount(options.jobs)} jobs of ${
       formatCount(options.ops)
-    } operations on ${formatCount(on[0].mappings)} mappings: tiles of a sparse
+    } operations on a part of ${
+      formatCount(on[0].mappings)
+    } mappings: tiles of a sparse
 texture, pieces cut out of big buffers, buffers mapped over them. The compactor
 may work ${formatPercent(options.duty)} of the time.\n`,
     columns([

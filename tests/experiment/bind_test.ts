@@ -1,7 +1,14 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { type ChurnWorker, runBind } from "../../src/experiment/mod.ts";
 
-const SMALL = { jobs: 1, ops: 16, tiles: 64, duty: 0.5, seed: 1 };
+const SMALL = {
+  jobs: 1,
+  ops: 16,
+  tiles: 64,
+  hotShare: 0.5,
+  duty: 0.5,
+  seed: 1,
+};
 
 Deno.test("runBind() ends its worker when it fails", async () => {
   const ends: string[] = [];
