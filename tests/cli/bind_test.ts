@@ -3,13 +3,13 @@ import { BIND_LOCKS } from "../../src/experiment/mod.ts";
 import type { BindJson } from "../../src/report/mod.ts";
 import { pollard } from "./program.ts";
 
-const SMALL = ["bind", "--jobs", "20", "--ops", "64", "--tiles", "8192"];
+const SIZE = ["--ops", "64", "--tiles", "8192"];
+const SMALL = ["bind", "--jobs", "20", ...SIZE];
+/** Long enough for the compactor to have its turns. */
+const LONG = ["bind", "--jobs", "500", ...SIZE, "--duty", "1", "--json"];
 
 Deno.test("bind --json gives a run without and with the compactor for every lock, and the same mappings in all", () => {
-  const { code, stdout, stderr } = pollard([
-    ...[...SMALL, "--jobs", "500"],
-    ...["--json", "--duty", "1"],
-  ]);
+  const { code, stdout, stderr } = pollard(LONG);
   assertEquals([code, stderr], [0, ""]);
   const { version, same, runs }: BindJson = JSON.parse(stdout);
   assertEquals([version, same], [1, true]);
