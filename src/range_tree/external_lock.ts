@@ -23,6 +23,11 @@ import { TreeMemory } from "./tree_memory.ts";
 const SERIAL = 1;
 const TREES = 2;
 
+/** Whether the object is an external lock that was not destroyed. */
+export function isLiveLock(words: Words, lock: number): boolean {
+  return (load(words, lock * 16 + SERIAL) & 1) !== 0;
+}
+
 /** Notes that one tree more (1) or fewer (−1) names the lock. */
 export function countTree(words: Words, lock: number, change: 1 | -1): void {
   add(words, lock * 16 + TREES, change);
@@ -85,6 +90,7 @@ export class ExternalLock {
       try {
         arena.roots.add(options.name, ref);
       } catch (error) {
+        add(words, ref * 16 + SERIAL, 1);
         locks.free(ref);
         throw error;
       }
@@ -102,7 +108,7 @@ export class ExternalLock {
     const { locks } = TreeMemory.of(arena);
     if (
       ref === 0 || !locks.isAllocated(ref) ||
-      (load(arena.words, ref * 16 + SERIAL) & 1) === 0
+      !isLiveLock(arena.words, ref)
     ) {
       throw new Error(
         `Cannot attach to an external lock: there is none at ${
@@ -173,9 +179,11 @@ export class ExternalLock {
     if (load(words, externalLockIndex(this.ref)) !== 0) {
       throw new Error("Cannot destroy the external lock: it is held");
     }
+    const { locks } = TreeMemory.of(this.#arena);
+    locks.claim(this.ref);
     add(words, this.ref * 16 + SERIAL, 1);
     this.#arena.roots.remove(this.ref);
-    TreeMemory.of(this.#arena).locks.defer(this.ref);
+    locks.defer(this.ref);
   }
 
   /**

@@ -638,6 +638,7 @@ export class RangeTree implements Iterable<Entry> {
     let root: number;
     try {
       root = this.#unlinkAll();
+      TreeMemory.of(this.#arena).headers.claim(this.ref);
       killHeader(this.#words, this.ref);
       // Also where it was empty: cursors notice.
       noteChange(this.#words, this.ref, 0);
@@ -799,6 +800,8 @@ export class RangeTree implements Iterable<Entry> {
   #unlinkAll(): number {
     const root = rootOf(this.#words, this.ref);
     if (root === 0) return 0;
+    // Nobody else frees them from here on.
+    if (root !== 0) this.#nodes.claim(root, true);
     setRoot(this.#words, this.ref, 0);
     noteChange(this.#words, this.ref, -entryCountOf(this.#words, this.ref));
     return root;

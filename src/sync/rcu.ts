@@ -21,6 +21,14 @@
  * one is written before the compare-exchange that publishes it, and read after the exchange that took the list.
  * A taken list is freed after a grace period that began after the taking.
  *
+ * A thread may die anywhere in this, and then another must be able to tell what it had in its hands (`Arena.reap`):
+ * - What is taken is unchained at once into private memory, and each object's link word says whose hands it is in (see
+ *   `slab_cache.ts`), until it is free or queued again.
+ * - Whoever takes a list that others may look for leaves a mark with the head that it took, {@linkcode TAKEN}.
+ * - What the owner is about to put into a list of its own it notes first, plainly, in its slot. If it is dead, and neither of
+ *   its lists begins with that object or was taken with it at the head, then the object never got there: only the owner puts
+ *   anything else at the head, and notes that before; and it clears the note before it frees what it noted.
+ *
  * @module
  */
 import {
@@ -42,6 +50,12 @@ const WAIT_HEAD = 17;
 const IDLE = 18;
 /** In the slot of thread 1 alone: the highest id that was ever claimed. */
 const HIGHEST = 19;
+/** The first of the objects that the owner puts into a list, or moves to the other; plain, read when the owner is dead. */
+const HANDING = 20;
+/** The link word of the last of them; 0 where it moves a whole list. */
+const HANDING_LAST = 21;
+/** In the head of a list: it is empty, and the rest is the head with which another thread, or a barrier, took it. */
+const TAKEN = 0x8000_0000 | 0;
 
 /** What one thread's slot takes, in words: two cache lines. */
 export const THREAD_SLOT_WORDS = 32;
@@ -93,12 +107,22 @@ export interface RcuOptions {
   lockdep: Lockdep;
   /** Throws where this thread can't free anything; then what is queued stays queued. */
   assertCanReclaim(): void;
+  /** How deferred refs are freed. */
+  reclaimer: Reclaimer;
+}
+
+/** What knows the objects behind deferred refs. */
+export interface Reclaimer {
+  /** Adds the refs of a chain to `refs`, and notes in each one's link word that it is in this thread's hands. */
+  unchain(head: number, refs: number[]): void;
+  /** Chains refs, the first one in front; returns the link word of the last, which is for the caller to write. */
+  chain(refs: readonly number[]): number;
   /**
-   * Frees every ref of a chain, reading each ref's link before; what it throws, it throws when all of them are dealt with.
+   * Frees all of the refs; what it throws, it throws when all of them are dealt with.
    *
    * @param mayKeep Whether some may be kept at hand for this thread instead.
    */
-  reclaim(head: number, mayKeep: boolean): void;
+  reclaim(refs: readonly number[], mayKeep: boolean): void;
 }
 
 /**
@@ -119,7 +143,7 @@ export class Rcu {
   readonly #reader: number;
   readonly #lockdep: Lockdep;
   readonly #assertCanReclaim: () => void;
-  readonly #reclaim: (head: number, mayKeep: boolean) => void;
+  readonly #reclaimer: Reclaimer;
   #depth = 0;
   #sections = 0;
   /** What this thread stored last as the head of its list: most often what is there. */
@@ -127,12 +151,10 @@ export class Rcu {
   #nextCount = 0;
   #waitCount = 0;
   #waitTarget = 0;
-  /** Lists that a barrier has taken. */
+  /** What a barrier has taken. */
   readonly #taken: number[] = [];
-  /** How many refs of this thread are in them. */
+  /** How many refs of this thread are among it. */
   #takenCount = 0;
-  /** Lists that a barrier gave up and could hang nowhere. */
-  readonly #left: number[] = [];
 
   /** Binds the state in shared memory to one thread. */
   constructor(words: Words, options: RcuOptions) {
@@ -144,7 +166,7 @@ export class Rcu {
     this.#reader = this.#slot(options.thread) + READER;
     this.#lockdep = options.lockdep;
     this.#assertCanReclaim = () => options.assertCanReclaim();
-    this.#reclaim = options.reclaim;
+    this.#reclaimer = options.reclaimer;
   }
 
   /** Claims a free thread slot and returns its thread id; 0 if all are taken. */
@@ -249,12 +271,15 @@ export class Rcu {
    * @param count How many there are.
    */
   deferChain(first: number, lastLink: number, count: number): void {
-    const head = this.#slot(this.#thread) + NEXT_HEAD;
-    // What this thread stored there last is there still, unless another one has taken the list or put one back.
+    const words = this.#words;
+    const slot = this.#slot(this.#thread);
+    words[slot + HANDING_LAST] = lastLink;
+    words[slot + HANDING] = first;
+    // What this thread stored there last is there still, unless another one has taken the list.
     let seen = this.#nextHead;
     for (;;) {
-      this.#words[lastLink] = seen;
-      const was = compareExchange(this.#words, head, seen, first);
+      words[lastLink] = seen < 0 ? 0 : seen;
+      const was = compareExchange(words, slot + NEXT_HEAD, seen, first);
       if (was === seen) break;
       seen = was;
     }
@@ -282,10 +307,13 @@ export class Rcu {
       if (this.#waitCount === 0) this.#startBatch();
       if (this.#waitCount > 0 && !this.#elapsed(this.#waitTarget)) break;
       this.#waitCount = 0;
-      this.#reclaim(
-        exchange(this.#words, this.#slot(this.#thread) + WAIT_HEAD, 0),
-        mayKeep,
-      );
+      const slot = this.#slot(this.#thread);
+      this.#words[slot + HANDING] = 0;
+      const head = exchange(this.#words, slot + WAIT_HEAD, 0);
+      if (head <= 0) continue;
+      const refs: number[] = [];
+      this.#reclaimer.unchain(head, refs);
+      this.#reclaimer.reclaim(refs, mayKeep);
     }
   }
 
@@ -346,9 +374,27 @@ export class Rcu {
     store(this.#words, this.#slot(gone) + READER, 0);
   }
 
+  /** A thread is gone: what it was about to put into a list of its own is deferred by this one. */
+  recover(gone: number): void {
+    const words = this.#words, slot = this.#slot(gone);
+    const first = words[slot + HANDING];
+    if (first === 0) return;
+    for (const head of [NEXT_HEAD, WAIT_HEAD]) {
+      const seen = load(words, slot + head);
+      if (seen === first || seen === (first | TAKEN)) return;
+    }
+    const lastLink = words[slot + HANDING_LAST];
+    if (lastLink !== 0) words[lastLink] = 0;
+    words[slot + HANDING] = 0;
+    const refs: number[] = [];
+    this.#reclaimer.unchain(first, refs);
+    this.#queue(refs);
+  }
+
   /** A thread is gone: its slot may be claimed again. What it deferred is freed first. As {@linkcode Rcu.barrier}. */
   releaseSlotOf(gone: number, stallMillis = 10_000): void {
     this.barrier(stallMillis);
+    this.#words[this.#slot(gone) + HANDING] = 0;
     store(this.#words, this.#slot(gone) + ALIVE, 0);
   }
 
@@ -359,12 +405,10 @@ export class Rcu {
       try {
         this.#assertCanReclaim();
         this.#await(this.#startGracePeriod(), stallMillis);
-        while (this.#taken.length > 0) {
-          this.#reclaim(this.#taken.pop()!, false);
-        }
+        this.#reclaimer.reclaim(this.#taken.splice(0), false);
       } finally {
-        // Nothing is left unless it failed.
-        for (const head of this.#taken.splice(0)) this.#putBack(head);
+        // Nothing is left unless it failed: then it is this thread's, in whose list any thread's next barrier finds it.
+        this.#queue(this.#taken.splice(0));
         this.#takenCount = 0;
       }
     }
@@ -379,14 +423,19 @@ export class Rcu {
   }
 
   #startBatch(): void {
-    const slot = this.#slot(this.#thread);
-    const head = exchange(this.#words, slot + NEXT_HEAD, 0);
-    this.#nextHead = 0;
-    // At least 1: a list that a barrier put back is not counted.
-    this.#waitCount = head === 0 ? 0 : Math.max(1, this.#nextCount);
+    const words = this.#words, slot = this.#slot(this.#thread);
+    // What this thread stored there last is there still, unless another one has taken the list.
+    let head = this.#nextHead;
+    if (head > 0) {
+      words[slot + HANDING_LAST] = 0;
+      words[slot + HANDING] = head;
+      head = compareExchange(words, slot + NEXT_HEAD, head, 0);
+      this.#nextHead = head < 0 ? head : 0;
+    }
+    this.#waitCount = head <= 0 ? 0 : this.#nextCount;
     this.#nextCount = 0;
-    if (head === 0) return;
-    store(this.#words, slot + WAIT_HEAD, head);
+    if (head <= 0) return;
+    store(words, slot + WAIT_HEAD, head);
     this.#waitTarget = this.#startGracePeriod();
   }
 
@@ -433,15 +482,17 @@ export class Rcu {
 
   /** Takes the lists of threads; says whether there is anything to free. */
   #take(from: number, to: number): boolean {
-    this.#taken.push(...this.#left.splice(0));
     for (let thread = from; thread <= to; thread++) {
       for (const which of [NEXT_HEAD, WAIT_HEAD]) {
         const index = this.#slot(thread) + which;
-        // The look saves an exchange where there is nothing, which is nearly everywhere.
-        const head = load(this.#words, index) === 0
-          ? 0
-          : exchange(this.#words, index, 0);
-        if (head !== 0) this.#taken.push(head);
+        // Where there is nothing, which is nearly everywhere, it is only a look.
+        let head = load(this.#words, index);
+        while (head > 0) {
+          const was = compareExchange(this.#words, index, head, head | TAKEN);
+          if (was === head) break;
+          head = was;
+        }
+        if (head > 0) this.#reclaimer.unchain(head, this.#taken);
       }
     }
     // What this thread counts may have been freed by another: then there is nothing to take.
@@ -453,27 +504,10 @@ export class Rcu {
     return this.#taken.length > 0;
   }
 
-  /**
-   * Hangs a list that was taken and not freed onto the first thread that has none, so that any thread's next barrier finds
-   * it. If all threads have one, this thread keeps it.
-   */
-  #putBack(head: number): void {
-    for (let i = 0; i < this.#maxThreads; i++) {
-      const thread = (this.#thread - 1 + i) % this.#maxThreads + 1;
-      if (
-        compareExchange(
-          this.#words,
-          this.#slot(thread) + NEXT_HEAD,
-          0,
-          head,
-        ) !== 0
-      ) continue;
-      if (thread === this.#thread) {
-        this.#nextCount += Math.max(1, this.#takenCount);
-      }
-      return;
-    }
-    this.#left.push(head);
+  /** Puts refs into this thread's list. */
+  #queue(refs: readonly number[]): void {
+    if (refs.length === 0) return;
+    this.deferChain(refs[0], this.#reclaimer.chain(refs), refs.length);
   }
 }
 

@@ -10,10 +10,12 @@ const BATCH = 64;
 /** The stocks of three threads in memory of their own. */
 function stocks(): { words: Int32Array<SharedArrayBuffer>; stocks: Stock[] } {
   const words = new Int32Array(new SharedArrayBuffer(4 * 16 * 1024));
-  const options = { first: 1, stride: 16, threads: 3, link: 3 };
+  const options = { first: 1, stride: 16, threads: 3, link: 3, keeping: 0 };
   return {
     words,
-    stocks: [1, 2, 3].map((thread) => new Stock(words, { ...options, thread })),
+    stocks: [1, 2, 3].map((thread) =>
+      new Stock(words, { ...options, thread, hands: -thread })
+    ),
   };
 }
 
@@ -62,6 +64,8 @@ Deno.test("Stock keeps refs beyond 2^31", () => {
     threads: 1,
     thread: 1,
     link: 3,
+    keeping: 1,
+    hands: -1,
   });
   stock.keep([0xffff_fff0]);
   assertEquals(stock.take(), 0xffff_fff0);
