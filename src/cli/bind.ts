@@ -1,14 +1,15 @@
 import { type BindExperimentOptions, runBind } from "../experiment/mod.ts";
 import { bindJson, bindReport, isBindSame } from "../report/mod.ts";
-import { StartedWorker } from "./churn.ts";
 import { SEED, SEED_BOUNDS } from "./replay.ts";
 import {
+  assertNoFile,
   type Command,
   integerOption,
   readArguments,
   shareOption,
   UsageError,
 } from "./usage.ts";
+import { StartedWorker } from "./worker.ts";
 
 const JOBS = 300;
 const OPS = 512;
@@ -52,11 +53,7 @@ export const bindCommand: Command = {
       values: ["jobs", "ops", "tiles", "duty", "seed"],
       flags: ["json"],
     });
-    if (parsed.operands.length > 0) {
-      throw new UsageError(
-        `Cannot run bind: it takes no file, found ${parsed.operands[0]}`,
-      );
-    }
+    assertNoFile(parsed, "bind");
     const duty = shareOption(parsed, "duty", DUTY);
     if (duty === 0) {
       throw new UsageError("Cannot use --duty 0: the compactor could not work");

@@ -1,8 +1,6 @@
 import {
-  type ChurnAnswer,
   type ChurnOptions,
   type ChurnStatus,
-  type ChurnWorker,
   runChurn,
 } from "../experiment/mod.ts";
 import {
@@ -13,12 +11,14 @@ import {
 } from "../report/mod.ts";
 import { SEED, SEED_BOUNDS } from "./replay.ts";
 import {
+  assertNoFile,
   type Command,
   integerOption,
   readArguments,
   shareOption,
   UsageError,
 } from "./usage.ts";
+import { StartedWorker } from "./worker.ts";
 
 const SECONDS = 3;
 const SECONDS_BOUNDS = { min: 1, max: 3600 } as const;
@@ -73,11 +73,7 @@ export const churnCommand: Command = {
   help: HELP,
   async run(args) {
     const parsed = readArguments(args, { values: VALUES, flags: FLAGS });
-    if (parsed.operands.length > 0) {
-      throw new UsageError(
-        `Cannot run churn: it takes no file, found ${parsed.operands[0]}`,
-      );
-    }
+    assertNoFile(parsed, "churn");
     const duty = shareOption(parsed, "duty", DUTY);
     if (duty === 0) {
       throw new UsageError("Cannot use --duty 0: that is --no-compact");
@@ -111,45 +107,6 @@ async function churn(options: ChurnOptions, json: boolean): Promise<number> {
       : churnReport(input).trimEnd(),
   );
   return halves.off.wrong + (halves.on?.wrong ?? 0) === 0 ? 0 : 1;
-}
-
-/** A worker of the experiment. */
-export class StartedWorker implements ChurnWorker {
-  readonly #worker = new Worker(
-    new URL("../experiment/churn_worker.ts", import.meta.url),
-    { type: "module" },
-  );
-  readonly #answers: ChurnAnswer[] = [];
-  #failure: Error | undefined;
-  #wake: () => void = () => {};
-
-  constructor() {
-    this.#worker.onmessage = ({ data }) => {
-      this.#answers.push(data);
-      this.#wake();
-    };
-    this.#worker.onerror = (event) => {
-      event.preventDefault();
-      this.#failure = new Error(`A worker failed: ${event.message}`);
-      this.#wake();
-    };
-  }
-
-  postMessage(command: unknown): void {
-    this.#worker.postMessage(command);
-  }
-
-  async answer(): Promise<ChurnAnswer> {
-    while (this.#answers.length === 0) {
-      if (this.#failure !== undefined) throw this.#failure;
-      await new Promise<void>((resolve) => this.#wake = resolve);
-    }
-    return this.#answers.shift()!;
-  }
-
-  terminate(): void {
-    this.#worker.terminate();
-  }
 }
 
 /** A line that is rewritten, where standard error is a terminal. */

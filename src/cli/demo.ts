@@ -10,6 +10,7 @@ import {
   SEED_BOUNDS,
 } from "./replay.ts";
 import {
+  assertNoFile,
   type Command,
   integerOption,
   quote,
@@ -47,11 +48,7 @@ export const demoCommand: Command = {
     });
     const copies = integerOption(parsed, "copies", COPIES_BOUNDS, COPIES);
     const seed = integerOption(parsed, "seed", SEED_BOUNDS, SEED);
-    if (parsed.operands.length > 0) {
-      throw new UsageError(
-        `Cannot use ${quote(parsed.operands[0])}: the demo brings its traces`,
-      );
-    }
+    assertNoFile(parsed, "demo");
     const recordings = shippedRecordings();
     const run = (lock: LockMode): ReplayReportInput => {
       const options = { copies, exitShare: EXIT_SHARE, seed, lock };

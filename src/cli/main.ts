@@ -18,7 +18,7 @@ import { bindCommand } from "./bind.ts";
 import { churnCommand } from "./churn.ts";
 import { demoCommand } from "./demo.ts";
 import { replayCommand } from "./replay.ts";
-import { type Command, quote, UsageError } from "./usage.ts";
+import { asksForHelp, type Command, quote, UsageError } from "./usage.ts";
 
 const COMMANDS: readonly Command[] = [
   demoCommand,
@@ -73,10 +73,7 @@ function run(
       `Cannot run ${quote(name)}: there is no such command, see "--help"`,
     );
   }
-  if (args.includes("--help") || args.includes("-h")) {
-    return printHelp(command.help);
-  }
-  return command.run(args);
+  return asksForHelp(args) ? printHelp(command.help) : command.run(args);
 }
 
 function printHelp(help: string): number {

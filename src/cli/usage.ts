@@ -48,7 +48,7 @@ export function readArguments(
     unknown: (argument, key) => {
       if (key === undefined) return true;
       throw new UsageError(
-        `Cannot use ${argument}: there is no such option`,
+        `Cannot use ${quote(argument)}: there is no such option`,
       );
     },
   }) as Record<string, unknown> & { _: string[] };
@@ -64,6 +64,26 @@ export function readArguments(
     flags: new Set(options.flags.filter((name) => parsed[name] === true)),
     operands: parsed._,
   };
+}
+
+/** Whether a command's arguments ask for its help: behind `--` all are files. */
+export function asksForHelp(args: readonly string[]): boolean {
+  const end = args.indexOf("--");
+  const options = end < 0 ? args : args.slice(0, end);
+  return options.includes("--help") || options.includes("-h");
+}
+
+/**
+ * Checks that a command that takes no file was given none.
+ *
+ * @throws {UsageError} If it was.
+ */
+export function assertNoFile(args: CommandArguments, command: string): void {
+  const [file] = args.operands;
+  if (file === undefined) return;
+  throw new UsageError(
+    `Cannot run ${command}: it takes no file, found ${quote(file)}`,
+  );
 }
 
 /**

@@ -64,14 +64,18 @@ export interface BlockResult {
 /** So many windows are tried for one block. */
 const WINDOWS_TRIED = 4;
 
-/** What a run did to one cache. */
-interface Outcome {
-  readonly plan: CompactionPlan;
+/** What emptying some slabs came to. */
+interface Emptied {
   readonly freedSlabs: number;
-  readonly fewestMoves: number;
   readonly moves: number;
   readonly pinned: number;
   readonly busy: number;
+}
+
+/** What a run did to one cache. */
+interface Outcome extends Emptied {
+  readonly plan: CompactionPlan;
+  readonly fewestMoves: number;
 }
 
 /**
@@ -185,9 +189,7 @@ export class Compactor {
       }, order).slice(windows);
       if (window === undefined) break;
       if (windows === 0) fewestMoves = window.moves;
-      const evacuation = this.#emptySlabs(cache, window.slabs);
-      evacuation.unisolate();
-      moves += evacuation.moves;
+      moves += this.#emptySlabs(cache, window.slabs).moves;
     }
     const seconds = (performance.now() - start) / 1000;
     return { made: isMade(), moves, fewestMoves, windows, seconds };
@@ -208,32 +210,35 @@ export class Compactor {
     const slabs = cache.slabs();
     const plan = planCompaction(slabs, cache.capacity);
     const chosen = emptiestFirst(slabs).slice(0, plan.freeableSlabs);
-    const evacuation = this.#emptySlabs(
-      cache,
-      chosen.map((slab) => slab.pfn),
-    );
-    const freedSlabs = evacuation.unisolate();
-    const { moves, pinned, busy } = evacuation;
+    const emptied = this.#emptySlabs(cache, chosen.map((slab) => slab.pfn));
     return {
       plan,
-      freedSlabs,
-      fewestMoves: fewestMoves(slabs, freedSlabs),
-      moves,
-      pinned,
-      busy,
+      ...emptied,
+      fewestMoves: fewestMoves(slabs, emptied.freedSlabs),
     };
   }
 
-  /** Empties slabs, and waits until what was moved is freed. */
-  #emptySlabs(cache: MovableCache, slabs: readonly number[]): Evacuation {
+  /**
+   * Empties slabs, and waits until what was moved is freed. Slabs that did not become empty are put back, also where it fails.
+   */
+  #emptySlabs(cache: MovableCache, slabs: readonly number[]): Emptied {
     const evacuation = new Evacuation(this.#arena, cache, slabs);
-    evacuation.step();
-    evacuation.finish();
-    this.#arena.rcu.barrier();
-    // In debug mode, what was freed is still in quarantine.
-    cache.shrink();
-    this.#arena.rcu.barrier();
-    return evacuation;
+    let freedSlabs = 0;
+    try {
+      try {
+        evacuation.step();
+      } finally {
+        evacuation.finish();
+      }
+      this.#arena.rcu.barrier();
+      // In debug mode, what was freed is still in quarantine.
+      cache.shrink();
+      this.#arena.rcu.barrier();
+    } finally {
+      freedSlabs = evacuation.unisolate();
+    }
+    const { moves, pinned, busy } = evacuation;
+    return { freedSlabs, moves, pinned, busy };
   }
 }
 

@@ -53,7 +53,7 @@ export class Evacuation {
   constructor(arena: Arena, cache: MovableCache, slabs: readonly number[]) {
     this.#arena = arena;
     this.#cache = cache;
-    this.#chosen = slabs.filter((pfn) => cache.isolate(pfn));
+    this.#chosen = cache.isolateAll(slabs);
     this.#left = this.#chosen.toReversed();
   }
 

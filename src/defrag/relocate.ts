@@ -165,11 +165,14 @@ export class NodeMover implements Mover {
   #moveIn(node: number, header: number, lock: number): "moved" | "busy" {
     if (this.#places.length === 0) this.#nodes.allocateInto(this.#places, 1);
     if (this.#places.length === 0) return "busy";
-    if (!this.#tryLock(lock)) return "busy";
     const lockClass = lock === lockIndexOf(header)
       ? this.#lockClass
       : this.#externalLockClass;
-    this.#arena.lockdep.acquired(lockClass, lock, "NodeMover.relocate");
+    this.#arena.lockdep.tryAcquire(lockClass, lock, "NodeMover.relocate");
+    if (!this.#tryLock(lock)) {
+      this.#arena.lockdep.release(lock);
+      return "busy";
+    }
     this.holdTimes.start();
     try {
       const above = parentOf(this.#words, node);

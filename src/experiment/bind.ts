@@ -12,6 +12,8 @@
 import { Arena } from "../memory/mod.ts";
 import { ExternalLock } from "../range_tree/mod.ts";
 import { TreeMemory } from "../range_tree/tree_memory.ts";
+import type { SlabCache } from "../slab/mod.ts";
+import { notify, store } from "../sync/atomics.ts";
 import { type BindOp, BindQueue, VaManager } from "../va/mod.ts";
 import { type ChurnWorker, PHASE, SIGNAL } from "./churn.ts";
 import { Histogram } from "./histogram.ts";
@@ -117,6 +119,19 @@ async function runOne(
   options: BindExperimentOptions,
   means: BindMeans,
 ): Promise<BindRun> {
+  const worker = compacts ? means.startWorker() : undefined;
+  try {
+    return await measured(lock, worker, options);
+  } finally {
+    worker?.terminate();
+  }
+}
+
+async function measured(
+  lock: BindLock,
+  worker: ChurnWorker | undefined,
+  options: BindExperimentOptions,
+): Promise<BindRun> {
   const { jobs, seed } = options;
   const arena = Arena.create({ byteLength: bytesFor(options) });
   const { vm, queue, guard } = fragmented(arena, lock, options);
@@ -131,39 +146,29 @@ async function runOne(
     }
   };
   const signals = new Int32Array(new SharedArrayBuffer(64));
-  const worker = compacts ? means.startWorker() : undefined;
-  worker?.postMessage({
-    role: "compactor",
-    buffer: arena.buffer,
-    signals,
-    counter: SIGNAL.counters,
-    options: {
-      ...{ seconds: 0, readers: 0, ranges: 0, liveShare: 0, hotShare: 0 },
-      ...{ compacts, duty: options.duty, seed },
-    },
-    seed,
-  });
+  const { buffer } = arena;
+  const { duty } = options;
+  worker?.postMessage({ role: "compactor", buffer, signals, duty });
   await worker?.answer();
   run(Math.ceil(jobs * WARM_UP_SHARE));
-  Atomics.store(signals, SIGNAL.phase, PHASE.measure);
-  Atomics.notify(signals, SIGNAL.phase);
+  store(signals, SIGNAL.phase, PHASE.measure);
+  notify(signals, SIGNAL.phase);
   const times = new Histogram();
   const start = performance.now();
   run(jobs, times);
   const seconds = (performance.now() - start) / 1000;
-  Atomics.store(signals, SIGNAL.phase, PHASE.stop);
-  Atomics.notify(signals, SIGNAL.phase);
+  store(signals, SIGNAL.phase, PHASE.stop);
+  notify(signals, SIGNAL.phase);
   const answer = await worker?.answer();
-  worker?.terminate();
   const totals = answer?.ready === false ? answer.compactor : undefined;
   queue.trim();
   guard.lock();
   vm.tree.validate();
   guard.unlock();
-  const { slabs, objects } = settled(arena);
+  const { slabs, slabsAtBest } = settled(arena);
   return {
     lock,
-    compacts,
+    compacts: worker !== undefined,
     opsPerSecond: jobs * options.ops / seconds,
     p50: times.percentile(0.5),
     p99: times.percentile(0.99),
@@ -171,7 +176,7 @@ async function runOne(
     digest: digestOf(vm),
     slabsBefore,
     slabs,
-    slabsAtBest: Math.ceil(objects / 16),
+    slabsAtBest,
     freedSlabs: totals?.freedSlabs ?? 0,
     moves: totals?.moves ?? 0,
     busy: totals?.busy ?? 0,
@@ -241,16 +246,21 @@ function jobOf(random: Random, options: BindExperimentOptions): BindOp[] {
   });
 }
 
-/** Slabs and objects once all that is deferred was freed, and empty slabs have gone back: what is left is fragmentation. */
-function settled(arena: Arena): { slabs: number; objects: number } {
+/**
+ * The slabs of nodes, and the fewest that would do, once all that is deferred was freed, and empty slabs have gone back: what is
+ * left is fragmentation.
+ */
+function settled(arena: Arena): { slabs: number; slabsAtBest: number } {
   const { movableNodes, pinnedNodes } = TreeMemory.of(arena);
   arena.rcu.barrier();
   for (const cache of [movableNodes, pinnedNodes]) cache.shrink();
   arena.rcu.barrier();
-  const stats = [movableNodes.stats(), pinnedNodes.stats()];
+  const sum = (of: (cache: SlabCache) => number) =>
+    of(movableNodes) + of(pinnedNodes);
+  const objects = sum((cache) => cache.usage().objects);
   return {
-    slabs: stats[0].slabs + stats[1].slabs,
-    objects: stats[0].objects + stats[1].objects,
+    slabs: sum((cache) => cache.usage().slabs),
+    slabsAtBest: Math.ceil(objects / movableNodes.capacity),
   };
 }
 

@@ -11,11 +11,13 @@ import type { BackgroundTotals } from "../defrag/mod.ts";
 import { Arena } from "../memory/mod.ts";
 import { RangeTree } from "../range_tree/mod.ts";
 import { TreeMemory } from "../range_tree/tree_memory.ts";
+import type { SlabCache } from "../slab/mod.ts";
+import { load, notify, store, type Words } from "../sync/atomics.ts";
 import { Histogram } from "./histogram.ts";
 import { Random } from "./random.ts";
 
 /** What one worker does. */
-export type ChurnRole = "reader" | "writer" | "compactor";
+export type ChurnRole = ChurnCommand["role"];
 
 /** How churn is run. */
 export interface ChurnOptions {
@@ -38,19 +40,34 @@ export interface ChurnOptions {
 }
 
 /** What a worker is sent. */
-export interface ChurnCommand {
-  /** What it is to do. */
-  readonly role: ChurnRole;
+export type ChurnCommand = OperateCommand | CompactCommand;
+
+/** What every command says. */
+interface SharedWithWorker {
   /** The arena's buffer. */
   readonly buffer: SharedArrayBuffer;
   /** What the workers are told through: see `SIGNAL`. */
-  readonly signals: Int32Array<SharedArrayBuffer>;
+  readonly signals: Words;
+}
+
+/** Look up, or store and erase. */
+export interface OperateCommand extends SharedWithWorker {
+  /** What it is to do. */
+  readonly role: "reader" | "writer";
   /** Which word of the signals counts its operations. */
   readonly counter: number;
   /** How churn is run. */
   readonly options: ChurnOptions;
   /** What its own choices follow from. */
   readonly seed: number;
+}
+
+/** Compact. */
+export interface CompactCommand extends SharedWithWorker {
+  /** What it is to do. */
+  readonly role: "compactor";
+  /** The share of the time that it may work. */
+  readonly duty: number;
 }
 
 /** What a worker answers: first that it is ready, then what it did. */
@@ -165,7 +182,7 @@ class Half {
   readonly #compacts: boolean;
   readonly #arena: Arena;
   readonly #tree: RangeTree;
-  readonly #signals: Int32Array<SharedArrayBuffer>;
+  readonly #signals: Words;
   readonly #slabsAtStart: number;
   #lookups = 0;
   #lookedAt = performance.now();
@@ -194,12 +211,12 @@ class Half {
       for (const worker of workers) await worker.answer();
       await this.#watch("warming up", seconds * 1000 * WARM_UP_SHARE);
       const epoch = this.#arena.rcu.gracePeriods;
-      Atomics.store(this.#signals, SIGNAL.phase, PHASE.measure);
+      store(this.#signals, SIGNAL.phase, PHASE.measure);
       const start = performance.now();
       await this.#watch("measuring", seconds * 1000);
       const gracePeriods = this.#arena.rcu.gracePeriods - epoch;
-      Atomics.store(this.#signals, SIGNAL.phase, PHASE.stop);
-      Atomics.notify(this.#signals, SIGNAL.phase);
+      store(this.#signals, SIGNAL.phase, PHASE.stop);
+      notify(this.#signals, SIGNAL.phase);
       const measured = (performance.now() - start) / 1000;
       const answers: ChurnAnswer[] = [];
       for (const worker of workers) answers.push(await worker.answer());
@@ -211,14 +228,17 @@ class Half {
 
   #start(role: ChurnRole, number: number): ChurnWorker {
     const worker = this.#means.startWorker();
-    worker.postMessage({
-      role,
-      buffer: this.#arena.buffer,
-      signals: this.#signals,
-      counter: SIGNAL.counters + number,
-      options: this.#options,
-      seed: this.#options.seed + number,
-    });
+    const shared = { buffer: this.#arena.buffer, signals: this.#signals };
+    const options = this.#options;
+    worker.postMessage(
+      role === "compactor" ? { ...shared, role, duty: options.duty } : {
+        ...shared,
+        role,
+        counter: SIGNAL.counters + number,
+        options,
+        seed: options.seed + number,
+      },
+    );
     return worker;
   }
 
@@ -257,7 +277,7 @@ class Half {
     const now = performance.now();
     let lookups = 0;
     for (let reader = 0; reader < this.#options.readers; reader++) {
-      lookups += Atomics.load(this.#signals, SIGNAL.counters + reader) >>> 0;
+      lookups += load(this.#signals, SIGNAL.counters + reader) >>> 0;
     }
     const rate = (lookups - this.#lookups) / (now - this.#lookedAt) * 1000;
     this.#lookups = lookups;
@@ -266,7 +286,7 @@ class Half {
       compacts: this.#compacts,
       phase,
       slabs,
-      occupancy: objects / (slabs * 16),
+      occupancy: objects / (slabs * this.#nodes.capacity),
       freedSlabs: this.#slabsAtStart - slabs,
       // The readers count anew when the measuring begins.
       lookupsPerSecond: Math.max(0, rate),
@@ -301,7 +321,7 @@ class Half {
       .reduce((sum, answer) => sum + answer.wrong, 0);
     // What was deferred in the last moment is no fragmentation.
     this.#arena.rcu.barrier();
-    TreeMemory.of(this.#arena).movableNodes.shrink();
+    this.#nodes.shrink();
     this.#arena.rcu.barrier();
     this.#tree.validate();
     const { slabs, objects } = this.#usage();
@@ -311,7 +331,7 @@ class Half {
       wrong,
       live: this.#tree.count,
       slabs,
-      slabsAtBest: Math.ceil(objects / 16),
+      slabsAtBest: Math.ceil(objects / this.#nodes.capacity),
       gracePeriods,
       freePages: this.#arena.pages.freePages,
       residentBytes: this.#means.residentBytes(),
@@ -320,7 +340,11 @@ class Half {
   }
 
   #usage(): { slabs: number; objects: number } {
-    return TreeMemory.of(this.#arena).movableNodes.usage();
+    return this.#nodes.usage();
+  }
+
+  get #nodes(): SlabCache {
+    return TreeMemory.of(this.#arena).movableNodes;
   }
 }
 

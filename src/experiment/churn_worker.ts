@@ -7,9 +7,12 @@
 import { BackgroundCompactor } from "../defrag/mod.ts";
 import { Arena, OutOfMemoryError } from "../memory/mod.ts";
 import { RangeTree } from "../range_tree/mod.ts";
+import { load, store, wait } from "../sync/atomics.ts";
 import {
   type ChurnAnswer,
   type ChurnCommand,
+  type CompactCommand,
+  type OperateCommand,
   PHASE,
   RANGE_LENGTH,
   RANGE_STRIDE,
@@ -36,7 +39,7 @@ scope.onmessage = ({ data }) => {
 };
 
 /** Reads or writes until it is told to stop. */
-function work(arena: Arena, command: ChurnCommand): void {
+function work(arena: Arena, command: OperateCommand): void {
   const { role, signals, counter, options, seed } = command;
   const tree = RangeTree.attach(arena, "churn");
   const random = new Random(seed * 7919 + 1);
@@ -67,7 +70,7 @@ function work(arena: Arena, command: ChurnCommand): void {
     };
   scope.postMessage({ ready: true });
   let operations = 0;
-  let phase = Atomics.load(signals, SIGNAL.phase);
+  let phase = load(signals, SIGNAL.phase);
   while (phase !== PHASE.stop) {
     for (let i = 0; i < BATCH; i++) {
       if (i % TIMED !== 0) operate();
@@ -78,8 +81,8 @@ function work(arena: Arena, command: ChurnCommand): void {
       }
     }
     operations += BATCH;
-    Atomics.store(signals, counter, operations | 0);
-    const now = Atomics.load(signals, SIGNAL.phase);
+    store(signals, counter, operations | 0);
+    const now = load(signals, SIGNAL.phase);
     if (now === PHASE.measure && phase === PHASE.warmUp) {
       operations = 0;
       times.clear();
@@ -91,19 +94,19 @@ function work(arena: Arena, command: ChurnCommand): void {
 }
 
 /** Compacts until it is told to stop. */
-function compact(arena: Arena, command: ChurnCommand): void {
-  const { signals, options } = command;
+function compact(arena: Arena, command: CompactCommand): void {
+  const { signals, duty } = command;
   const compactor = new BackgroundCompactor(arena, {
     startBelow: 0.97,
     stopAbove: 0.99,
-    duty: options.duty,
+    duty,
   });
   scope.postMessage({ ready: true });
   for (;;) {
-    const phase = Atomics.load(signals, SIGNAL.phase);
+    const phase = load(signals, SIGNAL.phase);
     if (phase === PHASE.stop) break;
     compactor.slice();
-    Atomics.wait(signals, SIGNAL.phase, phase, compactor.pauseMillis);
+    wait(signals, SIGNAL.phase, phase, compactor.pauseMillis);
   }
   compactor.stop();
   arena.leave();

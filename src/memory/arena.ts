@@ -254,6 +254,7 @@ export class Arena {
         unchain: (head, refs) => this.#reclaimer!.unchain(head, refs),
         chain: (refs) => this.#reclaimer!.chain(refs),
         reclaim: (refs, mayKeep) => this.#reclaimer!.reclaim(refs, mayKeep),
+        giveBack: () => this.#reclaimer?.giveBack() ?? false,
       },
     });
     this.pages = new PageAllocator(words, {
@@ -328,7 +329,8 @@ export class Arena {
   }
 
   /**
-   * Writes the arena to bytes: its metadata and the pages in use.
+   * Writes the arena to bytes: its metadata and the pages in use. Where lockdep is off, it can't be known whether this thread
+   * holds a lock of a tree or another one; whoever loads the bytes would find it held for ever.
    *
    * @throws {Error} If another thread is joined, which could write meanwhile.
    * @throws {LockdepError} Inside a read section, or while a lock is held.
@@ -340,7 +342,11 @@ export class Arena {
         `Cannot save the arena: threads ${others.join(", ")} are joined too`,
       );
     }
-    this.rcu.barrier();
+    // What this thread keeps from being reused would be lost in the bytes.
+    for (let gaveBack = true; gaveBack;) {
+      this.rcu.barrier();
+      gaveBack = this.#reclaimer?.giveBack() ?? false;
+    }
     const used = this.#usedPages(this.words);
     const metaWords = this.#sections.firstPage * PAGE_WORDS;
     const image = new Int32Array(
@@ -416,7 +422,15 @@ export class Arena {
     return arena;
   }
 
-  /** Gives this thread's slot back, after freeing what it deferred. The object must not be used afterwards. */
+  /**
+   * Gives this thread's slot back, after freeing what it deferred and what it kept at hand or in quarantine. The object must not
+   * be used afterwards.
+   *
+   * @throws {Error} If the thread has left already; or, in debug mode, if an object was used after it was freed: it may be called
+   * again then.
+   * @throws {LockdepError} Inside a read section, or while a lock is held.
+   * @throws {RcuStallError} If another thread holds up the grace period for what was deferred; then the thread has not left.
+   */
   leave(): void {
     this.rcu.leave();
   }
@@ -496,8 +510,6 @@ export class Arena {
 
   /**
    * Says how deferred refs are freed. The slab layer does, once an arena object.
-   *
-   * @param reclaimer What knows the objects behind them.
    */
   setReclaimer(reclaimer: Reclaimer): void {
     this.#reclaimer = reclaimer;

@@ -7,14 +7,14 @@
  */
 import { spinLock, spinTakeOver, spinUnlock } from "../sync/spin_lock.ts";
 import type { Words } from "../sync/atomics.ts";
+import { decodeName, encodeName } from "../sync/names.ts";
 
 /** How many roots an arena can name. */
 export const MAX_ROOTS = 64;
-const NAME_BYTES = 56;
-// A record: the ref, the bytes of the name, the name. A ref of 0 is a free record.
+// A record: the ref, a word to spare, the name. A record without a name is free.
 const REF = 0;
-const LENGTH = 1;
 const NAME = 2;
+const NAME_WORDS = 14;
 const RECORD_WORDS = 16;
 // The lock has a cache line of its own before the records.
 const RECORDS = 16;
@@ -50,16 +50,11 @@ export class Roots {
   /**
    * Gives a ref a name.
    *
-   * @throws {RangeError} If the name is empty, longer than 56 bytes, or the table is full.
+   * @throws {RangeError} If the name is empty, longer than 56 bytes or would not come back as it is, or the table is full.
    * @throws {Error} If the name is taken.
    */
   add(name: string, ref: number): void {
-    const bytes = new TextEncoder().encode(name);
-    if (bytes.length === 0 || bytes.length > NAME_BYTES) {
-      throw new RangeError(
-        `Cannot name a root: "${name}" takes ${bytes.length} bytes, not 1 to ${NAME_BYTES}`,
-      );
-    }
+    const encoded = encodeName(name, NAME_WORDS, "Cannot name a root");
     this.#locked(() => {
       if (this.#find(name) !== 0) {
         throw new Error(`Cannot name a root: "${name}" is taken`);
@@ -70,11 +65,7 @@ export class Roots {
           `Cannot name a root: all ${MAX_ROOTS} roots are taken`,
         );
       }
-      this.#words.fill(0, record, record + RECORD_WORDS);
-      for (let i = 0; i < bytes.length; i++) {
-        this.#words[record + NAME + (i >> 2)] |= bytes[i] << (8 * (i & 3));
-      }
-      this.#words[record + LENGTH] = bytes.length;
+      this.#words.set(encoded, record + NAME);
       this.#words[record + REF] = ref | 0;
     });
   }
@@ -128,11 +119,7 @@ export class Roots {
   }
 
   #name(record: number): string {
-    const bytes = new Uint8Array(this.#words[record + LENGTH]);
-    for (let i = 0; i < bytes.length; i++) {
-      bytes[i] = this.#words[record + NAME + (i >> 2)] >>> (8 * (i & 3));
-    }
-    return new TextDecoder().decode(bytes);
+    return decodeName(this.#words, record + NAME, NAME_WORDS);
   }
 
   #locked<T>(section: () => T): T {

@@ -141,9 +141,10 @@ export class ExternalLock {
   tryLock(): boolean {
     this.assertExists("ExternalLock.tryLock");
     const { arena, index } = this.#place();
-    if (!spinTryLock(arena.words, index, arena.thread)) return false;
-    arena.lockdep.acquired(this.#class, index, "ExternalLock.tryLock");
-    return true;
+    arena.lockdep.tryAcquire(this.#class, index, "ExternalLock.tryLock");
+    if (spinTryLock(arena.words, index, arena.thread)) return true;
+    arena.lockdep.release(index);
+    return false;
   }
 
   /**

@@ -75,9 +75,10 @@ export class TreeLock {
   tryLock(site: string): boolean {
     this.#assertKnown(site);
     const { words, thread, lockdep } = this.#arena;
-    if (!spinTryLock(words, this.index, thread)) return false;
-    lockdep.acquired(this.#class, this.index, site);
-    return true;
+    lockdep.tryAcquire(this.#class, this.index, site);
+    if (spinTryLock(words, this.index, thread)) return true;
+    lockdep.release(this.index);
+    return false;
   }
 
   /** Releases the lock. */

@@ -1,7 +1,8 @@
 /**
  * What debug mode knows of every object: a page beside each slab keeps each object's state and its last events, so the
  * history survives the thread that wrote it. Freed objects are filled with poison, stay in a quarantine of the freeing
- * thread for a while, and are checked when they leave it and when they are allocated again.
+ * thread for a while, and are checked when they leave it and when they are allocated again. For all other threads what is
+ * there is in use, until the thread frees more, shrinks the cache, or leaves.
  *
  * Everything here runs under the cache's lock, but for {@linkcode ObjectTracker.deferred}, whose caller is the only one
  * that may still free the object.
@@ -23,10 +24,11 @@ const EVENTS = 1;
 const FIRST_EVENT = 2;
 const KEPT_EVENTS = 7;
 
+const NEVER_USED = 0;
 const ALLOCATED = 1;
 const DEFERRED = 2;
 const FREED = 3;
-const EVENT_NAMES = ["never used", "allocated", "deferred", "freed"];
+const EVENT_NAMES = ["", "allocated", "deferred", "freed"];
 
 /** Keeps the history of a cache's objects. */
 export class ObjectTracker {
@@ -128,10 +130,12 @@ export class ObjectTracker {
   ): void {
     const state = this.#arena.words[this.#record(page, index) + STATE];
     if (state === expected) return;
+    const cannot = `Cannot free object ${ref} of "${this.#name}"`;
+    if (state === NEVER_USED) {
+      throw new Error(`${cannot}: it was never allocated`);
+    }
     throw new Error(
-      `Cannot free object ${ref} of "${this.#name}": it is ${
-        EVENT_NAMES[state]
-      } already` +
+      `${cannot}: it is ${EVENT_NAMES[state]} already` +
         this.history(page, index),
     );
   }

@@ -8,7 +8,8 @@
  *
  * Protection: the cache's record and the frame records of its slabs are touched only under the cache's lock, but for the
  * frame's owner word, which is written before the first object of the slab is handed out and again only when the last is
- * gone. So plain accesses suffice; the lock orders them. The cache's lock is taken under tree locks, and the page
+ * gone; that the slab is isolated stands elsewhere. So plain accesses suffice: the lock orders them, and whoever has a ref
+ * of an object in use reads an owner word that nobody writes. The cache's lock is taken under tree locks, and the page
  * allocator's is taken under it.
  *
  * Type stability: an object's memory stays an object of this cache until a grace period after its slab became empty, so
@@ -32,6 +33,7 @@
  * @module
  */
 import type { Words } from "../sync/atomics.ts";
+import { decodeName, encodeName } from "../sync/names.ts";
 import { spinLock, spinTakeOver, spinUnlock } from "../sync/spin_lock.ts";
 import type { Arena } from "../memory/arena.ts";
 import {
@@ -52,7 +54,6 @@ const EMPTY_KEPT = 4;
 
 /** What one cache's record takes, in words. */
 export const CACHE_WORDS = 128;
-const NAME_BYTES = 24;
 // The cache's record.
 const LOCK = 0;
 const OBJECT_BYTES = 1;
@@ -63,6 +64,7 @@ const OBJECTS = 5;
 const ISOLATED_HEAD = 6;
 const ISOLATED = 7;
 const NAME = 8;
+const NAME_WORDS = 6;
 const PARTIAL = 14; // two words: which of the lists 0 … 63 are not empty
 const HEADS = 16; // a list a number of objects in use, 0 … capacity
 const KEEPING = HEADS + MAX_CAPACITY + 1; // see `stock.ts`
@@ -72,15 +74,16 @@ const NEXT = 1;
 const PREV = 2;
 const OWNER = 3;
 const BITMAP = 4; // two words
-const IN_USE = 6;
+const IN_USE = 6; // how many objects, and whether the slab is isolated
 const TRACKING = 7; // debug mode: its tracking page + 1
-// The owner word: the cache's number from 1, what is going on with the slab, and by whom where that is one thread's matter.
+// The owner word: the cache's number from 1, and what is going on with the page: it is given up, or a thread has it in hand.
 const ID_MASK = 0xff;
+const IS_DYING = 0x100;
+/** From here on: the id of the thread that is about to make a slab of it. */
+const ON_ITS_WAY_SHIFT = 16;
+/** In the word of what is in use: more than there are objects. From here on: the id of the thread that isolated the slab. */
 const IS_ISOLATED = 0x100;
-const IS_DYING = 0x200;
-const IS_ON_ITS_WAY = 0x400;
-const OWNER_MASK = 0xffff;
-const THREAD_SHIFT = 16;
+const ISOLATED_SHIFT = 8;
 
 /** In a link word: the object is in a thread's hands, or was so last. The thread's id stands in the low bits. */
 const IN_HANDS = 0x8000_0000 | 0;
@@ -197,7 +200,7 @@ export class SlabCache {
     this.#thread = arena.thread;
     this.#hands = handsOf(arena.thread);
     this.#lockClass = arena.lockdep.lockClass("slab cache");
-    this.name = nameAt(words, base);
+    this.name = SlabCache.nameAt(words, base);
     this.objectBytes = words[base + OBJECT_BYTES];
     this.capacity = Math.floor(PAGE_BYTES / this.objectBytes);
     this.#granules = this.objectBytes / GRANULE_BYTES;
@@ -224,7 +227,7 @@ export class SlabCache {
 
   /** The name of the cache in this record. Under the table's lock. */
   static nameAt(words: Words, base: number): string {
-    return nameAt(words, base);
+    return decodeName(words, base + NAME, NAME_WORDS);
   }
 
   /** Creates a cache in an empty record. Under the table's lock. */
@@ -235,12 +238,11 @@ export class SlabCache {
     options: SlabCacheOptions,
   ): SlabCache {
     const { name, objectBytes, link, mobility = "unmovable" } = options;
-    const bytes = new TextEncoder().encode(name);
-    if (bytes.length === 0 || bytes.length > NAME_BYTES) {
-      throw new RangeError(
-        `Cannot create a slab cache: name "${name}" takes ${bytes.length} bytes, not 1 to ${NAME_BYTES}`,
-      );
-    }
+    const encoded = encodeName(
+      name,
+      NAME_WORDS,
+      "Cannot create a slab cache",
+    );
     if (
       !Number.isInteger(objectBytes) || objectBytes < GRANULE_BYTES ||
       objectBytes > PAGE_BYTES || objectBytes % GRANULE_BYTES !== 0
@@ -260,9 +262,7 @@ export class SlabCache {
     words[base + ISOLATED_HEAD] = -1;
     words[base + LINK] = link;
     words[base + UNMOVABLE] = mobility === "movable" ? 0 : 1;
-    for (let i = 0; i < bytes.length; i++) {
-      words[base + NAME + (i >> 2)] |= bytes[i] << (8 * (i & 3));
-    }
+    words.set(encoded, base + NAME);
     // Last: from here on there is a cache.
     words[base + OBJECT_BYTES] = objectBytes;
     return new SlabCache(arena, base, id);
@@ -271,6 +271,25 @@ export class SlabCache {
   /** Opens the cache in a record. Under the table's lock. */
   static openAt(arena: Arena, base: number, id: number): SlabCache {
     return new SlabCache(arena, base, id);
+  }
+
+  /**
+   * Checks that the cache is what it would be created as.
+   *
+   * @throws {RangeError} If not.
+   */
+  assertCreatedAs(options: SlabCacheOptions): void {
+    const { mobility = "unmovable" } = options;
+    this.#assertIs("objectBytes", this.objectBytes, options.objectBytes);
+    this.#assertIs("link", this.#link, options.link);
+    this.#assertIs("mobility", this.#mobility, mobility);
+  }
+
+  #assertIs<T>(option: string, found: T, expected: T): void {
+    if (found === expected) return;
+    throw new RangeError(
+      `Cannot open slab cache "${this.name}": its ${option} is ${found}, not ${expected}`,
+    );
   }
 
   /**
@@ -370,10 +389,10 @@ export class SlabCache {
   /**
    * Frees an object after a grace period. Never waits; whoever defers calls `rcu.poll()` once its locks are released.
    *
-   * @throws {Error} In debug mode, if it was deferred before.
+   * @throws {Error} In debug mode, if it is no allocated object of this cache, or was deferred before.
    */
   defer(ref: number): void {
-    this.#tracker?.deferred(ref, this.#trackingPage(ref), this.#indexIn(ref));
+    if (this.#tracker !== undefined) this.#noteDeferred(ref, this.#tracker);
     this.#arena.rcu.defer(ref, this.linkIndex(ref));
   }
 
@@ -383,7 +402,7 @@ export class SlabCache {
     const words = this.#words, link = this.#link;
     for (let i = 0; i < refs.length; i++) {
       const ref = refs[i];
-      this.#tracker?.deferred(ref, this.#trackingPage(ref), this.#indexIn(ref));
+      if (this.#tracker !== undefined) this.#noteDeferred(ref, this.#tracker);
       if (i > 0) words[ref * GRANULE_WORDS + link] = refs[i - 1];
     }
     this.#arena.rcu.deferChain(
@@ -433,6 +452,15 @@ export class SlabCache {
     this.deferAll(refs);
   }
 
+  #noteDeferred(ref: number, tracker: ObjectTracker): void {
+    const frame = this.#frameOfOwn(ref);
+    tracker.deferred(
+      ref,
+      this.#words[frame + TRACKING] - 1,
+      this.#indexIn(ref),
+    );
+  }
+
   /** The word of an object that the queue of deferred frees uses. */
   linkIndex(ref: number): number {
     return ref * GRANULE_WORDS + this.#link;
@@ -453,7 +481,8 @@ export class SlabCache {
     const kept: number[] = [];
     this.#lock("SlabCache.reclaim");
     try {
-      for (let i = 0; i < refs.length; i++) {
+      // The oldest first: so those that were deferred last, which are in the processor's cache, are taken first.
+      for (let i = refs.length - 1; i >= 0; i--) {
         const ref = refs[i];
         if (room > 0 && this.#isWorthKeeping(this.#frameOf(ref))) {
           kept.push(ref);
@@ -473,22 +502,48 @@ export class SlabCache {
   }
 
   /**
-   * Takes a slab off the lists, so that it gets no new objects. An isolated slab that becomes empty is given back.
+   * Takes a slab off the lists, so that it gets no new objects; nor does a thread keep one of it at hand when this returns. An
+   * isolated slab that becomes empty is given back.
    *
    * @returns Whether it was a slab of this cache that was not isolated.
    */
   isolate(pfn: number): boolean {
+    return this.isolateAll([pfn]).length > 0;
+  }
+
+  /**
+   * As {@linkcode SlabCache.isolate} for each of the slabs; returns those that it was true for. What the threads keep at hand
+   * goes back to the slabs once for all of them: it may be of any slab, and is not looked through.
+   */
+  isolateAll(pfns: readonly number[]): number[] {
+    const isolated = pfns.filter((pfn) => this.#isolate(pfn));
+    if (isolated.length === 0) return isolated;
+    this.#lock("SlabCache.isolateAll");
+    try {
+      // From here on none can come to be at hand there: `reclaim` keeps nothing of an isolated slab.
+      this.#returnStocks();
+    } finally {
+      this.#unlock();
+    }
+    return isolated;
+  }
+
+  #isolate(pfn: number): boolean {
     if (!this.#isPage(pfn)) return false;
     this.#lock("SlabCache.isolate");
     try {
       const frame = this.#arena.frameOf(pfn);
-      if (this.#words[frame + OWNER] !== this.#id) return false;
-      this.#unlink(frame, HEADS + this.#words[frame + IN_USE]);
-      this.#words[frame + OWNER] |= IS_ISOLATED |
-        this.#thread << THREAD_SHIFT;
-      this.#words[this.#base + ISOLATED]++;
-      if (this.#words[frame + IN_USE] === 0) this.#release(pfn, frame);
-      else this.#push(pfn, frame, ISOLATED_HEAD);
+      const inUse = this.#words[frame + IN_USE];
+      if (this.#words[frame + OWNER] !== this.#id || inUse >= IS_ISOLATED) {
+        return false;
+      }
+      this.#unlink(frame, HEADS + inUse);
+      if (inUse === 0) this.#release(pfn, frame);
+      else {
+        this.#words[frame + IN_USE] |= this.#thread << ISOLATED_SHIFT;
+        this.#words[this.#base + ISOLATED]++;
+        this.#push(pfn, frame, ISOLATED_HEAD);
+      }
       return true;
     } finally {
       this.#unlock();
@@ -506,15 +561,16 @@ export class SlabCache {
     this.#lock("SlabCache.unisolate");
     try {
       const frame = this.#arena.frameOf(pfn);
-      const owner = this.#words[frame + OWNER];
+      const word = this.#words[frame + IN_USE];
+      const inUse = word % IS_ISOLATED, by = word >>> ISOLATED_SHIFT;
       if (
-        (owner & OWNER_MASK) !== (this.#id | IS_ISOLATED) ||
-        (thread !== 0 && owner >>> THREAD_SHIFT !== thread)
+        this.#words[frame + OWNER] !== this.#id || by === 0 ||
+        (thread !== 0 && by !== thread)
       ) return false;
       this.#unlink(frame, ISOLATED_HEAD);
-      this.#words[frame + OWNER] = this.#id;
+      this.#words[frame + IN_USE] = inUse;
       this.#words[this.#base + ISOLATED]--;
-      this.#push(pfn, frame, HEADS + this.#words[frame + IN_USE]);
+      this.#push(pfn, frame, HEADS + inUse);
       return true;
     } finally {
       this.#unlock();
@@ -530,14 +586,7 @@ export class SlabCache {
     try {
       const before = this.#words[this.#base + SLABS];
       this.#returnStocks();
-      const mistakes: unknown[] = [];
-      for (const ref of this.#tracker?.drain() ?? []) {
-        try {
-          this.#leaveQuarantine(ref);
-        } catch (error) {
-          mistakes.push(error);
-        }
-      }
+      const mistakes = this.#emptyQuarantine();
       for (let pfn = this.#head(HEADS); pfn >= 0; pfn = this.#head(HEADS)) {
         const frame = this.#arena.frameOf(pfn);
         this.#unlink(frame, HEADS);
@@ -548,6 +597,38 @@ export class SlabCache {
     } finally {
       this.#unlock();
     }
+  }
+
+  /**
+   * Gives back what this thread keeps from being reused by others: what is at hand, and its quarantine. Says whether there was
+   * anything.
+   *
+   * @throws {Error} In debug mode, if something in quarantine was written to; all was given back.
+   */
+  giveBack(): boolean {
+    this.#lock("SlabCache.giveBack");
+    try {
+      const before = this.#words[this.#base + OBJECTS];
+      for (const ref of this.#stock?.takeOwn() ?? []) this.#finishFree(ref);
+      const mistakes = this.#emptyQuarantine();
+      if (mistakes.length > 0) throw mistakes[0];
+      return this.#words[this.#base + OBJECTS] < before;
+    } finally {
+      this.#unlock();
+    }
+  }
+
+  /** Frees all that this thread has in quarantine; returns the errors of what was written to there. */
+  #emptyQuarantine(): unknown[] {
+    const mistakes: unknown[] = [];
+    for (const ref of this.#tracker?.drain() ?? []) {
+      try {
+        this.#leaveQuarantine(ref);
+      } catch (error) {
+        mistakes.push(error);
+      }
+    }
+    return mistakes;
   }
 
   /** The slabs that are not isolated, and how full each is. */
@@ -688,18 +769,22 @@ export class SlabCache {
     words[base + SLABS] = words[base + OBJECTS] = words[base + ISOLATED] = 0;
     for (const pfn of this.#arena.pages.usedPages()) {
       const frame = this.#arena.frameOf(pfn);
-      const owner = words[frame + OWNER];
       // A dying page is on no list, and what was counted of it is counted no more; one on its way is not yet.
-      if ((owner & (ID_MASK | IS_DYING | IS_ON_ITS_WAY)) !== this.#id) continue;
+      if (words[frame + OWNER] !== this.#id) continue;
       const inUse = popcount(words[frame + BITMAP]) +
         popcount(words[frame + BITMAP + 1]);
-      const isIsolated = (owner & IS_ISOLATED) !== 0;
-      words[frame + IN_USE] = inUse;
+      const by = words[frame + IN_USE] >>> ISOLATED_SHIFT;
+      words[frame + IN_USE] = inUse | by << ISOLATED_SHIFT;
       words[base + SLABS]++;
       words[base + OBJECTS] += inUse;
-      if (isIsolated) words[base + ISOLATED]++;
-      if (isIsolated && inUse === 0) this.#release(pfn, frame);
-      else this.#push(pfn, frame, isIsolated ? ISOLATED_HEAD : HEADS + inUse);
+      if (by === 0) this.#push(pfn, frame, HEADS + inUse);
+      else if (inUse === 0) {
+        words[frame + IN_USE] = 0;
+        this.#release(pfn, frame);
+      } else {
+        words[base + ISOLATED]++;
+        this.#push(pfn, frame, ISOLATED_HEAD);
+      }
     }
   }
 
@@ -729,13 +814,13 @@ export class SlabCache {
       let objects = 0, slabs = 0, isolated = 0;
       for (let inUse = 0; inUse <= this.capacity; inUse++) {
         for (const pfn of this.#list(HEADS + inUse)) {
-          objects += this.#validateSlab(pfn, this.#id, inUse);
+          objects += this.#validateSlab(pfn, inUse);
           slabs++;
         }
         if (inUse < this.capacity) this.#validateBit(inUse);
       }
       for (const pfn of this.#list(ISOLATED_HEAD)) {
-        objects += this.#validateSlab(pfn, this.#id | IS_ISOLATED);
+        objects += this.#validateSlab(pfn, "isolated");
         isolated++;
       }
       const counted = this.#words[this.#base + OBJECTS];
@@ -758,25 +843,25 @@ export class SlabCache {
     }
   }
 
-  #validateSlab(pfn: number, owner: number, listed?: number): number {
+  /** Checks a slab that was found on a list: that of its number of objects, or that of the isolated. */
+  #validateSlab(pfn: number, listed: number | "isolated"): number {
     const frame = this.#arena.frameOf(pfn);
-    const inUse = this.#words[frame + IN_USE];
+    const word = this.#words[frame + IN_USE];
+    const isIsolated = word >= IS_ISOLATED;
+    const inUse = word % IS_ISOLATED;
     const bits = popcount(this.#words[frame + BITMAP]) +
       popcount(this.#words[frame + BITMAP + 1]);
     if (bits !== inUse) {
       this.#broken(`page ${pfn} has ${bits} bits set, ${inUse} are counted`);
     }
-    if (listed !== undefined && listed !== inUse) {
+    if (listed !== (isIsolated ? "isolated" : inUse)) {
       this.#broken(
         `page ${pfn} with ${inUse} objects is on the list of ${listed}`,
       );
     }
-    if ((this.#words[frame + OWNER] & OWNER_MASK) !== owner) {
-      this.#broken(
-        `page ${pfn} has owner word ${
-          this.#words[frame + OWNER]
-        }, not ${owner}`,
-      );
+    const owner = this.#words[frame + OWNER];
+    if (owner !== this.#id) {
+      this.#broken(`page ${pfn} has owner word ${owner}, not ${this.#id}`);
     }
     return inUse;
   }
@@ -814,9 +899,8 @@ export class SlabCache {
 
   /** Whether an object of the slab should be used again soon: not if the slab is to run dry. */
   #isWorthKeeping(frame: number): boolean {
-    const words = this.#words;
-    return (words[frame + OWNER] & IS_ISOLATED) === 0 &&
-      words[frame + IN_USE] * 2 >= this.capacity;
+    const inUse = this.#words[frame + IN_USE];
+    return inUse < IS_ISOLATED && inUse * 2 >= this.capacity;
   }
 
   /** The fullest slab with room, or a new one; -1 if there is no page for it. */
@@ -845,7 +929,7 @@ export class SlabCache {
 
   /** A page that says for whom it is on its way here; -1 if there is none. */
   #tryPage(mobility: Mobility): number {
-    const owner = this.#id | IS_ON_ITS_WAY | this.#thread << THREAD_SHIFT;
+    const owner = this.#id | this.#thread << ON_ITS_WAY_SHIFT;
     return this.#arena.pages.tryAllocate(0, mobility, owner);
   }
 
@@ -946,9 +1030,11 @@ export class SlabCache {
     words[frame + BITMAP + (index >> 5)] &= ~(1 << (index & 31));
     const inUse = --words[frame + IN_USE];
     words[this.#base + OBJECTS]--;
-    if ((words[frame + OWNER] & IS_ISOLATED) !== 0) {
-      if (inUse > 0) return;
+    if (inUse >= IS_ISOLATED) {
+      if (inUse % IS_ISOLATED > 0) return;
       this.#unlink(frame, ISOLATED_HEAD);
+      words[frame + IN_USE] = 0;
+      words[this.#base + ISOLATED]--;
       this.#release(pfn, frame);
       return;
     }
@@ -969,16 +1055,30 @@ export class SlabCache {
 
   /** Gives an empty slab that is on no list back, after a grace period: stale refs into it may still be followed. */
   #release(pfn: number, frame: number): void {
-    if ((this.#words[frame + OWNER] & IS_ISOLATED) !== 0) {
-      this.#words[this.#base + ISOLATED]--;
-    }
     this.#words[frame + OWNER] |= IS_DYING;
     this.#words[this.#base + SLABS]--;
-    this.#arena.rcu.defer(this.#arena.pageRef(pfn), frame + NEXT);
+    this.#arena.rcu.defer(this.#arena.pageRef(pfn), pageLink(frame));
   }
 
-  /** The frame of an allocated object of this cache; throws where it is none. */
+  /** The frame of an allocated object of this cache; throws where it is none. Under the lock. */
   #checked(ref: number): number {
+    const frame = this.#frameOfOwn(ref);
+    const index = this.#indexIn(ref);
+    if (
+      (this.#words[frame + BITMAP + (index >> 5)] >>> (index & 31) & 1) === 0
+    ) {
+      const tracking = this.#words[frame + TRACKING] - 1;
+      this.#badFree(
+        ref,
+        "it is free already",
+        this.#tracker?.history(tracking, index),
+      );
+    }
+    return frame;
+  }
+
+  /** The frame of an object of this cache, in use or not; throws where it is none. */
+  #frameOfOwn(ref: number): number {
     const pfn = this.#arena.pfnOf(ref);
     if (pfn < 0 || pfn >= this.#arena.pages.count) {
       this.#badFree(ref, "it is in no page");
@@ -990,17 +1090,6 @@ export class SlabCache {
       offset % this.#granules !== 0
     ) {
       this.#badFree(ref, "it is no object of this cache");
-    }
-    const index = this.#indexIn(ref);
-    if (
-      (this.#words[frame + BITMAP + (index >> 5)] >>> (index & 31) & 1) === 0
-    ) {
-      const tracking = this.#words[frame + TRACKING] - 1;
-      this.#badFree(
-        ref,
-        "it is free already",
-        this.#tracker?.history(tracking, index),
-      );
     }
     return frame;
   }
@@ -1080,7 +1169,10 @@ export class SlabCache {
   }
 }
 
-/** The number of the cache that owns the page of a deferred ref, and whether the ref stands for the whole page. */
+/**
+ * The number of the cache that owns the page of a deferred ref, and whether the ref stands for the whole page. For whoever has
+ * the ref to free: then nobody writes the owner word.
+ */
 export function deferredOwner(
   words: Words,
   frame: number,
@@ -1110,8 +1202,7 @@ export function isOnItsWayTo(
   frame: number,
   thread: number,
 ): boolean {
-  const owner = words[frame + OWNER];
-  return (owner & IS_ON_ITS_WAY) !== 0 && owner >>> THREAD_SHIFT === thread;
+  return words[frame + OWNER] >>> ON_ITS_WAY_SHIFT === thread;
 }
 
 /** What a link word says of an object that a thread has in its hands. */
@@ -1124,15 +1215,6 @@ export function takeTrackingPage(words: Words, frame: number): number {
   const tracking = words[frame + TRACKING] - 1;
   words[frame + TRACKING] = 0;
   return tracking;
-}
-
-function nameAt(words: Words, base: number): string {
-  const bytes: number[] = [];
-  for (let i = 0; i < NAME_BYTES; i++) {
-    const byte = (words[base + NAME + (i >> 2)] >>> (8 * (i & 3))) & 0xff;
-    if (byte !== 0) bytes.push(byte);
-  }
-  return new TextDecoder().decode(new Uint8Array(bytes));
 }
 
 function popcount(word: number): number {

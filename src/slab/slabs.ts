@@ -58,6 +58,7 @@ export class Slabs {
       unchain: (head, refs) => this.#unchain(head, refs),
       chain: (refs) => this.#chain(refs),
       reclaim: (refs, mayKeep) => this.#reclaim(refs, mayKeep),
+      giveBack: () => this.#giveBack(),
     });
     arena.onReap("slab caches", (gone) => this.#recover(gone));
   }
@@ -72,7 +73,7 @@ export class Slabs {
   /**
    * The cache of that name, created if there is none.
    *
-   * @throws {RangeError} If the options make no cache, the table is full, or the cache there has another object size.
+   * @throws {RangeError} If the options make no cache, the table is full, or the cache there was created with others.
    */
   cache(options: SlabCacheOptions): SlabCache {
     const { words } = this.#arena;
@@ -89,10 +90,8 @@ export class Slabs {
         }
         if (SlabCache.nameAt(words, base) !== options.name) continue;
         const cache = this.#open(id);
-        if (cache.objectBytes === options.objectBytes) return cache;
-        throw new RangeError(
-          `Cannot open slab cache "${options.name}": its objects take ${cache.objectBytes} bytes, not ${options.objectBytes}`,
-        );
+        cache.assertCreatedAs(options);
+        return cache;
       }
       throw new RangeError(
         `Cannot create slab cache "${options.name}": all ${MAX_CACHES} caches are taken`,
@@ -157,6 +156,14 @@ export class Slabs {
     }
     for (const page of objects[0] ?? []) this.#freePage(page);
     if (mistakes.length > 0) throw mistakes[0];
+  }
+
+  /** Gives back what this thread keeps from being reused by others; says whether there was anything. */
+  #giveBack(): boolean {
+    let any = false;
+    // A cache that this thread has not opened keeps nothing for it.
+    for (const cache of this.#caches) if (cache?.giveBack()) any = true;
+    return any;
   }
 
   /** Recovers from a thread that is gone. */

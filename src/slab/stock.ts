@@ -64,14 +64,12 @@ export class Stock {
   /** How many are in the chain from there on. */
   #size = 0;
 
-  /** Binds the stock of a cache to one thread. */
+  /** Binds the stock of a cache to one thread. It is empty: a thread that leaves, or is reaped, keeps nothing. */
   constructor(words: Words, options: StockOptions) {
     this.#words = words;
     this.#options = options;
     this.#link = options.link;
     this.#head = options.first + (options.thread - 1) * options.stride;
-    // What an earlier thread of this id has left there.
-    this.#top = load(words, this.#head) >>> 0;
   }
 
   /** How many more may be kept. */
@@ -115,15 +113,22 @@ export class Stock {
   takeAll(): number[] {
     const refs: number[] = [];
     for (let thread = 1; thread <= this.#options.threads; thread++) {
-      this.#takeFrom(thread, refs);
+      this.#takeChain(thread, refs);
     }
     return refs;
   }
 
-  /** As {@linkcode Stock.takeAll}, what one thread keeps. */
+  /** As {@linkcode Stock.takeAll}, what this thread keeps. */
+  takeOwn(): number[] {
+    const refs = this.takeFrom(this.#options.thread);
+    this.#top = this.#size = 0;
+    return refs;
+  }
+
+  /** As {@linkcode Stock.takeAll}, what another thread keeps. */
   takeFrom(thread: number): number[] {
     const refs: number[] = [];
-    this.#takeFrom(thread, refs);
+    this.#takeChain(thread, refs);
     return refs;
   }
 
@@ -136,11 +141,12 @@ export class Stock {
     words[keeping] = 0;
   }
 
-  #takeFrom(thread: number, refs: number[]): void {
+  #takeChain(thread: number, refs: number[]): void {
     const { first, stride, hands } = this.#options;
     const words = this.#words, head = first + (thread - 1) * stride;
     // The look saves an exchange where there is nothing, which is nearly everywhere.
     if (load(words, head) === 0) return;
+    // Pairs with the store or compare-exchange of the owner.
     for (let ref = exchange(words, head, 0) >>> 0; ref !== 0;) {
       const link = ref * GRANULE_WORDS + this.#link;
       refs.push(ref);

@@ -14,20 +14,21 @@
  * @module
  */
 import { compareExchange, load, store, type Words } from "./atomics.ts";
+import { decodeName, encodeName } from "./names.ts";
 import { spinLock, spinTakeOver, spinUnlock } from "./spin_lock.ts";
 
 /** Classes are bits of one word. */
 const MAX_CLASSES = 31;
 /** A deeper stack than this is a runaway. */
 const MAX_HELD = 16;
-const NAME_BYTES = 24;
+const NAME_WORDS = 6;
 
-// The shared table: its lock, the number of classes, then one record a class: 6 words of name, 1 word of edges.
+// The shared table: its lock, the number of classes, then one record a class: its name, 1 word of edges.
 const LOCK = 0;
 const COUNT = 1;
 const RECORDS = 2;
-const RECORD_WORDS = 7;
-const EDGES = 6;
+const EDGES = NAME_WORDS;
+const RECORD_WORDS = NAME_WORDS + 1;
 
 /** What the shared table takes, in words. */
 export const LOCKDEP_WORDS: number = RECORDS + MAX_CLASSES * RECORD_WORDS;
@@ -76,15 +77,11 @@ export class Lockdep {
   /**
    * The number of the class called `name`, registered if it is new. Every lock of one class obeys one order.
    *
-   * @throws {RangeError} If the name takes more than 24 bytes or the table is full.
+   * @throws {RangeError} If the name takes more than 24 bytes or would not come back as it is, or the table is full.
    */
   lockClass(name: string): number {
-    const bytes = new TextEncoder().encode(name);
-    if (bytes.length === 0 || bytes.length > NAME_BYTES) {
-      throw new RangeError(
-        `Cannot register a lock class: name "${name}" takes ${bytes.length} bytes, not 1 to ${NAME_BYTES}`,
-      );
-    }
+    const action = "Cannot register a lock class";
+    const encoded = encodeName(name, NAME_WORDS, action);
     const words = this.#words;
     spinLock(words, this.#base + LOCK, this.#thread);
     try {
@@ -97,12 +94,7 @@ export class Lockdep {
           `Cannot register lock class "${name}": all ${MAX_CLASSES} classes are taken`,
         );
       }
-      const record = this.#record(count);
-      // A thread that died here may have left something.
-      words.fill(0, record, record + NAME_BYTES / 4);
-      for (let i = 0; i < bytes.length; i++) {
-        words[record + (i >> 2)] |= bytes[i] << (8 * (i & 3));
-      }
+      words.set(encoded, this.#record(count));
       // Publishes the name; pairs with the load in `#className`'s callers.
       store(words, this.#base + COUNT, count + 1);
       return count;
@@ -133,12 +125,17 @@ export class Lockdep {
     this.#push(lockClass, key, site);
   }
 
-  /** To be called after a lock was taken without waiting, which can't deadlock: notes it as held. */
-  acquired(lockClass: number, key: number, site: string): void {
+  /**
+   * To be called before a lock is tried, which can't deadlock: notes it as held. If it is not to be had,
+   * {@linkcode Lockdep.release} takes that back.
+   *
+   * @throws {LockdepError} If this thread holds too many locks.
+   */
+  tryAcquire(lockClass: number, key: number, site: string): void {
     if (this.enabled) this.#push(lockClass, key, site);
   }
 
-  /** To be called before a lock is released. */
+  /** To be called before or after a lock is released. */
   release(key: number): void {
     if (!this.enabled) return;
     let at = this.#depth - 1;
@@ -372,12 +369,6 @@ export class Lockdep {
   }
 
   #className(id: number): string {
-    const bytes = [];
-    for (let i = 0; i < NAME_BYTES; i++) {
-      const byte =
-        (this.#words[this.#record(id) + (i >> 2)] >>> (8 * (i & 3))) & 0xff;
-      if (byte !== 0) bytes.push(byte);
-    }
-    return new TextDecoder().decode(new Uint8Array(bytes));
+    return decodeName(this.#words, this.#record(id), NAME_WORDS);
   }
 }

@@ -19,15 +19,17 @@
  * compare-exchange, and a list is only ever taken whole, by an exchange with 0. So any thread may take any list (that is
  * how {@linkcode Rcu.barrier} drains everybody's), nobody pops single entries, and there is no ABA. Link words are plain:
  * one is written before the compare-exchange that publishes it, and read after the exchange that took the list.
- * A taken list is freed after a grace period that began after the taking.
+ * A taken list is freed after a grace period that began after the taking; a barrier that gives up pushes what it has taken,
+ * which is its own now, back onto the list of the thread that it came from.
  *
  * A thread may die anywhere in this, and then another must be able to tell what it had in its hands (`Arena.reap`):
  * - What is taken is unchained at once into private memory, and each object's link word says whose hands it is in (see
  *   `slab_cache.ts`), until it is free or queued again.
  * - Whoever takes a list that others may look for leaves a mark with the head that it took, {@linkcode TAKEN}.
- * - What the owner is about to put into a list of its own it notes first, plainly, in its slot. If it is dead, and neither of
- *   its lists begins with that object or was taken with it at the head, then the object never got there: only the owner puts
- *   anything else at the head, and notes that before; and it clears the note before it frees what it noted.
+ * - What the owner is about to put into a list of its own it notes first, plainly, in its slot, and it clears the note before
+ *   it frees what it noted. Nobody else puts anything in front of it but a barrier that gives up, which leaves a mark too. So
+ *   when the owner is dead it can be told whether that object got there: then it is in one of the lists, or a list was taken
+ *   with it at the head. Only where a list was taken after something had been put back it can't: then it may be lost.
  *
  * @module
  */
@@ -54,8 +56,15 @@ const HIGHEST = 19;
 const HANDING = 20;
 /** The link word of the last of them; 0 where it moves a whole list. */
 const HANDING_LAST = 21;
+/** Whether a barrier that gave up has put something back; atomic. */
+const PUT_BACK = 22;
 /** In the head of a list: it is empty, and the rest is the head with which another thread, or a barrier, took it. */
 const TAKEN = 0x8000_0000 | 0;
+
+// Whether a thread's sections are looked at after its turn, and whether one was open then.
+const UNWATCHED = 0;
+const WATCHED = 1;
+const SPANNED = 2;
 
 /** What one thread's slot takes, in words: two cache lines. */
 export const THREAD_SLOT_WORDS = 32;
@@ -70,7 +79,7 @@ export interface RcuStall {
   readonly thread: number;
   /** How long the grace period has been waiting, in milliseconds. */
   readonly waitedMillis: number;
-  /** How many refs this thread has deferred that wait for it. */
+  /** How many deferred refs wait for it: all that a barrier has taken, else those of this thread. */
   readonly waiting: number;
 }
 
@@ -83,11 +92,16 @@ export class RcuStallError extends Error {
 
   /** Reports these stalls. */
   constructor(stalls: readonly RcuStall[]) {
-    const who = stalls.map((stall) => `thread ${stall.thread}`).join(", ");
+    const threads = stalls.map(({ thread }) => thread).join(", ");
+    const who = stalls.length === 1
+      ? `thread ${threads} has`
+      : `threads ${threads} have`;
     const { waitedMillis, waiting } = stalls[0];
     super(
-      `Cannot end a grace period: ${who} has been inside a read section for at least ` +
-        `${Math.round(waitedMillis)} ms, ${waiting} deferred refs are waiting`,
+      `Cannot end a grace period: ${who} been inside a read section for at least ` +
+        `${Math.round(waitedMillis)} ms, ${
+          waiting === 1 ? "1 deferred ref is" : `${waiting} deferred refs are`
+        } waiting`,
     );
     this.stalls = stalls;
   }
@@ -123,6 +137,16 @@ export interface Reclaimer {
    * @param mayKeep Whether some may be kept at hand for this thread instead.
    */
   reclaim(refs: readonly number[], mayKeep: boolean): void;
+  /** Frees what this thread keeps at hand; says whether there was anything. What it frees may be deferred. */
+  giveBack(): boolean;
+}
+
+/** A list of deferred refs that a barrier has taken. */
+interface TakenList {
+  /** The thread that it was taken from. */
+  readonly thread: number;
+  /** Its refs, in order. */
+  readonly refs: number[];
 }
 
 /**
@@ -146,15 +170,16 @@ export class Rcu {
   readonly #reclaimer: Reclaimer;
   #depth = 0;
   #sections = 0;
+  /** Whether it is seen to that a section which spans an `await` is found, and whether this one does. */
+  #awaits: 0 | 1 | 2 = UNWATCHED;
   /** What this thread stored last as the head of its list: most often what is there. */
   #nextHead = 0;
   #nextCount = 0;
   #waitCount = 0;
   #waitTarget = 0;
-  /** What a barrier has taken. */
-  readonly #taken: number[] = [];
-  /** How many refs of this thread are among it. */
-  #takenCount = 0;
+  /** Lists that a barrier has taken. */
+  readonly #taken: TakenList[] = [];
+  #hasLeft = false;
 
   /** Binds the state in shared memory to one thread. */
   constructor(words: Words, options: RcuOptions) {
@@ -203,53 +228,69 @@ export class Rcu {
     return load(this.#words, this.#epoch) >>> 1;
   }
 
-  /** How many refs this thread has deferred that are not yet freed. Others may have freed some for it. */
+  /**
+   * How many refs this thread has deferred that are not yet freed, as far as it knows: others may have freed some for it, or
+   * have given that up.
+   */
   get pending(): number {
-    return this.#nextCount + this.#waitCount + this.#takenCount;
+    return this.#nextCount + this.#waitCount;
   }
 
-  /** Enters a read section. It must be left in the same turn of the event loop. */
+  /**
+   * Enters a read section. It must be left before the next `await`: {@linkcode Rcu.readUnlock} of one that was not throws, where
+   * lockdep is on.
+   */
   readLock(): void {
     if (this.#depth++ === 0) {
       this.#sections++;
+      if (this.#awaits === UNWATCHED) this.#watch();
       // Pairs with the scan in `#elapsed`.
       store(this.#words, this.#reader, load(this.#words, this.#epoch) | 1);
     }
   }
 
-  /** Leaves a read section. */
+  /**
+   * Leaves a read section.
+   *
+   * @throws {Error} If this thread is in none.
+   * @throws {LockdepError} If the section spanned an `await`; it is left.
+   */
   readUnlock(): void {
     if (this.#depth === 0) {
       throw new Error("Cannot leave a read section: this thread is in none");
     }
-    if (--this.#depth === 0) store(this.#words, this.#reader, 0);
+    if (--this.#depth === 0) {
+      store(this.#words, this.#reader, 0);
+      if (this.#awaits === SPANNED) this.#reportAwait();
+    }
+  }
+
+  /** Enters a read section that the end of the caller's block leaves. */
+  read(): Disposable {
+    this.readLock();
+    return { [Symbol.dispose]: () => this.readUnlock() };
   }
 
   /**
-   * Enters a read section that the end of the caller's block leaves. A section that spans an `await` is found: leaving it
-   * throws.
+   * Sees to it that a section which is open when this thread's calls have all returned is found: microtasks run then, and what
+   * comes after an `await` is one. One look a turn is enough, however many sections there are in it, and costs each of them a
+   * comparison.
    */
-  read(): Disposable {
-    this.readLock();
-    const section = this.#sections;
-    let spansAwait = false;
-    if (this.#lockdep.enabled) {
-      queueMicrotask(() => {
-        spansAwait = this.#depth > 0 && this.#sections === section;
-      });
-    }
-    return {
-      [Symbol.dispose]: () => {
-        const depth = this.#depth;
-        this.readUnlock();
-        if (spansAwait) {
-          throw this.#lockdep.splat(
-            "suspicious RCU usage\na read section spans an await: voluntary context switch within it",
-            depth,
-          );
-        }
-      },
-    };
+  #watch(): void {
+    this.#awaits = WATCHED;
+    if (this.#lockdep.enabled) queueMicrotask(this.#look);
+  }
+
+  readonly #look = () => {
+    this.#awaits = this.#depth > 0 ? SPANNED : UNWATCHED;
+  };
+
+  #reportAwait(): never {
+    this.#awaits = UNWATCHED;
+    throw this.#lockdep.splat(
+      "suspicious RCU usage\na read section spans an await: voluntary context switch within it",
+      1,
+    );
   }
 
   /**
@@ -303,10 +344,11 @@ export class Rcu {
 
   #freeElapsed(mayKeep: boolean): void {
     // What is freed can defer more (a slab that became empty), so until nothing moves any more.
-    while (this.#waitCount + this.#nextCount > 0) {
+    while (this.pending > 0 || this.#hasMore()) {
       if (this.#waitCount === 0) this.#startBatch();
       if (this.#waitCount > 0 && !this.#elapsed(this.#waitTarget)) break;
       this.#waitCount = 0;
+      this.#assertCanReclaim();
       const slot = this.#slot(this.#thread);
       this.#words[slot + HANDING] = 0;
       const head = exchange(this.#words, slot + WAIT_HEAD, 0);
@@ -315,6 +357,11 @@ export class Rcu {
       this.#reclaimer.unchain(head, refs);
       this.#reclaimer.reclaim(refs, mayKeep);
     }
+  }
+
+  /** Whether this thread's list holds what it does not count: what another thread's barrier took and put back. */
+  #hasMore(): boolean {
+    return load(this.#words, this.#slot(this.#thread) + NEXT_HEAD) > 0;
   }
 
   /**
@@ -342,14 +389,26 @@ export class Rcu {
   }
 
   /**
-   * Gives the thread's slot back. What it deferred is freed first.
+   * Gives the thread's slot back. What it deferred and what it kept at hand is freed first, but for what another thread's
+   * barrier is freeing right now.
    *
+   * @throws {Error} If the thread has left already: the slot may be another one's.
    * @throws {LockdepError} Inside a read section, or while a lock is held.
    * @throws {RcuStallError} If the grace period for it did not end in time; then the thread has not left.
    */
   leave(stallMillis = 10_000): void {
+    if (this.#hasLeft) {
+      throw new Error(
+        `Cannot leave the arena: thread ${this.#thread} has left already`,
+      );
+    }
     this.assertMayWait("Rcu.leave");
-    this.#drain(this.#thread, this.#thread, stallMillis);
+    // What is given back may be deferred in its turn.
+    for (let gaveBack = true; gaveBack;) {
+      this.#drain(this.#thread, this.#thread, stallMillis);
+      gaveBack = this.#reclaimer.giveBack();
+    }
+    this.#hasLeft = true;
     store(this.#words, this.#slot(this.#thread) + ALIVE, 0);
   }
 
@@ -374,27 +433,34 @@ export class Rcu {
     store(this.#words, this.#slot(gone) + READER, 0);
   }
 
-  /** A thread is gone: what it was about to put into a list of its own is deferred by this one. */
+  /** A thread is gone: this one takes over what it had deferred, or was about to. */
   recover(gone: number): void {
     const words = this.#words, slot = this.#slot(gone);
-    const first = words[slot + HANDING];
-    if (first === 0) return;
-    for (const head of [NEXT_HEAD, WAIT_HEAD]) {
-      const seen = load(words, slot + head);
-      if (seen === first || seen === (first | TAKEN)) return;
-    }
-    const lastLink = words[slot + HANDING_LAST];
-    if (lastLink !== 0) words[lastLink] = 0;
-    words[slot + HANDING] = 0;
     const refs: number[] = [];
-    this.#reclaimer.unchain(first, refs);
-    this.#queue(refs);
+    const first = words[slot + HANDING];
+    let isListed = first === 0;
+    for (const head of [NEXT_HEAD, WAIT_HEAD]) {
+      const before = refs.length;
+      this.#takeList(slot + head, refs);
+      const mark = load(words, slot + head);
+      const mayHide = refs.length === before && mark !== 0 &&
+        load(words, slot + PUT_BACK) !== 0;
+      if (mark === (first | TAKEN) || mayHide) isListed = true;
+    }
+    if (!isListed && !refs.includes(first)) {
+      const lastLink = words[slot + HANDING_LAST];
+      if (lastLink !== 0) words[lastLink] = 0;
+      this.#reclaimer.unchain(first, refs);
+    }
+    words.fill(0, slot + HANDING, slot + PUT_BACK + 1);
+    if (refs.length > 0) {
+      this.deferChain(refs[0], this.#reclaimer.chain(refs), refs.length);
+    }
   }
 
   /** A thread is gone: its slot may be claimed again. What it deferred is freed first. As {@linkcode Rcu.barrier}. */
   releaseSlotOf(gone: number, stallMillis = 10_000): void {
     this.barrier(stallMillis);
-    this.#words[this.#slot(gone) + HANDING] = 0;
     store(this.#words, this.#slot(gone) + ALIVE, 0);
   }
 
@@ -403,13 +469,13 @@ export class Rcu {
     // Freeing can defer more (a slab that became empty), so until nothing is queued any more.
     while (this.#take(from, to)) {
       try {
-        this.#assertCanReclaim();
         this.#await(this.#startGracePeriod(), stallMillis);
-        this.#reclaimer.reclaim(this.#taken.splice(0), false);
+        while (this.#taken.length > 0) {
+          this.#reclaimer.reclaim(this.#taken.pop()!.refs, false);
+        }
       } finally {
-        // Nothing is left unless it failed: then it is this thread's, in whose list any thread's next barrier finds it.
-        this.#queue(this.#taken.splice(0));
-        this.#takenCount = 0;
+        // Nothing is left unless it failed.
+        for (const list of this.#taken.splice(0)) this.#putBack(list);
       }
     }
   }
@@ -424,15 +490,17 @@ export class Rcu {
 
   #startBatch(): void {
     const words = this.#words, slot = this.#slot(this.#thread);
-    // What this thread stored there last is there still, unless another one has taken the list.
-    let head = this.#nextHead;
-    if (head > 0) {
+    let head = load(words, slot + NEXT_HEAD);
+    while (head > 0) {
       words[slot + HANDING_LAST] = 0;
       words[slot + HANDING] = head;
-      head = compareExchange(words, slot + NEXT_HEAD, head, 0);
-      this.#nextHead = head < 0 ? head : 0;
+      const was = compareExchange(words, slot + NEXT_HEAD, head, 0);
+      if (was === head) break;
+      head = was;
     }
-    this.#waitCount = head <= 0 ? 0 : this.#nextCount;
+    this.#nextHead = head > 0 ? 0 : head;
+    // At least 1: a list that another thread's barrier put back is not counted.
+    this.#waitCount = head <= 0 ? 0 : Math.max(1, this.#nextCount);
     this.#nextCount = 0;
     if (head <= 0) return;
     store(words, slot + WAIT_HEAD, head);
@@ -470,44 +538,61 @@ export class Rcu {
 
   #reportStall(target: number, waitedMillis: number): void {
     const stalls: RcuStall[] = [];
+    let waiting = this.pending;
+    for (const { refs } of this.#taken) waiting += refs.length;
     for (
       let thread = this.#blocker(target, 1);
       thread !== 0;
       thread = this.#blocker(target, thread + 1)
     ) {
-      stalls.push({ thread, waitedMillis, waiting: this.pending });
+      stalls.push({ thread, waitedMillis, waiting });
     }
     if (stalls.length > 0) throw new RcuStallError(stalls);
   }
 
-  /** Takes the lists of threads; says whether there is anything to free. */
+  /** Takes the lists of threads, this one's among them; says whether there is anything to free. */
   #take(from: number, to: number): boolean {
     for (let thread = from; thread <= to; thread++) {
       for (const which of [NEXT_HEAD, WAIT_HEAD]) {
-        const index = this.#slot(thread) + which;
-        // Where there is nothing, which is nearly everywhere, it is only a look.
-        let head = load(this.#words, index);
-        while (head > 0) {
-          const was = compareExchange(this.#words, index, head, head | TAKEN);
-          if (was === head) break;
-          head = was;
-        }
-        if (head > 0) this.#reclaimer.unchain(head, this.#taken);
+        const refs: number[] = [];
+        this.#takeList(this.#slot(thread) + which, refs);
+        if (refs.length > 0) this.#taken.push({ thread, refs });
       }
     }
-    // What this thread counts may have been freed by another: then there is nothing to take.
-    this.#takenCount = this.#taken.length > 0
-      ? this.#nextCount + this.#waitCount
-      : 0;
+    // What this thread counts was taken, or has been freed by another.
     this.#nextCount = 0;
     this.#waitCount = 0;
     return this.#taken.length > 0;
   }
 
-  /** Puts refs into this thread's list. */
-  #queue(refs: readonly number[]): void {
-    if (refs.length === 0) return;
-    this.deferChain(refs[0], this.#reclaimer.chain(refs), refs.length);
+  /** Takes a list, if there is one, and adds its refs to those given; leaves the mark of it. */
+  #takeList(index: number, refs: number[]): void {
+    // Where there is nothing, which is nearly everywhere, it is only a look.
+    let head = load(this.#words, index);
+    while (head > 0) {
+      this.#assertCanReclaim();
+      const was = compareExchange(this.#words, index, head, head | TAKEN);
+      if (was === head) return this.#reclaimer.unchain(head, refs);
+      head = was;
+    }
+  }
+
+  /** Puts a list that was taken and not freed back onto that of the thread that it came from. */
+  #putBack({ thread, refs }: TakenList): void {
+    const words = this.#words, slot = this.#slot(thread);
+    const link = this.#reclaimer.chain(refs);
+    if (thread === this.#thread) {
+      return this.deferChain(refs[0], link, refs.length);
+    }
+    // First, since afterwards the mark of another taking may name another head than that which the owner put there.
+    store(words, slot + PUT_BACK, 1);
+    let seen = load(words, slot + NEXT_HEAD);
+    for (;;) {
+      words[link] = seen < 0 ? 0 : seen;
+      const was = compareExchange(words, slot + NEXT_HEAD, seen, refs[0]);
+      if (was === seen) return;
+      seen = was;
+    }
   }
 }
 

@@ -40,7 +40,6 @@ Deno.test("bind answers wrong usage with 2 and one line", () => {
       [["--ops", "4097"], "no integer in [1, 4096]"],
       [["--jobs", "x"], '--jobs "x"'],
       [["--duty", "0"], "could not work"],
-      [["file"], "it takes no file"],
       [["--fast"], "there is no such option"],
     ] as const
   ) {

@@ -9,9 +9,11 @@ const WRONG: readonly [args: string[], message: string][] = [
   [["--json"], 'Cannot run "--json": there is no such command, see "--help"'],
   [["two\nlines"], 'Cannot run "two\\nlines": there is no such command'],
   [["replay"], "Cannot replay: no FILE is given"],
-  [["replay", "--all", FILE], "Cannot use --all: there is no such option"],
-  [["replay", FILE, "-x"], "Cannot use -x: there is no such option"],
-  [["replay", "--no-json", FILE], "Cannot use --no-json: there is no such"],
+  [["replay", "--all", FILE], 'Cannot use "--all": there is no such option'],
+  [["replay", FILE, "-x"], 'Cannot use "-x": there is no such option'],
+  [["replay", "--no-json", FILE], 'Cannot use "--no-json": there is no such'],
+  [["replay", "--two\nlines"], 'Cannot use "--two\\nlines": there is no such'],
+  [["replay", "--copies", "1", "--", "--help"], 'Cannot read "--help": No'],
   [["replay", "no\nfile"], 'Cannot read "no\\nfile": No such file'],
   [["replay", FILE, pathOf("traces")], "Cannot read "],
   [["replay", FILE, "--copies"], "Cannot use --copies: it has no value"],
@@ -32,8 +34,11 @@ const WRONG: readonly [args: string[], message: string][] = [
     'Cannot use --lock "rcu": it is none of internal, external, none',
   ],
   [["replay", FILE, "--json", "--maps"], "Cannot use --json with --maps"],
-  [["demo", FILE], "Cannot use "],
-  [["demo", "--lock", "none"], "Cannot use --lock: there is no such option"],
+  [["demo", "--lock", "none"], 'Cannot use "--lock": there is no such option'],
+  ...["demo", "churn", "bind"].map((command): [string[], string] => [
+    [command, "two\nlines"],
+    `Cannot run ${command}: it takes no file, found "two\\nlines"`,
+  ]),
 ];
 
 Deno.test("wrong usage exits with 2 and one line on standard error", () => {
@@ -57,7 +62,7 @@ Deno.test("--help lists the commands, and each explains itself", () => {
   const { code, stdout, stderr } = pollard(["--help"]);
   assertEquals([code, stderr], [0, ""]);
   assertMatch(stdout, /^Usage: pollard COMMAND/m);
-  for (const command of ["demo", "replay"]) {
+  for (const command of ["demo", "replay", "churn", "bind"]) {
     assertMatch(stdout, new RegExp(`^  ${command} `, "m"));
     for (const args of [[command, "--help"], [command, "nofile", "-h"]]) {
       const help = pollard(args, { permissions: [] });

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { type CompactionResult, Compactor } from "../../src/defrag/mod.ts";
-import { Arena } from "../../src/memory/mod.ts";
+import { Arena, OutOfMemoryError } from "../../src/memory/mod.ts";
 import { type LockMode, RangeTree } from "../../src/range_tree/mod.ts";
 import { LockdepError } from "../../src/sync/mod.ts";
 import { Mirror } from "../range_tree/mirror.ts";
@@ -254,6 +254,37 @@ Deno.test("Compactor.run() leaves slabs alone that somebody else has isolated", 
   assertEquals(cache.isolatedSlabs(), [fullest]);
   assertEquals(result.yield, 1);
   assert(cache.unisolate(fullest));
+  assertSound(arena, trees);
+});
+
+Deno.test("Compactor that fails isolates nothing for ever", () => {
+  const arena = Arena.create({ byteLength: 2 ** 20 });
+  const all: RangeTree[] = [];
+  const fill = () => {
+    for (;;) {
+      all.push(RangeTree.create(arena));
+      all.at(-1)!.bulkLoad(points(60));
+    }
+  };
+  assertThrows(fill, OutOfMemoryError);
+  const trees = all.filter((_, i) => i % 4 === 0);
+  for (const tree of all) if (!trees.includes(tree)) tree.destroy();
+  const compactor = new Compactor(arena);
+  const cache = cacheOf(arena), { relocate } = cache.mover!;
+  let moves = 0;
+  cache.mover!.relocate = function (ref) {
+    if (++moves % 2 === 0) throw new Error("damaged");
+    return relocate.call(this, ref);
+  };
+  const order = arena.pages.largestFreeOrder + 2;
+  for (const run of [() => compactor.makeBlock(order), () => compactor.run()]) {
+    assertThrows(run, Error, "damaged");
+    assertEquals(cache.isolatedSlabs(), []);
+    arena.rcu.barrier();
+    assertSound(arena, trees);
+  }
+  cache.mover!.relocate = relocate;
+  assertOptimal(compactor.run());
   assertSound(arena, trees);
 });
 

@@ -56,9 +56,29 @@ Deno.test("Roots.add() takes names of 1 to 56 bytes", () => {
     assertEquals(words.slice(), before);
   }
   const fit = ["x", "x".repeat(56), "ö".repeat(28), "日本語", "a\0b", "🜂"];
+  fit.push("\uFEFFx", "\0x");
   fit.forEach((name, i) => one.add(name, i + 1));
   assertEquals(one.names(), fit);
-  assertEquals(fit.map((name) => one.get(name)), [1, 2, 3, 4, 5, 6]);
+  assertEquals(fit.map((name) => one.get(name)), fit.map((_, i) => i + 1));
+});
+
+Deno.test("Roots.add() refuses names that would not come back as they are", () => {
+  const { words, one } = twoThreads();
+  const before = words.slice();
+  for (
+    const [name, why] of [
+      ["\ud800", "holds half of a surrogate pair"],
+      ["x\udc00y", "holds half of a surrogate pair"],
+      ["x\0", "ends in a zero"],
+    ]
+  ) {
+    assertThrows(
+      () => one.add(name, 1),
+      RangeError,
+      `Cannot name a root: name ${JSON.stringify(name)} ${why}`,
+    );
+  }
+  assertEquals([words.slice(), one.names()], [before, []]);
 });
 
 Deno.test("Roots says when the table is full, and takes a name once one is gone", () => {

@@ -38,6 +38,13 @@ function wordsOf(arena: Arena, ref: number): Int32Array {
   return arena.words.subarray(ref * 16, ref * 16 + 64);
 }
 
+/** Whether an object is as it is handed out: zero, but for the word that the cache has of it. */
+function isZeroed(arena: Arena, ref: number): boolean {
+  return wordsOf(arena, ref).every((word, i) =>
+    i === OPTIONS.link || word === 0
+  );
+}
+
 /** Allocates until that object comes, and frees what came before it. */
 function allocateAgain(cache: SlabCache, ref: number): void {
   const refs = [cache.allocate()];
@@ -54,7 +61,7 @@ function pushOut(cache: SlabCache): void {
 Deno.test("ObjectTracker hands objects out zeroed and poisons them when they are freed", () => {
   const { arena, cache } = debugCache();
   const ref = cache.allocate();
-  assert(wordsOf(arena, ref).every((word) => word === 0));
+  assert(isZeroed(arena, ref));
   wordsOf(arena, ref).fill(7);
   cache.free(ref);
   assert(wordsOf(arena, ref).every((word) => word === POISON));
@@ -65,7 +72,7 @@ Deno.test("ObjectTracker hands objects out zeroed and poisons them when they are
     ref,
     "the only free object of the fullest slab",
   );
-  assert(wordsOf(arena, ref).every((word) => word === 0));
+  assert(isZeroed(arena, ref));
 });
 
 Deno.test("ObjectTracker leaves the neighbours of a freed object alone", () => {
@@ -106,6 +113,57 @@ Deno.test("SlabCache.shrink() in debug mode empties the quarantine", () => {
   arena.rcu.barrier();
   assertEquals(arena.pages.freePages, 100, "the pages of histories too");
   cache.validate();
+});
+
+Deno.test("Arena.leave() in debug mode empties the quarantine", () => {
+  const { arena, cache, other, others } = debugCache();
+  const refs = Array.from({ length: QUARANTINE }, () => others.allocate());
+  refs.slice(1).forEach((ref) => others.free(ref));
+  others.defer(refs[0]);
+  other.leave();
+  assertEquals(cache.stats().objects, 0);
+  cache.shrink();
+  arena.rcu.barrier();
+  assertEquals(arena.pages.freePages, 100);
+});
+
+Deno.test("Arena.leave() reports what was used after it was freed; then it can leave", () => {
+  const { cache, other, others } = debugCache();
+  const ref = others.allocate();
+  others.free(ref);
+  wordsOf(other, ref)[5] = 1;
+  assertThrows(() => other.leave(), Error, "was used after it was freed");
+  other.leave();
+  assertEquals(cache.stats().objects, 0);
+});
+
+Deno.test("Arena.save() in debug mode leaves nothing in quarantine", () => {
+  const { arena, cache, other } = debugCache();
+  other.leave();
+  const refs = Array.from({ length: 8 }, () => cache.allocate());
+  refs.forEach((ref) => cache.defer(ref));
+  const loaded = Arena.load(arena.save());
+  assertEquals(Slabs.of(loaded).all()[0].stats().objects, 0);
+});
+
+Deno.test("SlabCache.defer() in debug mode refuses what is no object of the cache", () => {
+  const { arena, cache } = debugCache();
+  const other = Slabs.of(arena).cache({ ...OPTIONS, name: "others" });
+  const foreign = other.allocate();
+  const page = arena.pageRef(arena.pages.allocate(0, "movable"));
+  for (const ref of [foreign, page, cache.allocate() + 1]) {
+    assertThrows(
+      () => cache.defer(ref),
+      Error,
+      `Cannot free object ${ref} of "nodes": it is no object of this cache`,
+    );
+  }
+  for (const ref of [0, arena.pageRef(arena.pages.count)]) {
+    assertThrows(() => cache.defer(ref), Error, "it is in no page");
+  }
+  const never = cache.allocate() + 4;
+  assertThrows(() => cache.defer(never), Error, "it was never allocated");
+  assertEquals(arena.rcu.pending, 0);
 });
 
 Deno.test("ObjectTracker finds a use after free when the object leaves the quarantine", () => {
@@ -337,7 +395,7 @@ Deno.test("ObjectTracker forgets what an earlier slab's objects did", () => {
   arena.rcu.barrier();
   const fresh = Array.from({ length: 16 }, () => cache.allocate());
   for (const each of fresh) {
-    assert(wordsOf(arena, each).every((word) => word === 0));
+    assert(isZeroed(arena, each));
     cache.free(each);
     const error = assertThrows(() => cache.free(each), Error);
     assertMatch(
@@ -354,7 +412,7 @@ Deno.test("ObjectTracker reports a use after free once", () => {
   wordsOf(arena, ref)[5] = 0x1234;
   assertThrows(() => pushOut(cache), Error, "was used after it was freed");
   allocateAgain(cache, ref);
-  assert(wordsOf(arena, ref).every((word) => word === 0));
+  assert(isZeroed(arena, ref));
 });
 
 Deno.test("ObjectTracker's report leaves all other objects in order", () => {

@@ -35,15 +35,35 @@ Deno.test("Slabs.cache() creates a cache once and opens it from then on", () => 
   assertEquals(cache.stats().objects, 0);
 });
 
-Deno.test("Slabs.cache() refuses a cache of another object size", () => {
+Deno.test("Slabs.cache() refuses to open a cache as what it is not", () => {
   const arena = arenaOfPages(8);
   Slabs.of(arena).cache(POINTS);
   for (const slabs of [Slabs.of(arena), Slabs.of(Arena.attach(arena.buffer))]) {
-    assertThrows(
-      () => slabs.cache({ ...POINTS, objectBytes: 128 }),
-      RangeError,
-      'Cannot open slab cache "points": its objects take 64 bytes, not 128',
-    );
+    for (
+      const [options, message] of [
+        [{ objectBytes: 128 }, "objectBytes is 64, not 128"],
+        [{ link: 3 }, "link is 15, not 3"],
+        [{ mobility: "movable" }, "mobility is unmovable, not movable"],
+      ] as const
+    ) {
+      assertThrows(
+        () => slabs.cache({ ...POINTS, ...options }),
+        RangeError,
+        `Cannot open slab cache "points": its ${message}`,
+      );
+    }
+    slabs.cache({ ...POINTS, mobility: "unmovable" });
+  }
+});
+
+Deno.test("Slabs.cache() takes names that come back as they were, and refuses others", () => {
+  const arena = arenaOfPages(8);
+  const slabs = Slabs.of(arena);
+  const cache = slabs.cache({ ...POINTS, name: "\uFEFFx" });
+  assertStrictEquals(slabs.cache({ ...POINTS, name: "\uFEFFx" }), cache);
+  assertEquals(cache.name, "\uFEFFx");
+  for (const name of ["\ud800", "a\0"]) {
+    assertThrows(() => slabs.cache({ ...POINTS, name }), RangeError, "name ");
   }
 });
 

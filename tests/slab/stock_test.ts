@@ -135,6 +135,51 @@ Deno.test("SlabCache keeps nothing at hand of a slab that is isolated or less th
   cache.validate();
 });
 
+Deno.test("SlabCache.isolate() leaves nothing at hand of the slab, whoever keeps it", () => {
+  const { arena, cache, refs } = filled(16, 4 * BATCH);
+  const other = Arena.attach(arena.buffer);
+  const theirs = Slabs.of(other).all()[0];
+  const mixed = refs.filter((_, i) => i % 4 === 0);
+  retire(arena, cache, mixed);
+  const pfns = [...new Set(refs.map((ref) => arena.pfnOf(ref)))];
+  const before = cache.usage().objects;
+  assertEquals(theirs.isolateAll([...pfns, pfns[0], -1]), pfns);
+  assertEquals(cache.usage().objects, before - mixed.length);
+  for (const _ of mixed) {
+    assert(!pfns.includes(arena.pfnOf(cache.allocate())));
+  }
+  cache.validate();
+});
+
+Deno.test("SlabCache.isolateAll() of no slab leaves what is at hand there", () => {
+  const { arena, cache, refs } = filled(16, 4 * BATCH);
+  retire(arena, cache, refs.slice(0, BATCH));
+  assertEquals(cache.isolateAll([-1, arena.pages.count]), []);
+  assertEquals(cache.allocate(), refs[BATCH - 1]);
+});
+
+Deno.test("A thread that leaves keeps nothing at hand", () => {
+  const { arena, cache } = filled(64, 0);
+  for (let visit = 0; visit < 3; visit++) {
+    const visitor = Arena.attach(arena.buffer);
+    const theirs = Slabs.of(visitor).all()[0];
+    const refs = Array.from({ length: 5 * BATCH }, () => theirs.allocate());
+    retire(visitor, theirs, refs.filter((_, i) => i % 5 === 0));
+    const inUse = cache.usage().objects;
+    visitor.leave();
+    assertEquals(cache.usage().objects, inUse - BATCH);
+  }
+  cache.validate();
+});
+
+Deno.test("Stock.takeOwn() takes this thread's objects only", () => {
+  const { stocks: [one, two] } = stocks();
+  one.keep([10, 20]);
+  two.keep([30]);
+  assertEquals(one.takeOwn(), [20, 10]);
+  assertEquals([one.take(), two.take()], [0, 30]);
+});
+
 Deno.test("SlabCache.allocate() finds what another thread keeps at hand before it gives up", () => {
   const { arena, cache, refs } = filled(1, BATCH);
   const other = Arena.attach(arena.buffer);

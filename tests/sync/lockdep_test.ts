@@ -157,10 +157,10 @@ Deno.test("Lockdep finds a lock of a held class", () => {
   assertEquals(one.held, 2);
 });
 
-Deno.test("Lockdep.acquired() notes a lock and learns nothing", () => {
+Deno.test("Lockdep.tryAcquire() notes a lock and learns nothing", () => {
   const { one, two, a, b } = twoThreads();
   one.acquire(a, 101, "outer");
-  one.acquired(b, 102, "tried");
+  one.tryAcquire(b, 102, "tried");
   assertEquals(one.held, 2);
   chain(two, b, a);
   one.release(101);
@@ -226,7 +226,7 @@ Deno.test("Lockdep.assertReading() wants the lock or a read section", () => {
     LockdepError,
     "taken at of another lock",
   );
-  one.acquired(a, 101, "of this lock");
+  one.tryAcquire(a, 101, "of this lock");
   one.assertReading(101, 0, "Cursor.find");
 });
 
@@ -290,7 +290,7 @@ Deno.test("Lockdep checks nothing when it is off", () => {
   chain(lockdep, b, a);
   lockdep.acquire(a, 1, "");
   lockdep.acquire(a, 1, "");
-  lockdep.acquired(a, 1, "");
+  lockdep.tryAcquire(a, 1, "");
   assertEquals([lockdep.held, lockdep.stampOf(1)], [0, 0]);
   lockdep.assertReading(1, 0, "");
   lockdep.assertHeld(1, 0, "");

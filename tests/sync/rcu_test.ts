@@ -52,6 +52,44 @@ Deno.test("Rcu.leave() frees what the thread has deferred", () => {
   assertEquals(world.freed, [5]);
 });
 
+Deno.test("Rcu.leave() frees what giving back has deferred", () => {
+  const kept = [5, 6];
+  const { world, one } = threads({
+    giveBack(thread) {
+      const ref = kept.pop();
+      if (ref !== undefined) world.defer(thread, ref);
+      return ref !== undefined;
+    },
+  });
+  one.leave();
+  assertEquals(world.freed, [6, 5]);
+});
+
+Deno.test("Rcu.leave() again is refused, whoever has the slot now", () => {
+  const { world, two } = threads();
+  two.leave();
+  for (const joined of [0, 2]) {
+    if (joined > 0) assertEquals(Rcu.join(world.words, world.slot(1), 3), 2);
+    const before = world.words.slice();
+    assertThrows(
+      () => two.leave(),
+      Error,
+      "Cannot leave the arena: thread 2 has left already",
+    );
+    assertEquals(world.words.slice(), before);
+  }
+});
+
+Deno.test("Rcu.leave() that stalls may be called again", () => {
+  const { world, one, two } = threads();
+  two.readLock();
+  world.defer(1, 5);
+  assertThrows(() => one.leave(1), RcuStallError);
+  two.readUnlock();
+  one.leave();
+  assertEquals(world.freed, [5]);
+});
+
 Deno.test("Rcu.leave() inside a section is refused and keeps the slot", () => {
   const { world, one } = threads();
   one.readLock();
@@ -276,12 +314,16 @@ Deno.test("RcuStallError names every thread in the way, and what waits", () => {
   for (const { waitedMillis } of error.stalls) assert(waitedMillis > 1);
   assertMatch(
     error.message,
-    /Cannot end a grace period: thread 2, thread 3 has been inside/,
+    /Cannot end a grace period: threads 2, 3 have been inside/,
   );
   assertMatch(error.message, /2 deferred refs are waiting$/);
   two.readUnlock();
   const left = assertThrows(() => one.synchronize(1), RcuStallError);
   assertEquals(left.stalls.map(({ thread }) => thread), [3]);
+  assertMatch(
+    left.message,
+    /: thread 3 has been inside .* 2 deferred refs are/,
+  );
 });
 
 Deno.test("Rcu.barrier() that gives up leaves all queued for its next one", () => {
@@ -308,6 +350,58 @@ Deno.test("Rcu.barrier() that gives up leaves all queued for any thread's next o
   two.readUnlock();
   three.barrier();
   assertEquals(world.freed.toSorted(), [1, 2]);
+});
+
+/** Three threads have deferred 1; 2 and 3; 4, some in a batch that waits. The second's section holds all up. */
+function queuedByEach(): ReturnType<typeof threads> {
+  const all = threads();
+  const { world, one, two } = all;
+  two.readLock();
+  world.defer(2, 2);
+  assert(!two.flush());
+  world.defer(2, 3);
+  world.defer(1, 1);
+  assert(!one.flush());
+  world.defer(3, 4);
+  return all;
+}
+
+Deno.test("Rcu.barrier() that gives up leaves every ref to the thread that deferred it", () => {
+  const { world, one, two, three } = queuedByEach();
+  assertThrows(() => three.barrier(1), RcuStallError);
+  two.readUnlock();
+  assert(one.flush());
+  assertEquals(world.freed, [1]);
+  two.leave();
+  assertEquals(world.freed.toSorted(), [1, 2, 3]);
+  assertEquals(three.pending, 1);
+  assert(three.flush());
+  assertEquals(world.freed.toSorted(), [1, 2, 3, 4]);
+});
+
+Deno.test("Rcu.flush() knows what a barrier that gave up has put back", () => {
+  const { world, one, two, three } = queuedByEach();
+  assertThrows(() => three.barrier(1), RcuStallError);
+  assert(!one.flush(), "a reader is still inside");
+  // What was deferred meanwhile is on the same list.
+  world.defer(1, 5);
+  assert(!one.flush());
+  two.readUnlock();
+  assert(one.flush());
+  assertEquals(world.freed.toSorted(), [1, 5]);
+});
+
+Deno.test("RcuStallError of a barrier counts what all threads have deferred, each time", () => {
+  const { world, one, two, three } = queuedByEach();
+  for (const rcu of [one, three, one]) {
+    const error = assertThrows(() => rcu.barrier(1), RcuStallError);
+    assertEquals(error.stalls.map(({ waiting }) => waiting), [4]);
+  }
+  const error = assertThrows(() => three.synchronize(1), RcuStallError);
+  assertMatch(error.message, / ms, 1 deferred ref is waiting$/);
+  two.readUnlock();
+  one.barrier();
+  assertEquals(world.freed.toSorted(), [1, 2, 3, 4]);
 });
 
 Deno.test("Rcu.flush() frees what a barrier that gave up has left", () => {
@@ -372,6 +466,32 @@ Deno.test("Rcu.read() reports the outer of two guards that spans an await", asyn
     LockdepError,
     "spans an await",
   );
+});
+
+Deno.test("Rcu.readUnlock() reports a section that spans an await, the first of a turn or a later one", async () => {
+  const { world, one, two } = threads();
+  for (const before of [0, 1, 5]) {
+    for (let section = 0; section < before; section++) {
+      one.readLock();
+      one.readUnlock();
+    }
+    one.readLock();
+    two.readLock();
+    one.readLock();
+    two.readUnlock();
+    await Promise.resolve();
+    one.readUnlock();
+    assertThrows(() => one.readUnlock(), LockdepError, "spans an await");
+    assertEquals(one.depth, 0, "the section is left all the same");
+    // What follows is as ever.
+    one.readLock();
+    one.readUnlock();
+    two.readLock();
+    two.readUnlock();
+    await Promise.resolve();
+  }
+  world.defer(1, 5);
+  assert(one.flush());
 });
 
 Deno.test("Rcu.read() says nothing when lockdep is off", async () => {

@@ -14,6 +14,8 @@ export interface VirtualThreadsOptions {
   epoch?: number;
   /** What happens when a ref is freed, beyond being noted. */
   onFree?: (ref: number, thread: number) => void;
+  /** What a thread that leaves gives back; says whether there was anything. */
+  giveBack?: (thread: number) => boolean;
 }
 
 /**
@@ -34,7 +36,7 @@ export class VirtualThreads {
 
   /** Joins `count` threads, at most 7. */
   constructor(count: number, options: VirtualThreadsOptions = {}) {
-    const { lockdep: enabled = true, epoch = 0, onFree } = options;
+    const { lockdep: enabled = true, epoch = 0, onFree, giveBack } = options;
     this.words[EPOCH] = epoch;
     for (let i = 0; i < count; i++) {
       const thread = Rcu.join(this.words, SLOTS, count);
@@ -64,6 +66,7 @@ export class VirtualThreads {
                 onFree?.(ref, thread);
               }
             },
+            giveBack: () => giveBack?.(thread) ?? false,
           },
         }),
       );
