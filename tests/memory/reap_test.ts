@@ -9,6 +9,7 @@ import {
 } from "../../mod.ts";
 import { Mirror } from "../range_tree/mirror.ts";
 import { dyingAfter } from "../stress/dying.ts";
+import { lostIn, settle } from "../stress/lost.ts";
 import { assertSame, cacheOf, digest, points } from "../range_tree/worlds.ts";
 
 type Operation = (
@@ -44,6 +45,16 @@ const OPERATIONS: Record<
   "a clear": {
     run: (tree) => tree.clear(),
     expect: (mirror) => mirror.entries = [],
+  },
+  "the life of another tree": {
+    run: (_, arena) => {
+      const other = RangeTree.create(arena, { name: "other" });
+      other.bulkLoad(points(400, 10, 0));
+      other.storeRange(100, 3900, 7);
+      other.destroy();
+      arena.rcu.flush();
+    },
+    expect: () => {},
   },
   "a clone": { run: (tree) => void tree.clone(), expect: () => {} },
   "a compaction": {
@@ -140,20 +151,23 @@ for (const [name, { run, expect }] of Object.entries(OPERATIONS)) {
           break;
         }
         arena.reap(victim.thread);
-        using _guard = external
-          ? ExternalLock.attach(arena, "lock").guard()
-          : undefined;
-        // All of it or nothing.
-        if (digest(tree) !== before) expect(mirror);
-        assertSame(tree, mirror);
-        tree.storeRange(20_000, 20_010, 5);
-        mirror.storeRange(20_000, 20_010, 5);
-        assertSame(tree, mirror);
+        {
+          using _guard = external
+            ? ExternalLock.attach(arena, "lock").guard()
+            : undefined;
+          // All of it or nothing.
+          if (digest(tree) !== before) expect(mirror);
+          assertSame(tree, mirror);
+          tree.storeRange(20_000, 20_010, 5);
+          mirror.storeRange(20_000, 20_010, 5);
+          assertSame(tree, mirror);
+        }
         for (const cache of Slabs.of(arena).all()) {
           cache.validate();
           assertEquals(cache.isolatedSlabs(), []);
         }
         arena.pages.validate();
+        assertNothingLost(arena, `died at access ${step}`);
         // The slot is free again.
         const next = Arena.attach(arena.buffer);
         assertEquals(next.thread, victim.thread);
@@ -161,6 +175,16 @@ for (const [name, { run, expect }] of Object.entries(OPERATIONS)) {
       }
     });
   }
+}
+
+/** Nothing is in use that belongs to nothing. */
+function assertNothingLost(arena: Arena, message: string): void {
+  settle(arena);
+  const isExternal = arena.roots.get("lock") !== 0;
+  using _guard = isExternal
+    ? ExternalLock.attach(arena, "lock").guard()
+    : undefined;
+  assertEquals(lostIn(arena), { nodes: 0, headers: 0, pages: 0 }, message);
 }
 
 function digestUnderLock(

@@ -7,6 +7,7 @@
 import { parseArgs } from "@std/cli/parse-args";
 import { Arena, ExternalLock, RangeTree, Slabs } from "../../mod.ts";
 import { rng } from "../seed.ts";
+import { type Lost, lostIn, settle } from "./lost.ts";
 import { TestWorker } from "../sync/workers.ts";
 import {
   BAND,
@@ -19,14 +20,15 @@ import {
   TREES,
 } from "./world.ts";
 
-/** Deaths after which the arena is made anew: what the dead had in their hands is lost. */
+/** Deaths after which the others stop, it is counted what is lost, and the arena is made anew. */
 const ROUNDS_AN_ARENA = 100;
 const ROLES = ["writer", "writer", "compactor", "reader"] as const;
 
 /** What the kills came to. */
 export interface Totals {
   kills: number;
-  lostNodes: number;
+  /** What is in use and belongs to nothing. */
+  lost: Lost;
   wrong: string[];
 }
 
@@ -92,14 +94,11 @@ class World {
       : [`${ahead.length} cells are ahead, ${gone.length} are gone`];
   }
 
-  /** Nodes that are in use and in no tree. */
-  lostNodes(): number {
+  /** What is lost, when nobody else is at work any more. */
+  lost(): Lost {
+    settle(this.arena);
     using _guard = this.#externalLock.guard();
-    const used = this.trees.reduce((sum, tree) => sum + tree.stats().nodes, 0);
-    const nodes = Slabs.of(this.arena).all().find(({ name }) =>
-      name === "range_node"
-    )!;
-    return nodes.stats().objects - used;
+    return lostIn(this.arena);
   }
 }
 
@@ -122,7 +121,8 @@ function command(
 /** Lets a worker die so often: as a writer, a compactor or a reader, while a reader and a compactor live on. */
 export async function runKills(kills: number, seed: number): Promise<Totals> {
   const random = rng(seed);
-  const totals: Totals = { kills: 0, lostNodes: 0, wrong: [] };
+  const lost: Lost = { nodes: 0, headers: 0, pages: 0 };
+  const totals: Totals = { kills: 0, lost, wrong: [] };
   const file = new URL("./stress_worker.ts", import.meta.url);
   using victim = new TestWorker(file);
   while (totals.kills < kills && totals.wrong.length === 0) {
@@ -154,8 +154,10 @@ export async function runKills(kills: number, seed: number): Promise<Totals> {
       const { wrong } = await worker.answer<StressAnswer>();
       if (wrong !== undefined) totals.wrong.push(wrong);
     }
-    world.arena.rcu.barrier();
-    totals.lostNodes += world.lostNodes();
+    const { nodes, headers, pages } = world.lost();
+    lost.nodes += nodes;
+    lost.headers += headers;
+    lost.pages += pages;
   }
   return totals;
 }
