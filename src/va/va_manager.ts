@@ -55,6 +55,7 @@ import {
   type VaOp,
   type VaSpan,
 } from "./operations.ts";
+import { openManagers } from "./recover.ts";
 import { assertPlace, type MapRequest, specOf } from "./request.ts";
 import {
   initHeader,
@@ -63,7 +64,6 @@ import {
   LINKED_BY_HAND,
   OWN_OUTER_LOCK,
   REGIONS_REQUIRED,
-  vaCaches,
   VaState,
 } from "./va_state.ts";
 import type { VmBo } from "./vm_bo.ts";
@@ -191,11 +191,14 @@ export class VaManager {
   static create(arena: Arena, options: VaManagerOptions): VaManager {
     const { start = 0, range, reserved, name } = options;
     assertSpan(start, range, reserved);
-    const { headers, mappings } = vaCaches(arena);
+    const { headers, mappings } = openManagers(arena);
     const undo: (() => void)[] = [];
     try {
       const header = headers.allocate();
-      undo.push(() => headers.free(header));
+      undo.push(() => {
+        killManager(arena.words, header);
+        headers.free(header);
+      });
       const { lock, externalLock } = options;
       const createTree = () => {
         const tree = RangeTree.create(arena, { rcu: true, lock, externalLock });
@@ -238,7 +241,7 @@ export class VaManager {
   static attach(arena: Arena, root: string | number): VaManager {
     const header = typeof root === "string" ? arena.roots.get(root) : root;
     if (
-      header === 0 || !vaCaches(arena).headers.isAllocated(header) ||
+      header === 0 || !openManagers(arena).headers.isAllocated(header) ||
       !isLiveManager(arena.words, header)
     ) {
       throw new VaNotFoundError(
@@ -752,11 +755,15 @@ export class VaManager {
     const state = this.#state;
     state.assertLive("VaManager.destroy");
     const { caches, tree, boTree, regions, arena } = state;
-    killManager(state.words, state.header);
-    arena.roots.remove(state.header);
+    // If this thread dies from here on, all of it is its own: see `recover.ts`.
+    caches.headers.claim(state.header);
     // Mappings and VmBos outlive the trees that lead to them by a grace period.
     const mappings = [...tree].map((entry) => entry.value);
     const bos = [...boTree].map((entry) => entry.value);
+    for (const mapping of mappings) caches.mappings.claim(mapping);
+    for (const bo of bos) caches.bos.claim(bo);
+    killManager(state.words, state.header);
+    arena.roots.remove(state.header);
     for (const each of [tree, boTree, regions]) each.destroy();
     caches.mappings.deferAll(mappings);
     caches.bos.deferAll(bos);

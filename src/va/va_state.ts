@@ -125,7 +125,7 @@ export function initHeader(
 ): void {
   const { words, doubles } = arena;
   const base = header * 16;
-  words.fill(0, base, base + HEADER_BYTES / 4);
+  words.fill(0, base, base + HEADER_LINK);
   words[base + FLAGS] = fields.flags;
   words[base + TREE] = fields.tree.ref;
   words[base + BOS] = fields.bos.ref;
@@ -134,6 +134,25 @@ export function initHeader(
   doubles[header * 8 + START] = fields.span.start;
   doubles[header * 8 + LAST] = fields.span.start + fields.span.range - 1;
   store(words, base + LIFE, LIVE);
+}
+
+/** The word of the outer lock that a manager offers. */
+export function outerLockIndex(header: number): number {
+  return header * 16 + LOCK;
+}
+
+/** The refs of a manager's trees of mappings and of VmBos. */
+export function treesOf(
+  words: Words,
+  header: number,
+): { tree: number; bos: number } {
+  const base = header * 16;
+  return { tree: words[base + TREE] >>> 0, bos: words[base + BOS] >>> 0 };
+}
+
+/** The mapping of the reserved node, 0 = none. */
+export function reservedOf(words: Words, header: number): number {
+  return words[header * 16 + RESERVED] >>> 0;
 }
 
 /** Whether the object is the header of a manager that was not destroyed. */
@@ -241,7 +260,7 @@ export class VaState {
     this.assertLive(site);
     if ((this.flags & OWN_OUTER_LOCK) !== 0) {
       const { lockdep, rcu } = this.arena;
-      lockdep.assertHeld(this.header * 16 + LOCK, rcu.depth, site);
+      lockdep.assertHeld(outerLockIndex(this.header), rcu.depth, site);
     }
   }
 
@@ -257,14 +276,14 @@ export class VaState {
 
   /** Takes the outer lock that the manager offers. */
   lock(site: string): void {
-    const index = this.header * 16 + LOCK;
+    const index = outerLockIndex(this.header);
     this.arena.lockdep.acquire(this.#lockClass, index, site);
     spinLock(this.words, index, this.arena.thread);
   }
 
   /** Releases it. */
   unlock(): void {
-    const index = this.header * 16 + LOCK;
+    const index = outerLockIndex(this.header);
     spinUnlock(this.words, index, this.arena.thread);
     this.arena.lockdep.release(index);
   }

@@ -7,9 +7,12 @@ import {
   RangeTree,
   Slabs,
 } from "../../mod.ts";
+import { lockIndexOf } from "../../src/range_tree/header.ts";
+import { spinLockOwner } from "../../src/sync/spin_lock.ts";
 import { Mirror } from "../range_tree/mirror.ts";
-import { dyingAfter } from "../stress/dying.ts";
+import { dyingAfter, Killed } from "../stress/dying.ts";
 import { lostIn, settle } from "../stress/lost.ts";
+import { TestWorker } from "../sync/workers.ts";
 import { assertSame, cacheOf, digest, points } from "../range_tree/worlds.ts";
 
 type Operation = (
@@ -216,4 +219,60 @@ Deno.test("Arena.reap() refuses this thread, one that has not joined, and to wai
   assertThrows(() => arena.reap(0.5), RangeError, "it has not joined");
   using _section = arena.rcu.read();
   assertThrows(() => arena.reap(victim.thread), LockdepError);
+});
+
+Deno.test("Arena.reap() on a thread that has opened nothing releases the locks of trees all the same", () => {
+  const { arena, victimTree, victim, tree } = worldOf(true, false, false);
+  const supervisor = Arena.attach(arena.buffer);
+  victimTree.lock();
+  supervisor.reap(victim.thread);
+  tree.store(3, 3);
+  assertEquals(tree.load(3), 3);
+});
+
+Deno.test("Arena.reap() is refused where what the arena holds can't be put in order, and changes nothing", async () => {
+  const { arena, victim, victimTree, tree } = worldOf(true, false, false);
+  victimTree.lock();
+  using worker = new TestWorker(new URL("./bare_worker.ts", import.meta.url));
+  worker.send({ buffer: arena.buffer, gone: victim.thread });
+  assertEquals(
+    await worker.answer(),
+    `Cannot reap thread ${victim.thread}: the arena holds slab caches, and the module that recovers them is not imported here`,
+  );
+  assertEquals(
+    spinLockOwner(arena.words, lockIndexOf(tree.ref)),
+    victim.thread,
+  );
+  arena.reap(victim.thread);
+  tree.store(3, 3);
+});
+
+Deno.test("Arena.reap() leaves the slabs of a living compactor isolated", () => {
+  const { arena, victim } = worldOf(true, false, false);
+  const cache = cacheOf(arena), theirs = cacheOf(victim);
+  const slabs = cache.slabs().filter(({ inUse }) => inUse > 0);
+  assert(cache.isolate(slabs[0].pfn) && theirs.isolate(slabs[1].pfn));
+  const idle = Arena.attach(arena.buffer);
+  Slabs.of(idle);
+  arena.reap(idle.thread);
+  assertEquals(cache.stats().isolated, 2);
+  arena.reap(victim.thread);
+  assertEquals(cache.isolatedSlabs(), [slabs[0].pfn]);
+  cache.validate();
+  assert(cache.unisolate(slabs[0].pfn));
+});
+
+Deno.test("Arena.reap() leaves the slabs of a living compactor isolated when the dead thread held the cache's lock", () => {
+  const { arena, victim } = worldOf(true, false, false);
+  const cache = cacheOf(arena), theirs = cacheOf(victim);
+  const slabs = cache.slabs().filter(({ inUse }) => inUse > 0);
+  assert(cache.isolate(slabs[0].pfn));
+  {
+    // The lock is taken; nothing more happens.
+    using _killing = dyingAfter(1);
+    assertThrows(() => theirs.isolate(slabs[1].pfn), Killed);
+  }
+  arena.reap(victim.thread);
+  assertEquals(cache.isolatedSlabs(), [slabs[0].pfn]);
+  cache.validate();
 });
