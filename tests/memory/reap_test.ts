@@ -190,6 +190,39 @@ function assertNothingLost(arena: Arena, message: string): void {
   assertEquals(lostIn(arena), { nodes: 0, headers: 0, pages: 0 }, message);
 }
 
+Deno.test("Arena.reap() recovers from a thread that dies at any step of freeing a batch and keeping it at hand", () => {
+  let died = true;
+  for (let step = 0; died; step++) {
+    const { arena, tree, mirror, victim, victimTree } = worldOf(
+      true,
+      false,
+      false,
+    );
+    // Each replaces one leaf; the next one is the last of a batch.
+    for (let i = 1; i < 64; i++) {
+      victimTree.store(100 * i + 1, i);
+      mirror.storeRange(100 * i + 1, 100 * i + 1, i);
+    }
+    const { pending } = victim.rcu;
+    assertEquals(pending, 63);
+    const before = digest(tree);
+    {
+      using killing = dyingAfter(step);
+      try {
+        victimTree.store(7001, 7);
+      } catch (error) {
+        assert(killing.died, String(error));
+      }
+      died = killing.died;
+    }
+    assert(died || victim.rcu.pending < pending, "nothing was freed");
+    arena.reap(victim.thread);
+    if (digest(tree) !== before) mirror.storeRange(7001, 7001, 7);
+    assertSame(tree, mirror);
+    assertNothingLost(arena, `died at access ${step}`);
+  }
+});
+
 function digestUnderLock(
   tree: RangeTree,
   external: boolean,

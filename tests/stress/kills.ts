@@ -1,6 +1,6 @@
 /**
  * Lets a worker die at random moments beside others that go on, reaps it, and looks whether all that it had acknowledged
- * is there. `deno task kills [--kills N] [--seed N]`.
+ * is there and nothing is lost. `deno task kills [--kills N] [--seed N] [--terminate]`.
  *
  * @module
  */
@@ -105,7 +105,7 @@ class World {
 /** Sends a worker what it is to do. */
 function command(
   world: World,
-  rest: Pick<StressCommand, "role" | "seed" | "diesAfter">,
+  rest: Pick<StressCommand, "role" | "seed" | "diesAfter" | "diesAsleep">,
 ): StressCommand {
   const { arena, generations, signals } = world;
   return {
@@ -118,13 +118,22 @@ function command(
   };
 }
 
-/** Lets a worker die so often: as a writer, a compactor or a reader, while a reader and a compactor live on. */
-export async function runKills(kills: number, seed: number): Promise<Totals> {
+/**
+ * Lets a worker die so often: as a writer, a compactor or a reader, while a reader and a compactor live on.
+ *
+ * @param isTerminated Whether each is a worker of its own that is terminated, asleep in the middle of its work. Else it is one
+ * that gives up its work by an error, which takes a hundredth of the time.
+ */
+export async function runKills(
+  kills: number,
+  seed: number,
+  isTerminated = false,
+): Promise<Totals> {
   const random = rng(seed);
   const lost: Lost = { nodes: 0, headers: 0, pages: 0 };
   const totals: Totals = { kills: 0, lost, wrong: [] };
   const file = new URL("./stress_worker.ts", import.meta.url);
-  using victim = new TestWorker(file);
+  using lasting = new TestWorker(file);
   while (totals.kills < kills && totals.wrong.length === 0) {
     const world = new World();
     using reader = new TestWorker(file);
@@ -143,9 +152,15 @@ export async function runKills(kills: number, seed: number): Promise<Totals> {
       const role = random.pick(ROLES);
       // Mostly in the middle of the work, now and then just after joining.
       const diesAfter = random.int(random.pick([300, 20_000]));
-      victim.send(command(world, { role, seed: random.u32(), diesAfter }));
-      const { thread } = await victim.answer<{ thread: number }>();
-      await victim.answer();
+      const order = command(world, {
+        role,
+        seed: random.u32(),
+        diesAfter,
+        diesAsleep: isTerminated,
+      });
+      const thread = isTerminated
+        ? await terminateOne(file, order)
+        : await killOne(lasting, order);
       world.arena.reap(thread);
       totals.wrong.push(...world.check());
     }
@@ -162,11 +177,34 @@ export async function runKills(kills: number, seed: number): Promise<Totals> {
   return totals;
 }
 
+/** Lets a worker die by an error; returns which thread it was. */
+async function killOne(
+  victim: TestWorker,
+  order: StressCommand,
+): Promise<number> {
+  victim.send(order);
+  const { thread } = await victim.answer<{ thread: number }>();
+  await victim.answer();
+  return thread;
+}
+
+/** Terminates a worker when it is certain that it does nothing more; returns which thread it was. */
+async function terminateOne(file: URL, order: StressCommand): Promise<number> {
+  const { signals } = order;
+  Atomics.store(signals, 1, 0);
+  using victim = new TestWorker(file);
+  victim.send(order);
+  const { thread } = await victim.answer<{ thread: number }>();
+  await Atomics.waitAsync(signals, 1, 0).value;
+  return thread;
+}
+
 if (import.meta.main) {
-  const { kills, seed } = parseArgs(Deno.args, {
+  const { kills, seed, terminate } = parseArgs(Deno.args, {
     default: { kills: 2000, seed: 1 },
+    boolean: ["terminate"],
   });
-  const totals = await runKills(Number(kills), Number(seed));
+  const totals = await runKills(Number(kills), Number(seed), terminate);
   console.log(JSON.stringify(totals));
   Deno.exitCode = totals.wrong.length === 0 ? 0 : 1;
 }

@@ -11,3 +11,13 @@ Deno.test(NAME, async () => {
   assertEquals(kills, 60);
   assertEquals(lost, { nodes: 0, headers: 0, pages: 0 });
 });
+
+const TERMINATED =
+  "Arena.reap() recovers from workers that are terminated at random moments of their work, and nothing is lost";
+Deno.test(TERMINATED, async () => {
+  const [seed] = seeds(TERMINATED);
+  const { kills, wrong, lost } = await runKills(16, seed, true);
+  assertEquals(wrong, []);
+  assertEquals(kills, 16);
+  assertEquals(lost, { nodes: 0, headers: 0, pages: 0 });
+});

@@ -12,7 +12,7 @@ import {
   RangeTree,
 } from "../../mod.ts";
 import { type Rng, rng } from "../seed.ts";
-import { dyingAfter } from "./dying.ts";
+import { dyingAfter, sleepingAfter } from "./dying.ts";
 import { workerPort } from "../sync/workers.ts";
 import {
   BAND,
@@ -36,7 +36,9 @@ workerPort.onmessage = ({ data }: MessageEvent<StressCommand>) => {
   const worker = new StressWorker(arena, data);
   workerPort.postMessage({ thread: arena.thread });
   if (data.diesAfter !== undefined) {
-    using dying = dyingAfter(data.diesAfter);
+    using dying = data.diesAsleep
+      ? sleepingAfter(data.diesAfter, data.signals, 1)
+      : dyingAfter(data.diesAfter);
     try {
       worker.run();
     } catch (error) {

@@ -82,7 +82,7 @@ export function wrongWith(
 export interface StressCommand {
   readonly role: "reader" | "writer" | "compactor";
   readonly buffer: SharedArrayBuffer;
-  /** Word 0: whether to stop. */
+  /** Word 0: whether to stop. Word 1: whether the worker that was to die asleep does nothing more. */
   readonly signals: Int32Array<SharedArrayBuffer>;
   /** The generations of all cells of all trees. */
   readonly generations: Int32Array<SharedArrayBuffer>;
@@ -92,6 +92,8 @@ export interface StressCommand {
   readonly of: number;
   /** After how many of its shared accesses it is to die; never, without it. */
   readonly diesAfter?: number;
+  /** Whether it dies asleep, to be terminated. */
+  readonly diesAsleep?: boolean;
 }
 
 /** What a worker answers in the end. */
