@@ -7,7 +7,7 @@
  * | 0 | the lock | itself |
  * | 1 | serial: odd while the lock exists, different for each lock in the same place | atomic |
  * | 2 | how many trees it is registered with | atomic |
- * | 15 | link of the queue of deferred frees | the queue, once the lock is destroyed |
+ * | 15 | whose hands it was in last; link of the queue of deferred frees | the queue, once the lock is destroyed |
  *
  * A lock is not destroyed while a tree names it, and is freed by deferral: a mover that read the name of it from the header
  * of a tree, inside a read section, finds the lock there, takes it, and sees that the tree is no more.

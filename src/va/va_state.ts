@@ -13,7 +13,7 @@
  * | 7, 8 | first VmBo on the list of external ones, of evicted ones | plain; under the outer lock |
  * | 10–11, 12–13 | start, last, `f64` | immutable once published |
  * | 16 | the outer lock that the manager offers | itself |
- * | 31 | link of the queue of deferred frees | the queue |
+ * | 31 | whose hands it was in last; link of the queue of deferred frees | the queue |
  *
  * @module
  */

@@ -10,7 +10,7 @@
  * | 5 | flags: external, evicted |
  * | 6, 7 | next and previous VmBo on the manager's list of external objects |
  * | 8, 9 | next and previous VmBo on the manager's list of evicted objects |
- * | 15 | link of the queue of deferred frees |
+ * | 15 | whose hands it was in last; link of the queue of deferred frees |
  *
  * All of it is plain memory that only the holder of the manager's outer lock touches; the lock orders the accesses. A second
  * range tree leads from an object's id to its VmBo.
