@@ -273,6 +273,7 @@ export class NodeMover implements Mover {
     copyNode(words, this.#doubles, node, copy);
     setParent(words, copy, parent);
     if (heightOf(words, copy) > 0) adoptChildren(words, copy);
+    this.#nodes.claim(node);
     if (isRoot) setRoot(words, header, copy);
     else setSlot(words, parent, slot, copy);
     setParent(words, node, node);

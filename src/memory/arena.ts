@@ -7,7 +7,7 @@
  *
  * | section | owner | protected by |
  * |---|---|---|
- * | header | here | immutable once created |
+ * | header | here | immutable once created; which layers have state here: atomic |
  * | epoch, thread slots | `sync/rcu.ts` | atomic |
  * | lock order | `sync/lockdep.ts` | its lock, atomic edges |
  * | allocator, pageblocks, frames | `page_allocator.ts` | its lock; an allocated block's words: its owner |
@@ -21,9 +21,9 @@
  *
  * @module
  */
-import { add, type Words } from "../sync/atomics.ts";
+import { add, compareExchange, load, type Words } from "../sync/atomics.ts";
 import { Lockdep, LOCKDEP_WORDS } from "../sync/lockdep.ts";
-import { Rcu, type RcuOptions, THREAD_SLOT_WORDS } from "../sync/rcu.ts";
+import { Rcu, type Reclaimer, THREAD_SLOT_WORDS } from "../sync/rcu.ts";
 import { checksum } from "./checksum.ts";
 import {
   FRAME_WORDS,
@@ -67,6 +67,8 @@ const H_PAGES_TOTAL = 2;
 const H_THREADS = 3;
 const H_FLAGS = 4;
 const H_CHECKSUM = 5;
+/** Which of {@linkcode LAYERS} have state in the arena: bits that are only ever set. */
+const H_LAYERS = 6;
 const HEADER_WORDS = 16;
 const FLAG_LOCKDEP = 1;
 const FLAG_DEBUG = 2;
@@ -74,6 +76,30 @@ const FLAG_DEBUG = 2;
 // The header of a saved arena: magic, version, metadata pages, used pages, checksum of all else.
 const SAVE_HEADER_WORDS = 5;
 const SAVE_CHECKSUM = 4;
+
+/** A layer whose state must be put in order when a thread has died. */
+export type ReapedLayer = "slab caches" | "range trees" | "VA managers";
+
+/** In the order in which they are put in order: each needs those before it. */
+const LAYERS: readonly ReapedLayer[] = [
+  "slab caches",
+  "range trees",
+  "VA managers",
+];
+const openers = new Map<ReapedLayer, (arena: Arena) => void>();
+
+/**
+ * Says how a layer opens its state in an arena, for a thread that reaps another and has not used that state itself. The
+ * layer's module does, once.
+ *
+ * @param open Opens it, which calls {@linkcode Arena.onReap}.
+ */
+export function openForReap(
+  layer: ReapedLayer,
+  open: (arena: Arena) => void,
+): void {
+  openers.set(layer, open);
+}
 
 /** How an arena is created. */
 export interface ArenaOptions {
@@ -153,9 +179,6 @@ function sectionsOf(pagesTotal: number, maxThreads: number): Sections {
   };
 }
 
-/** How deferred refs are freed: see `RcuOptions`. */
-export type Reclaimer = Pick<RcuOptions, "reclaim" | "linkOf" | "giveBack">;
-
 /**
  * One shared buffer with everything in it, as seen by one thread.
  *
@@ -204,7 +227,7 @@ export class Arena {
   };
   readonly #sections: Sections;
   readonly #maxThreads: number;
-  readonly #reapers: ((gone: number) => void)[] = [];
+  readonly #reapers: Map<ReapedLayer, (gone: number) => void> = new Map();
   #blockMaker: ((order: number) => boolean) | undefined;
   #reclaimer: Reclaimer | undefined;
 
@@ -239,9 +262,12 @@ export class Arena {
       thread,
       lockdep,
       assertCanReclaim: () => this.#assertCanReclaim(),
-      reclaim: (head, mayKeep) => this.#reclaimer?.reclaim(head, mayKeep),
-      linkOf: (ref) => this.#reclaimer!.linkOf(ref),
-      giveBack: () => this.#reclaimer?.giveBack() ?? false,
+      reclaimer: {
+        unchain: (head, refs) => this.#reclaimer!.unchain(head, refs),
+        chain: (refs) => this.#reclaimer!.chain(refs),
+        reclaim: (refs, mayKeep) => this.#reclaimer!.reclaim(refs, mayKeep),
+        giveBack: () => this.#reclaimer?.giveBack() ?? false,
+      },
     });
     this.pages = new PageAllocator(words, {
       base: sections.allocator,
@@ -437,14 +463,14 @@ export class Arena {
    * Recovers from a thread that died: a worker that was terminated or that failed, whose `leave` was never called. Its
    * read section ends, its locks are released, and what they protect is put in order: free lists, slabs and trees are made
    * good from what is certain in them, so that every store that had returned is there, and of the one that was under way
-   * all or nothing. What it had deferred is freed, and its slot can be claimed again.
+   * all or nothing. What it had deferred, or had in its hands, is freed, and its slot can be claimed again.
    *
-   * The caller guarantees that the thread runs no more. A terminated worker may do so for a moment after `terminate()` has
-   * returned. What is lost: objects that the thread had in its hands, see `docs/threads.md`.
-   *
-   * To be called on a thread that has opened trees of the arena, if there are any.
+   * The caller guarantees that the thread runs no more. A terminated worker may do so long after `terminate()` has returned:
+   * see `docs/threads.md` for how to know.
    *
    * @throws {RangeError} If the thread is this one, or has not joined.
+   * @throws {Error} If the arena holds something (slab caches, range trees, VA managers) whose module this program has not
+   * imported; nothing was changed.
    * @throws {LockdepError} Inside a read section, or while a lock is held.
    * @throws {RcuStallError} If another thread holds up the grace period for what was deferred; it may be called again then.
    */
@@ -457,17 +483,38 @@ export class Arena {
       );
     }
     this.rcu.assertMayWait("Arena.reap");
+    this.#openLayers(thread);
     this.rcu.endSectionsOf(thread);
     this.lockdep.recover(thread);
     this.pages.recover(thread);
     this.roots.recover(thread);
-    for (const recover of this.#reapers) recover(thread);
+    for (const layer of LAYERS) this.#reapers.get(layer)?.(thread);
     this.rcu.releaseSlotOf(thread);
   }
 
-  /** Adds what is to be done when a thread is reaped; in the order of the layers. */
-  onReap(recover: (gone: number) => void): void {
-    this.#reapers.push(recover);
+  /** Says what a layer does when a thread is reaped, and notes that the layer has state in the arena. */
+  onReap(layer: ReapedLayer, recover: (gone: number) => void): void {
+    this.#reapers.set(layer, recover);
+    const bit = 1 << LAYERS.indexOf(layer);
+    let seen = load(this.words, H_LAYERS);
+    while ((seen & bit) === 0) {
+      seen = compareExchange(this.words, H_LAYERS, seen, seen | bit);
+    }
+  }
+
+  /** Sees to it that all that the arena holds can be put in order on this thread. */
+  #openLayers(gone: number): void {
+    const held = load(this.words, H_LAYERS);
+    for (const [i, layer] of LAYERS.entries()) {
+      if ((held >>> i & 1) === 0 || this.#reapers.has(layer)) continue;
+      const open = openers.get(layer);
+      if (open === undefined) {
+        throw new Error(
+          `Cannot reap thread ${gone}: the arena holds ${layer}, and the module that recovers them is not imported here`,
+        );
+      }
+      open(this);
+    }
   }
 
   /**

@@ -3,7 +3,13 @@
  *
  * @module
  */
-export { Arena, type ArenaOptions, type Reclaimer } from "./arena.ts";
+export {
+  Arena,
+  type ArenaOptions,
+  openForReap,
+  type ReapedLayer,
+} from "./arena.ts";
+export type { Reclaimer } from "../sync/rcu.ts";
 export {
   MAX_ORDER,
   type Mobility,

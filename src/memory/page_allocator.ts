@@ -30,6 +30,8 @@ export const MAX_ORDER = 10;
 export const FRAME_WORDS = 8;
 /** What the allocator's own state takes, in words. */
 export const PAGE_ALLOCATOR_WORDS = 64;
+/** The word of a used block's first frame that says from the beginning whose it is: see {@linkcode PageAllocator.tryAllocate}. */
+export const FRAME_OWNER = 3;
 /** Pageblocks have 2^9 pages, 2 MiB: the size that a huge page has. */
 const PAGEBLOCK_ORDER = 9;
 const ORDERS = MAX_ORDER + 1;
@@ -147,13 +149,20 @@ export class PageAllocator {
     return pfn;
   }
 
-  /** As {@linkcode PageAllocator.allocate}, but returns -1 where there is no room. */
-  tryAllocate(order: number, mobility: Mobility): number {
+  /**
+   * As {@linkcode PageAllocator.allocate}, but returns -1 where there is no room.
+   *
+   * @param owner What the owner's third frame word holds from the beginning, so that it is known whose the block is if the
+   * thread dies with it.
+   */
+  tryAllocate(order: number, mobility: Mobility, owner = 0): number {
     assertOrder(order, "allocate pages");
     return this.#locked("PageAllocator.allocate", () => {
       const type = mobility === "movable" ? 0 : 1;
-      const pfn = this.#takeOwn(order, type);
-      return pfn >= 0 ? pfn : this.#takeOther(order, type);
+      let pfn = this.#takeOwn(order, type);
+      if (pfn < 0) pfn = this.#takeOther(order, type);
+      if (pfn >= 0) this.#words[this.#frame(pfn) + FRAME_OWNER] = owner;
+      return pfn;
     });
   }
 

@@ -7,7 +7,7 @@
  * | 0 | the lock | itself |
  * | 1 | serial: odd while the lock exists, different for each lock of the arena | atomic |
  * | 2 | how many trees it is registered with | atomic |
- * | 15 | link of the queue of deferred frees | the queue, once the lock is destroyed |
+ * | 15 | whose hands it was in last; link of the queue of deferred frees | the queue, once the lock is destroyed |
  *
  * A lock is not destroyed while a tree names it, and is freed by deferral: a mover that read the name of it from the header
  * of a tree, inside a read section, finds the lock there, takes it, and sees that the tree is no more.
@@ -22,6 +22,11 @@ import { TreeMemory } from "./tree_memory.ts";
 
 const SERIAL = 1;
 const TREES = 2;
+
+/** Whether the object is an external lock that was not destroyed. */
+export function isLiveLock(words: Words, lock: number): boolean {
+  return (load(words, lock * 16 + SERIAL) & 1) !== 0;
+}
 
 /** Notes that one tree more (1) or fewer (−1) names the lock. */
 export function countTree(words: Words, lock: number, change: 1 | -1): void {
@@ -86,6 +91,7 @@ export class ExternalLock {
       try {
         arena.roots.add(options.name, ref);
       } catch (error) {
+        add(words, ref * 16 + SERIAL, 1);
         locks.free(ref);
         throw error;
       }
@@ -103,7 +109,7 @@ export class ExternalLock {
     const { locks } = TreeMemory.of(arena);
     if (
       ref === 0 || !locks.isAllocated(ref) ||
-      (load(arena.words, ref * 16 + SERIAL) & 1) === 0
+      !isLiveLock(arena.words, ref)
     ) {
       throw new Error(
         `Cannot attach to an external lock: there is none at ${
@@ -180,9 +186,11 @@ export class ExternalLock {
     if (load(words, externalLockIndex(this.ref)) !== 0) {
       throw new Error("Cannot destroy the external lock: it is held");
     }
+    const { locks } = TreeMemory.of(this.#arena);
+    locks.claim(this.ref);
     add(words, this.ref * 16 + SERIAL, 1);
     this.#arena.roots.remove(this.ref);
-    TreeMemory.of(this.#arena).locks.defer(this.ref);
+    locks.defer(this.ref);
   }
 
   /**

@@ -9,7 +9,7 @@
  * | 16 | the lock | itself |
  * | 17 | generation: goes up with every change of the tree | atomic; written under the lock |
  * | 18 | how many entries are stored | atomic; written under the lock |
- * | 31 | link of the queue of deferred frees | the queue, once the tree is destroyed |
+ * | 31 | whose hands it was in last; link of the queue of deferred frees | the slab cache; the queue, once the tree is destroyed |
  *
  * The lock is always there, also in a tree whose writers are guarded by something else: the mode says who guards writers,
  * and what the mover may therefore not do. Readers only ever touch the first line, so a writer that takes the lock does
@@ -90,7 +90,7 @@ export function initHeader(
 ): void {
   const base = header * 16;
   words.fill(0, base, base + FLAGS);
-  words.fill(0, base + FLAGS + 1, base + HEADER_BYTES / 4);
+  words.fill(0, base + FLAGS + 1, base + HEADER_LINK);
   words[base + EXTERNAL_LOCK] = fields.externalLock;
   words[base + GENERATION] = Math.imul(serial, GENERATION_STRIDE);
   const mode = LOCK_MODES.indexOf(fields.lock) << LOCK_MODE_SHIFT;

@@ -10,7 +10,7 @@
  * | 1 | meta: height, count | immutable once published |
  * | 2–41 | 20 pivots, `f64` | immutable once published |
  * | 42–62 | 21 slots | atomic; under the tree's lock |
- * | 63 | link of the queue of deferred frees | the queue, once the node is dead |
+ * | 63 | whose hands it was in last; link of the queue of deferred frees | whoever has it in hand, or is about to; the queue |
  *
  * A node is built privately and published by one atomic store of the slot (or root) that leads to it; a reader that found
  * it by an atomic load of that word may read pivots and meta plainly.

@@ -34,7 +34,7 @@ import {
 import type { NodeSupply } from "./node_supply.ts";
 import { Path } from "./path.ts";
 import { Pool } from "./pool.ts";
-import { retireNode, retireSubtree } from "./subtree.ts";
+import { retireSubtree } from "./subtree.ts";
 
 /**
  * One replacement of nodes after the other: scratch memory of one thread's writer.
@@ -113,6 +113,8 @@ export class Rebuild {
   publish(header: number, nodes: SlabCache): number {
     const words = this.#words;
     const node = this.#children.size === 0 ? 0 : this.#children.slots[0];
+    for (const replaced of this.#replaced) nodes.claim(replaced);
+    for (const covered of this.#covered) nodes.claim(covered, true);
     if (!this.#atRoot) {
       const parent = this.left.node[this.#height + 1];
       setParent(words, node, parent);
@@ -379,10 +381,14 @@ export class Rebuild {
 
   /** Marks what was replaced dead and defers its freeing; returns how many entries were in whole subtrees. */
   #retireReplaced(nodes: SlabCache): number {
-    for (const node of this.#replaced) retireNode(this.#words, nodes, node);
+    const words = this.#words;
+    // All before the first is freed: so no parent word leads to what is free, also if the thread dies half-way.
+    for (const node of this.#replaced) setParent(words, node, node);
+    for (const node of this.#covered) setParent(words, node, node);
+    for (const node of this.#replaced) nodes.defer(node);
     let entries = 0;
     for (const node of this.#covered) {
-      entries += retireSubtree(this.#words, nodes, node);
+      entries += retireSubtree(words, nodes, node);
     }
     return entries;
   }

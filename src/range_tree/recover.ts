@@ -5,7 +5,7 @@
  * finished whole. So the store that broke off is there or it is not. All else is made anew from that: the parent words of
  * the nodes that can be reached (those of adopted children may be old), the gaps above the leaves, the number of entries.
  *
- * Nodes that the store had built and not published, or replaced and not retired, can't be told from others and stay in use.
+ * What the store had built and not published, or replaced and not retired, is then freed by `sweep.ts`.
  *
  * @module
  */
@@ -39,16 +39,20 @@ import {
   setParent,
 } from "./node.ts";
 
-/**
- * Releases the locks of trees that a thread that is gone held, and puts those trees in order.
- *
- * @param headers The cache of tree headers.
- * @param locks The cache of external locks, if there is one.
- */
+/** The caches of what trees are made of. */
+export interface TreeCaches {
+  /** Nodes of trees whose lock can be taken. */
+  readonly nodes: SlabCache;
+  /** Tree headers. */
+  readonly headers: SlabCache;
+  /** External locks, if there are any. */
+  readonly locks: SlabCache | undefined;
+}
+
+/** Releases the locks of trees that a thread that is gone held, and puts those trees in order. */
 export function recoverTrees(
   arena: Arena,
-  headers: SlabCache,
-  locks: SlabCache | undefined,
+  { headers, locks }: TreeCaches,
   gone: number,
 ): void {
   const { words, doubles, thread } = arena;

@@ -36,7 +36,7 @@ import {
 } from "./node.ts";
 import { Pool } from "./pool.ts";
 
-/** Marks an unreachable node dead and defers its freeing. */
+/** Marks an unreachable node, which was claimed before it became so, dead and defers its freeing. */
 export function retireNode(words: Words, nodes: SlabCache, node: number): void {
   setParent(words, node, node);
   nodes.defer(node);
@@ -55,6 +55,7 @@ export function retireSubtree(
     if (!isLeaf) entries += retireSubtree(words, nodes, held);
     else if (held !== 0) entries++;
   }
+  nodes.claim(node);
   retireNode(words, nodes, node);
   return entries;
 }
@@ -66,16 +67,22 @@ export function retireUnlinked(
   root: number,
 ): void {
   const refs: number[] = [];
-  markDead(words, root, refs);
+  markDead(words, nodes, root, refs);
   nodes.deferAll(refs);
 }
 
-function markDead(words: Words, node: number, refs: number[]): void {
+function markDead(
+  words: Words,
+  nodes: SlabCache,
+  node: number,
+  refs: number[],
+): void {
   if (heightOf(words, node) > 0) {
     for (let slot = countOf(words, node) - 1; slot >= 0; slot--) {
-      markDead(words, slotOf(words, node, slot), refs);
+      markDead(words, nodes, slotOf(words, node, slot), refs);
     }
   }
+  nodes.claim(node);
   setParent(words, node, node);
   refs.push(node);
 }
@@ -88,11 +95,13 @@ const BATCH = 16;
  * by one.
  */
 class SubtreeNodes {
+  readonly #words: Words;
   readonly #nodes: SlabCache;
   readonly #refs: number[] = [];
   #taken = 0;
 
-  constructor(nodes: SlabCache) {
+  constructor(words: Words, nodes: SlabCache) {
+    this.#words = words;
     this.#nodes = nodes;
   }
 
@@ -129,6 +138,10 @@ class SubtreeNodes {
 
   /** Gives back everything: nobody has seen it. */
   abandon(): void {
+    // A free node has no parent: see `sweep.ts`.
+    for (let i = 0; i < this.#taken; i++) {
+      setParent(this.#words, this.#refs[i], 0);
+    }
     this.#taken = 0;
     this.finish();
   }
@@ -145,7 +158,7 @@ export function copySubtree(
   nodes: SlabCache,
   node: number,
 ): number {
-  const taken = new SubtreeNodes(nodes);
+  const taken = new SubtreeNodes(words, nodes);
   try {
     // Nobody has linked it yet: a mover that climbs to it from any of the copies gives up.
     const copy = copyBelow(words, doubles, taken, node, 0);
@@ -208,7 +221,7 @@ export class SubtreeBuilder {
     gaps: boolean,
   ) {
     this.#words = words;
-    this.#taken = new SubtreeNodes(nodes);
+    this.#taken = new SubtreeNodes(words, nodes);
     this.#gaps = gaps;
     this.#pool = new Pool(words, doubles);
   }

@@ -4,17 +4,20 @@
  *
  * @module
  */
-import type { Arena } from "../memory/arena.ts";
+import { type Arena, openForReap } from "../memory/arena.ts";
 import type { SlabCache } from "../slab/slab_cache.ts";
 import { Slabs } from "../slab/slabs.ts";
 import { HEADER_BYTES, HEADER_LINK } from "./header.ts";
 import { NODE_BYTES, NODE_LINK } from "./node.ts";
 import { recoverTrees } from "./recover.ts";
+import { sweepTrees } from "./sweep.ts";
 
 /** The name of the cache of external locks. */
 const EXTERNAL_LOCKS = "external_lock";
 
 const memoryOf = new WeakMap<Arena, TreeMemory>();
+
+openForReap("range trees", (arena) => TreeMemory.of(arena));
 
 /** The caches that the trees of one arena live in, as seen by one thread. */
 export class TreeMemory {
@@ -51,9 +54,11 @@ export class TreeMemory {
       objectBytes: HEADER_BYTES,
       link: HEADER_LINK,
     });
-    arena.onReap((gone) => {
+    arena.onReap("range trees", (gone) => {
       const locks = slabs.all().find(({ name }) => name === EXTERNAL_LOCKS);
-      recoverTrees(arena, this.headers, locks, gone);
+      const caches = { nodes: this.movableNodes, headers: this.headers, locks };
+      recoverTrees(arena, caches, gone);
+      sweepTrees(arena, caches, gone);
     });
     this.lockClass = arena.lockdep.lockClass("range tree");
     this.externalLockClass = arena.lockdep.lockClass("external lock");

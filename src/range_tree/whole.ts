@@ -114,11 +114,11 @@ export function cloneTree(
 
 /** Removes every entry of a tree. */
 export function clearTree(parts: TreeParts): void {
-  const { arena, header, lock } = parts;
+  const { lock } = parts;
   lock.enterWriter("RangeTree.clear");
   let root: number;
   try {
-    root = unlinkAll(arena, header);
+    root = unlinkAll(parts);
   } finally {
     lock.exitWriter();
   }
@@ -131,7 +131,7 @@ export function destroyTree(parts: TreeParts, site: string): void {
   lock.enterWriter(site);
   let root: number;
   try {
-    root = unlinkAll(arena, header);
+    root = unlinkAll(parts);
     endHeader(arena, header);
     arena.roots.remove(header);
   } finally {
@@ -142,7 +142,10 @@ export function destroyTree(parts: TreeParts, site: string): void {
 }
 
 /** Marks a tree as destroyed. Under its lock. */
-function endHeader({ words }: Arena, header: number): void {
+function endHeader(arena: Arena, header: number): void {
+  const { words } = arena;
+  // If this thread dies from here on, it is its own: see `sweep.ts`.
+  TreeMemory.of(arena).headers.claim(header);
   killHeader(words, header);
   // Also where it was empty: iterators notice.
   noteChange(words, header, 0);
@@ -151,9 +154,12 @@ function endHeader({ words }: Arena, header: number): void {
 }
 
 /** Takes all nodes out of a tree by one store; returns what was the root, or 0. Under its lock. */
-function unlinkAll({ words }: Arena, header: number): number {
+function unlinkAll({ arena, header, nodes }: TreeParts): number {
+  const { words } = arena;
   const root = rootOf(words, header);
   if (root === 0) return 0;
+  // Nobody else frees them from here on.
+  nodes.claim(root, true);
   setRoot(words, header, 0);
   noteChange(words, header, -entryCountOf(words, header));
   return root;

@@ -418,6 +418,7 @@ export class Writer {
       this.#pool.size,
     );
     setParent(words, copy, top === 0 ? headerParent(header) : node[1]);
+    nodes.claim(leaf);
     if (top === 0) setRoot(words, header, copy);
     else setSlot(words, node[1], slot[1], copy);
     this.#supply.commit();

@@ -65,6 +65,19 @@ export class ObjectTracker {
     this.#note(page, index, DEFERRED);
   }
 
+  /** Notes that what a thread that is gone had in its hands is deferred, whatever that one had noted before. */
+  lost(page: number, index: number): void {
+    this.#arena.words[this.#record(page, index) + STATE] = ALLOCATED;
+  }
+
+  /** Whether the last that happened to an object is that a thread freed it. Under no lock: for a thread that is gone. */
+  isFreedBy(gone: number, page: number, index: number): boolean {
+    const words = this.#arena.words, record = this.#record(page, index);
+    const last = (words[record + EVENTS] - 1) % KEPT_EVENTS;
+    return words[record + STATE] === FREED &&
+      words[record + FIRST_EVENT + 2 * last] === (FREED | gone << 8);
+  }
+
   /**
    * Notes a free and puts the object in quarantine; returns the object that leaves it, or 0.
    *

@@ -14,7 +14,15 @@
  *
  * Type stability: an object's memory stays an object of this cache until a grace period after its slab became empty, so
  * a walker inside a read section that holds a stale ref still finds an object of that kind, checks it, and gives up. A new
- * slab's page is zeroed, so an object's words are 0 or what its last life left there.
+ * slab's page is zeroed, so an object's words are 0 or what its last life left there, but for its link word.
+ *
+ * Whose hands: the link word of an object that is in no chain says which thread had it in its hands last: whoever allocated
+ * it, has it in hand to free it, or was about to take it out of a structure ({@linkcode SlabCache.claim}, which stands before
+ * the store that takes it out). Refs are below 2^27, so what a word with the sign bit holds is such a note. When a thread has
+ * died, its owner finds the objects with its note ({@linkcode SlabCache.claimedBy}), and frees those that no structure holds.
+ * The notes are plain words. That of an object which another thread gets or takes out meanwhile may change as it is read;
+ * but then it either changes under the cache's lock, or the owner, who looks at the note again after it has found the object
+ * to be out of the structure by an atomic load, sees it changed, because the store that took it out followed the note.
  *
  * Identity, checked by {@linkcode SlabCache.validate}: for every slab popcount(bitmap) = in use = its list's number;
  * Σ in use = objects.
@@ -29,6 +37,7 @@ import { decodeName, encodeName } from "../sync/names.ts";
 import { spinLock, spinTakeOver, spinUnlock } from "../sync/spin_lock.ts";
 import type { Arena } from "../memory/arena.ts";
 import {
+  FRAME_OWNER,
   type Mobility,
   OutOfMemoryError,
   PAGE_BYTES,
@@ -58,6 +67,7 @@ const NAME = 8;
 const NAME_WORDS = 6;
 const PARTIAL = 14; // two words: which of the lists 0 … 63 are not empty
 const HEADS = 16; // a list a number of objects in use, 0 … capacity
+const KEEPING = HEADS + MAX_CAPACITY + 1; // see `stock.ts`
 
 // A slab's frame record, behind the page allocator's word.
 const NEXT = 1;
@@ -66,11 +76,23 @@ const OWNER = 3;
 const BITMAP = 4; // two words
 const IN_USE = 6; // how many objects, and whether the slab is isolated
 const TRACKING = 7; // debug mode: its tracking page + 1
-// The owner word: the cache's number from 1, and whether the slab is given up.
+// The owner word: the cache's number from 1, and what is going on with the page: it is given up, or a thread has it in hand.
 const ID_MASK = 0xff;
 const IS_DYING = 0x100;
-/** In the word of what is in use: more than there are objects. */
+/** From here on: the id of the thread that is about to make a slab of it. */
+const ON_ITS_WAY_SHIFT = 16;
+/** In the word of what is in use: more than there are objects. From here on: the id of the thread that isolated the slab. */
 const IS_ISOLATED = 0x100;
+const ISOLATED_SHIFT = 8;
+
+/** In a link word: the object is in a thread's hands, or was so last. The thread's id stands in the low bits. */
+const IN_HANDS = 0x8000_0000 | 0;
+/** And so is all that hangs below it. */
+const WITH_ALL_BELOW = 0x4000_0000;
+
+if (OWNER !== FRAME_OWNER || KEEPING >= CACHE_WORDS) {
+  throw new Error("The layout of slabs does not add up");
+}
 
 /** What became of an object that was to be moved. */
 export type MoveOutcome =
@@ -160,6 +182,8 @@ export class SlabCache {
   readonly #base: number;
   readonly #id: number;
   readonly #thread: number;
+  /** What this thread writes into the link word of what it has in its hands. */
+  readonly #hands: number;
   readonly #lockClass: number;
   readonly #granules: number;
   readonly #link: number;
@@ -174,6 +198,7 @@ export class SlabCache {
     this.#base = base;
     this.#id = id;
     this.#thread = arena.thread;
+    this.#hands = handsOf(arena.thread);
     this.#lockClass = arena.lockdep.lockClass("slab cache");
     this.name = SlabCache.nameAt(words, base);
     this.objectBytes = words[base + OBJECT_BYTES];
@@ -189,6 +214,8 @@ export class SlabCache {
         first: arena.stocks.first + id,
         thread: arena.thread,
         link: this.#link,
+        keeping: base + KEEPING,
+        hands: this.#hands,
       });
     }
   }
@@ -280,7 +307,10 @@ export class SlabCache {
   tryAllocate(): number {
     this.#arena.lockdep.assertMayAllocate("SlabCache.allocate");
     const kept = this.#stock === undefined ? 0 : this.#stock.take();
-    if (kept !== 0) return kept;
+    if (kept !== 0) {
+      this.#words[kept * GRANULE_WORDS + this.#link] = this.#hands;
+      return kept;
+    }
     this.#lock("SlabCache.allocate");
     try {
       const pfn = this.#slabWithRoom();
@@ -320,7 +350,7 @@ export class SlabCache {
   setPagesAside(pfns: number[], count: number): void {
     this.#arena.lockdep.assertMayAllocate("SlabCache.setPagesAside");
     for (let i = 0; i < count; i++) {
-      const pfn = this.#arena.pages.tryAllocate(0, this.#mobility);
+      const pfn = this.#tryPage(this.#mobility);
       if (pfn < 0) return;
       pfns.push(pfn);
     }
@@ -382,6 +412,46 @@ export class SlabCache {
     );
   }
 
+  /**
+   * Notes that an object is in this thread's hands from now on: before it is taken out of the structure that it is in. So if
+   * the thread dies before it has deferred it, it is found. See the top of this file.
+   *
+   * @param withAllBelow Whether all that hangs below it goes with it.
+   */
+  claim(ref: number, withAllBelow = false): void {
+    this.#words[ref * GRANULE_WORDS + this.#link] = withAllBelow
+      ? this.#hands | WITH_ALL_BELOW
+      : this.#hands;
+  }
+
+  /** Whose hands an object is in, or was in last; 0 where it is in a chain. */
+  claimant(ref: number): { thread: number; withAllBelow: boolean } {
+    const note = this.#words[ref * GRANULE_WORDS + this.#link];
+    return {
+      thread: note < 0 ? note & ~(IN_HANDS | WITH_ALL_BELOW) : 0,
+      withAllBelow: note < 0 && (note & WITH_ALL_BELOW) !== 0,
+    };
+  }
+
+  /** The objects that a thread that is gone had in its hands last: those that are in no structure are nobody's. */
+  claimedBy(gone: number): number[] {
+    const refs: number[] = [];
+    for (const pfn of this.#slabsOfAll()) {
+      for (const ref of this.objectsOf(pfn)) {
+        if (this.claimant(ref).thread === gone) refs.push(ref);
+      }
+    }
+    return refs;
+  }
+
+  /** As {@linkcode SlabCache.deferAll} for what a thread that is gone had in its hands, which it may have deferred half. */
+  deferLost(refs: readonly number[]): void {
+    for (const ref of refs) {
+      this.#tracker?.lost(this.#trackingPage(ref), this.#indexIn(ref));
+    }
+    this.deferAll(refs);
+  }
+
   #noteDeferred(ref: number, tracker: ObjectTracker): void {
     const frame = this.#frameOfOwn(ref);
     tracker.deferred(
@@ -397,18 +467,23 @@ export class SlabCache {
   }
 
   /**
-   * Frees a chain of objects of this cache.
+   * Frees objects of this cache that were deferred.
    *
    * @param mistakes Gets the errors of objects that could not be freed (debug mode finds such); the others are freed.
    * @param mayKeep Whether this thread may keep some of them at hand.
    */
-  reclaim(head: number, mistakes: unknown[], mayKeep: boolean): void {
+  reclaim(
+    refs: readonly number[],
+    mistakes: unknown[],
+    mayKeep: boolean,
+  ): void {
     let room = mayKeep && this.#stock !== undefined ? this.#stock.room : 0;
     const kept: number[] = [];
     this.#lock("SlabCache.reclaim");
     try {
-      for (let ref = head; ref !== 0;) {
-        const next = this.#words[this.linkIndex(ref)] >>> 0;
+      // The oldest first: so those that were deferred last, which are in the processor's cache, are taken first.
+      for (let i = refs.length - 1; i >= 0; i--) {
+        const ref = refs[i];
         if (room > 0 && this.#isWorthKeeping(this.#frameOf(ref))) {
           kept.push(ref);
           room--;
@@ -419,7 +494,6 @@ export class SlabCache {
             mistakes.push(error);
           }
         }
-        ref = next;
       }
       this.#stock?.keep(kept);
     } finally {
@@ -466,7 +540,7 @@ export class SlabCache {
       this.#unlink(frame, HEADS + inUse);
       if (inUse === 0) this.#release(pfn, frame);
       else {
-        this.#words[frame + IN_USE] |= IS_ISOLATED;
+        this.#words[frame + IN_USE] |= this.#thread << ISOLATED_SHIFT;
         this.#words[this.#base + ISOLATED]++;
         this.#push(pfn, frame, ISOLATED_HEAD);
       }
@@ -478,12 +552,21 @@ export class SlabCache {
 
   /** Puts an isolated slab back. Returns whether it was isolated. */
   unisolate(pfn: number): boolean {
+    return this.#unisolate(pfn, 0);
+  }
+
+  /** As {@linkcode SlabCache.unisolate}, if that thread has isolated it; 0 = any. */
+  #unisolate(pfn: number, thread: number): boolean {
     if (!this.#isPage(pfn)) return false;
     this.#lock("SlabCache.unisolate");
     try {
       const frame = this.#arena.frameOf(pfn);
-      const inUse = this.#words[frame + IN_USE] - IS_ISOLATED;
-      if (this.#words[frame + OWNER] !== this.#id || inUse < 0) return false;
+      const word = this.#words[frame + IN_USE];
+      const inUse = word % IS_ISOLATED, by = word >>> ISOLATED_SHIFT;
+      if (
+        this.#words[frame + OWNER] !== this.#id || by === 0 ||
+        (thread !== 0 && by !== thread)
+      ) return false;
       this.#unlink(frame, ISOLATED_HEAD);
       this.#words[frame + IN_USE] = inUse;
       this.#words[this.#base + ISOLATED]--;
@@ -657,17 +740,25 @@ export class SlabCache {
   }
 
   /**
-   * Recovers from a thread that is gone: slabs that it isolated take objects again, and if it held the lock, the lists and
-   * counts are made anew from the bitmaps, and the lock is released. An object that it was about to get or to free may
-   * stay in use for ever.
+   * Recovers from a thread that is gone: if it held the lock, the lists and counts are made anew from the bitmaps, and the
+   * lock is released; slabs that it isolated take objects again; what it kept at hand is free.
    */
   recover(gone: number): void {
-    const lock = this.#base + LOCK;
-    if (spinTakeOver(this.#words, lock, gone, this.#thread)) {
+    const words = this.#words, lock = this.#base + LOCK;
+    if (spinTakeOver(words, lock, gone, this.#thread)) {
       this.#rebuild();
-      spinUnlock(this.#words, lock, this.#thread);
+      this.#stock?.recover(gone);
+      spinUnlock(words, lock, this.#thread);
     }
-    for (const pfn of this.isolatedSlabs()) this.unisolate(pfn);
+    for (const pfn of this.isolatedSlabs()) this.#unisolate(pfn, gone);
+    const quarantined = this.#quarantinedBy(gone);
+    this.#lock("SlabCache.recover");
+    try {
+      const kept = this.#stock?.takeFrom(gone) ?? quarantined;
+      for (const ref of kept) this.#finishFree(ref);
+    } finally {
+      this.#unlock();
+    }
   }
 
   #rebuild(): void {
@@ -678,16 +769,38 @@ export class SlabCache {
     words[base + SLABS] = words[base + OBJECTS] = words[base + ISOLATED] = 0;
     for (const pfn of this.#arena.pages.usedPages()) {
       const frame = this.#arena.frameOf(pfn);
-      const owner = words[frame + OWNER];
-      // A dying page is on no list, and what was counted of it is counted no more.
-      if ((owner & ID_MASK) !== this.#id || (owner & IS_DYING) !== 0) continue;
+      // A dying page is on no list, and what was counted of it is counted no more; one on its way is not yet.
+      if (words[frame + OWNER] !== this.#id) continue;
       const inUse = popcount(words[frame + BITMAP]) +
         popcount(words[frame + BITMAP + 1]);
-      words[frame + IN_USE] = inUse;
+      const by = words[frame + IN_USE] >>> ISOLATED_SHIFT;
+      words[frame + IN_USE] = inUse | by << ISOLATED_SHIFT;
       words[base + SLABS]++;
       words[base + OBJECTS] += inUse;
-      this.#push(pfn, frame, HEADS + inUse);
+      if (by === 0) this.#push(pfn, frame, HEADS + inUse);
+      else if (inUse === 0) {
+        words[frame + IN_USE] = 0;
+        this.#release(pfn, frame);
+      } else {
+        words[base + ISOLATED]++;
+        this.#push(pfn, frame, ISOLATED_HEAD);
+      }
     }
+  }
+
+  /** Debug mode: what a thread that is gone kept in quarantine. */
+  #quarantinedBy(gone: number): number[] {
+    const tracker = this.#tracker;
+    if (tracker === undefined) return [];
+    return this.#slabsOfAll().flatMap((pfn) => this.objectsOf(pfn))
+      .filter((ref) =>
+        tracker.isFreedBy(gone, this.#trackingPage(ref), this.#indexIn(ref))
+      );
+  }
+
+  /** All slabs, isolated or not. */
+  #slabsOfAll(): number[] {
+    return this.slabs().map(({ pfn }) => pfn).concat(this.isolatedSlabs());
   }
 
   /**
@@ -735,7 +848,7 @@ export class SlabCache {
     const frame = this.#arena.frameOf(pfn);
     const word = this.#words[frame + IN_USE];
     const isIsolated = word >= IS_ISOLATED;
-    const inUse = isIsolated ? word - IS_ISOLATED : word;
+    const inUse = word % IS_ISOLATED;
     const bits = popcount(this.#words[frame + BITMAP]) +
       popcount(this.#words[frame + BITMAP + 1]);
     if (bits !== inUse) {
@@ -779,7 +892,7 @@ export class SlabCache {
 
   /** Frees what all threads keep at hand; says whether there was anything. */
   #returnStocks(): boolean {
-    const refs = this.#stock === undefined ? [] : this.#stock.takeAll();
+    const refs = this.#stock?.takeAll() ?? [];
     for (const ref of refs) this.#finishFree(ref);
     return refs.length > 0;
   }
@@ -800,11 +913,11 @@ export class SlabCache {
   }
 
   #newSlab(): number {
-    const pfn = this.#arena.pages.tryAllocate(0, this.#mobility);
+    const pfn = this.#tryPage(this.#mobility);
     if (pfn < 0) return -1;
     let tracking = -1;
     if (this.#tracker !== undefined) {
-      tracking = this.#arena.pages.tryAllocate(0, "unmovable");
+      tracking = this.#tryPage("unmovable");
       if (tracking < 0) {
         this.#arena.pages.free(pfn);
         return -1;
@@ -814,11 +927,18 @@ export class SlabCache {
     return pfn;
   }
 
+  /** A page that says for whom it is on its way here; -1 if there is none. */
+  #tryPage(mobility: Mobility): number {
+    const owner = this.#id | this.#thread << ON_ITS_WAY_SHIFT;
+    return this.#arena.pages.tryAllocate(0, mobility, owner);
+  }
+
   /** Makes an empty slab of a page, and of one for the tracker if there is one. */
   #makeSlab(pfn: number, tracking: number): void {
     const frame = this.#arena.frameOf(pfn);
     if (tracking >= 0) {
       this.#tracker?.open(tracking);
+      this.#words[this.#arena.frameOf(tracking) + OWNER] = 0;
       this.#words[frame + TRACKING] = tracking + 1;
     }
     const start = this.#arena.pageRef(pfn) * GRANULE_WORDS;
@@ -835,7 +955,10 @@ export class SlabCache {
     const ref = this.#takeFirst(pfn, frame);
     this.#unlink(frame, HEADS + inUse);
     this.#push(pfn, frame, HEADS + inUse + 1);
-    this.#tracker?.allocated(ref, this.#trackingPage(ref), this.#indexIn(ref));
+    if (this.#tracker !== undefined) {
+      this.#tracker.allocated(ref, this.#trackingPage(ref), this.#indexIn(ref));
+      this.#words[this.linkIndex(ref)] = this.#hands;
+    }
     return ref;
   }
 
@@ -870,7 +993,9 @@ export class SlabCache {
     words[frame + IN_USE]++;
     words[this.#base + OBJECTS]++;
     const index = (at - BITMAP) * 32 + bit;
-    return this.#arena.pageRef(pfn) + index * this.#granules;
+    const ref = this.#arena.pageRef(pfn) + index * this.#granules;
+    if (this.#tracker === undefined) words[this.linkIndex(ref)] = this.#hands;
+    return ref;
   }
 
   #free(ref: number, wasDeferred: boolean): void {
@@ -906,7 +1031,7 @@ export class SlabCache {
     const inUse = --words[frame + IN_USE];
     words[this.#base + OBJECTS]--;
     if (inUse >= IS_ISOLATED) {
-      if (inUse > IS_ISOLATED) return;
+      if (inUse % IS_ISOLATED > 0) return;
       this.#unlink(frame, ISOLATED_HEAD);
       words[frame + IN_USE] = 0;
       words[this.#base + ISOLATED]--;
@@ -932,7 +1057,7 @@ export class SlabCache {
   #release(pfn: number, frame: number): void {
     this.#words[frame + OWNER] |= IS_DYING;
     this.#words[this.#base + SLABS]--;
-    this.#arena.rcu.defer(this.#arena.pageRef(pfn), deferredPageLink(frame));
+    this.#arena.rcu.defer(this.#arena.pageRef(pfn), pageLink(frame));
   }
 
   /** The frame of an allocated object of this cache; throws where it is none. Under the lock. */
@@ -1056,20 +1181,40 @@ export function deferredOwner(
   return { id: word & ID_MASK, isPage: (word & IS_DYING) !== 0 };
 }
 
-/** The word that links a deferred page to the next ref of the chain. */
-export function deferredPageLink(frame: number): number {
+/** The word through which a page that its cache has given up is chained; as the link word of an object. */
+export function pageLink(frame: number): number {
   return frame + NEXT;
 }
 
-/** The next ref of the chain behind a deferred page, and its tracking page (-1 if it has none). */
-export function deferredPage(
+/** Whether a page that its cache has given up is in the hands of a thread. */
+export function isGivenUpBy(
   words: Words,
   frame: number,
-): { next: number; tracking: number } {
-  return {
-    next: words[frame + NEXT] >>> 0,
-    tracking: words[frame + TRACKING] - 1,
-  };
+  thread: number,
+): boolean {
+  return (words[frame + OWNER] & IS_DYING) !== 0 &&
+    words[frame + NEXT] === handsOf(thread);
+}
+
+/** Whether a thread has allocated a page for a cache that has not got it. */
+export function isOnItsWayTo(
+  words: Words,
+  frame: number,
+  thread: number,
+): boolean {
+  return words[frame + OWNER] >>> ON_ITS_WAY_SHIFT === thread;
+}
+
+/** What a link word says of an object that a thread has in its hands. */
+export function handsOf(thread: number): number {
+  return IN_HANDS | thread;
+}
+
+/** The tracking page of a page that its cache has given up, which is the caller's then; -1 if it has none. */
+export function takeTrackingPage(words: Words, frame: number): number {
+  const tracking = words[frame + TRACKING] - 1;
+  words[frame + TRACKING] = 0;
+  return tracking;
 }
 
 function popcount(word: number): number {

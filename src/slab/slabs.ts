@@ -7,20 +7,25 @@
  * @module
  */
 import { spinLock, spinTakeOver, spinUnlock } from "../sync/spin_lock.ts";
-import type { Arena } from "../memory/arena.ts";
+import { type Arena, openForReap } from "../memory/arena.ts";
 import {
   CACHE_WORDS,
   deferredOwner,
-  deferredPage,
-  deferredPageLink,
+  handsOf,
+  isGivenUpBy,
+  isOnItsWayTo,
+  pageLink,
   SlabCache,
   type SlabCacheOptions,
+  takeTrackingPage,
 } from "./slab_cache.ts";
 
 /** The first record of the table holds its lock. */
 const MAX_CACHES = 15;
 
 const slabsOf = new WeakMap<Arena, Slabs>();
+
+openForReap("slab caches", (arena) => Slabs.of(arena));
 
 /**
  * All slab caches of an arena, as seen by one thread.
@@ -50,11 +55,12 @@ export class Slabs {
   private constructor(arena: Arena) {
     this.#arena = arena;
     arena.setReclaimer({
-      reclaim: (head, mayKeep) => this.#reclaim(head, mayKeep),
-      linkOf: (ref) => this.#linkOf(ref),
+      unchain: (head, refs) => this.#unchain(head, refs),
+      chain: (refs) => this.#chain(refs),
+      reclaim: (refs, mayKeep) => this.#reclaim(refs, mayKeep),
       giveBack: () => this.#giveBack(),
     });
-    arena.onReap((gone) => this.#recover(gone));
+    arena.onReap("slab caches", (gone) => this.#recover(gone));
   }
 
   /** The slab caches of an arena. */
@@ -106,40 +112,50 @@ export class Slabs {
     });
   }
 
-  /**
-   * Frees a chain of deferred refs. First it is parted into one chain a cache, so that each cache is locked once, however the
-   * objects of several come by turns.
-   */
-  #reclaim(head: number, mayKeep: boolean): void {
-    const { words } = this.#arena;
-    const heads = new Uint32Array(MAX_CACHES + 1);
-    for (let ref = head; ref !== 0;) {
-      const frame = this.#arena.frameOf(this.#arena.pfnOf(ref));
-      const { id, isPage } = deferredOwner(words, frame);
-      if (isPage) {
-        ref = this.#freePage(ref, frame);
-        continue;
-      }
-      const link = this.#opened(id).linkIndex(ref);
-      const next = words[link] >>> 0;
-      words[link] = heads[id];
-      heads[id] = ref;
-      ref = next;
-    }
-    const mistakes: unknown[] = [];
-    for (let id = 1; id <= MAX_CACHES; id++) {
-      if (heads[id] !== 0) {
-        this.#opened(id).reclaim(heads[id], mistakes, mayKeep);
-      }
-    }
-    if (mistakes.length > 0) throw mistakes[0];
-  }
-
-  /** The word that links a deferred ref to the next. */
+  /** The word through which a ref, of an object or of a page that its cache has given up, is chained. */
   #linkOf(ref: number): number {
     const frame = this.#arena.frameOf(this.#arena.pfnOf(ref));
     const { id, isPage } = deferredOwner(this.#arena.words, frame);
-    return isPage ? deferredPageLink(frame) : this.#opened(id).linkIndex(ref);
+    return isPage ? pageLink(frame) : this.#opened(id).linkIndex(ref);
+  }
+
+  #unchain(head: number, refs: number[]): void {
+    const { words, thread } = this.#arena;
+    const tag = handsOf(thread);
+    for (let ref = head; ref !== 0;) {
+      const link = this.#linkOf(ref);
+      refs.push(ref);
+      ref = words[link] >>> 0;
+      words[link] = tag;
+    }
+  }
+
+  #chain(refs: readonly number[]): number {
+    let link = this.#linkOf(refs[0]);
+    for (let i = 1; i < refs.length; i++) {
+      this.#arena.words[link] = refs[i];
+      link = this.#linkOf(refs[i]);
+    }
+    return link;
+  }
+
+  /** Frees refs: first those of one cache, then those of the next, so that each is locked once; then whole pages. */
+  #reclaim(refs: readonly number[], mayKeep: boolean): void {
+    const { words } = this.#arena;
+    const objects: number[][] = [];
+    const mistakes: unknown[] = [];
+    for (const ref of refs) {
+      const frame = this.#arena.frameOf(this.#arena.pfnOf(ref));
+      const { id, isPage } = deferredOwner(words, frame);
+      (objects[isPage ? 0 : id] ??= []).push(ref);
+    }
+    for (let id = 1; id <= MAX_CACHES; id++) {
+      if (objects[id] !== undefined) {
+        this.#opened(id).reclaim(objects[id], mistakes, mayKeep);
+      }
+    }
+    for (const page of objects[0] ?? []) this.#freePage(page);
+    if (mistakes.length > 0) throw mistakes[0];
   }
 
   /** Gives back what this thread keeps from being reused by others; says whether there was anything. */
@@ -158,15 +174,33 @@ export class Slabs {
       spinUnlock(words, cachesIndex, thread);
     }
     for (const cache of this.all()) cache.recover(gone);
+    this.#sweepPages(gone);
+    this.#arena.rcu.recover(gone);
   }
 
-  /** Frees a page that its cache has given up; returns the next of the chain. */
-  #freePage(ref: number, frame: number): number {
-    const { words, pages } = this.#arena;
-    const { next, tracking } = deferredPage(words, frame);
+  /** Frees the pages that a thread that is gone had in its hands: on their way to a cache, or from one. */
+  #sweepPages(gone: number): void {
+    const { words, pages, rcu } = this.#arena;
+    for (const pfn of pages.usedPages()) {
+      const frame = this.#arena.frameOf(pfn);
+      if (isOnItsWayTo(words, frame, gone)) pages.free(pfn);
+      else if (isGivenUpBy(words, frame, gone)) {
+        // It may have been waiting for its grace period.
+        rcu.defer(this.#arena.pageRef(pfn), pageLink(frame));
+      }
+    }
+  }
+
+  /** Frees a page that its cache has given up. */
+  #freePage(ref: number): void {
+    const { pages } = this.#arena;
+    const pfn = this.#arena.pfnOf(ref);
+    const tracking = takeTrackingPage(
+      this.#arena.words,
+      this.#arena.frameOf(pfn),
+    );
     if (tracking >= 0) pages.free(tracking);
-    pages.free(this.#arena.pfnOf(ref));
-    return next;
+    pages.free(pfn);
   }
 
   #opened(id: number): SlabCache {

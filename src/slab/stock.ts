@@ -13,6 +13,10 @@
  * owner's alone. If it fails, the chain is somebody else's, the link that was read may be anything, and is thrown away. No
  * other thread ever puts the head back, so there is no ABA.
  *
+ * Others take chains under the cache's lock, and the owner adds to its own under it. So while the owner adds, the head stays
+ * as it is. If it dies then, its lock is taken over, and what it added is told from a note that it made before: the head that
+ * it was about to store.
+ *
  * @module
  */
 import {
@@ -39,6 +43,10 @@ export interface StockOptions {
   thread: number;
   /** The word of an object that a chain may use. */
   link: number;
+  /** The word where the owner of the cache's lock notes the head that it is about to store. */
+  keeping: number;
+  /** What the link word of an object in this thread's hands says. */
+  hands: number;
 }
 
 /**
@@ -56,14 +64,12 @@ export class Stock {
   /** How many are in the chain from there on. */
   #size = 0;
 
-  /** Binds the stock of a cache to one thread. */
+  /** Binds the stock of a cache to one thread. It is empty: a thread that leaves, or is reaped, keeps nothing. */
   constructor(words: Words, options: StockOptions) {
     this.#words = words;
     this.#options = options;
     this.#link = options.link;
     this.#head = options.first + (options.thread - 1) * options.stride;
-    // What an earlier thread of this id that died has left there.
-    this.keep(this.takeOwn().toReversed());
   }
 
   /** How many more may be kept. */
@@ -71,19 +77,22 @@ export class Stock {
     return MAX_STOCK - this.#size;
   }
 
-  /** Keeps free objects that nobody else can see. */
+  /** Keeps free objects that nobody else can see. Under the cache's lock. */
   keep(refs: readonly number[]): void {
     if (refs.length === 0) return;
+    const words = this.#words;
     // Pairs with the exchange of whoever took the chain.
-    let head = exchange(this.#words, this.#head, 0) >>> 0;
+    let head = load(words, this.#head) >>> 0;
     this.#size = (head === 0 ? 0 : this.#size) + refs.length;
     for (const ref of refs) {
-      this.#words[ref * GRANULE_WORDS + this.#link] = head;
+      words[ref * GRANULE_WORDS + this.#link] = head;
       head = ref;
     }
     this.#top = head;
+    words[this.#options.keeping] = head;
     // Pairs with the exchange of whoever takes the chain.
-    store(this.#words, this.#head, head);
+    store(words, this.#head, head);
+    words[this.#options.keeping] = 0;
   }
 
   /** Takes one object; 0 if there is none. */
@@ -100,29 +109,49 @@ export class Stock {
     return isOurs ? ref : 0;
   }
 
-  /** Takes all that any thread keeps, but for what its owner has in hand. */
+  /** Takes all that any thread keeps, but for what its owner has in hand. Under the cache's lock. */
   takeAll(): number[] {
-    const { first, stride, threads } = this.#options;
     const refs: number[] = [];
-    for (let i = 0; i < threads; i++) this.#takeChain(first + i * stride, refs);
+    for (let thread = 1; thread <= this.#options.threads; thread++) {
+      this.#takeChain(thread, refs);
+    }
     return refs;
   }
 
-  /** Takes all that this thread keeps. */
+  /** As {@linkcode Stock.takeAll}, what this thread keeps. */
   takeOwn(): number[] {
-    const refs: number[] = [];
-    this.#takeChain(this.#head, refs);
+    const refs = this.takeFrom(this.#options.thread);
     this.#top = this.#size = 0;
     return refs;
   }
 
-  #takeChain(head: number, refs: number[]): void {
+  /** As {@linkcode Stock.takeAll}, what another thread keeps. */
+  takeFrom(thread: number): number[] {
+    const refs: number[] = [];
+    this.#takeChain(thread, refs);
+    return refs;
+  }
+
+  /** A thread is gone that held the cache's lock, and this one has taken it over: what that was about to keep it keeps. */
+  recover(gone: number): void {
+    const { first, stride, keeping } = this.#options;
+    const words = this.#words;
+    if (words[keeping] === 0) return;
+    store(words, first + (gone - 1) * stride, words[keeping]);
+    words[keeping] = 0;
+  }
+
+  #takeChain(thread: number, refs: number[]): void {
+    const { first, stride, hands } = this.#options;
+    const words = this.#words, head = first + (thread - 1) * stride;
     // The look saves an exchange where there is nothing, which is nearly everywhere.
-    if (load(this.#words, head) === 0) return;
+    if (load(words, head) === 0) return;
     // Pairs with the store or compare-exchange of the owner.
-    for (let ref = exchange(this.#words, head, 0) >>> 0; ref !== 0;) {
+    for (let ref = exchange(words, head, 0) >>> 0; ref !== 0;) {
+      const link = ref * GRANULE_WORDS + this.#link;
       refs.push(ref);
-      ref = this.#words[ref * GRANULE_WORDS + this.#link] >>> 0;
+      ref = words[link] >>> 0;
+      words[link] = hands;
     }
   }
 }

@@ -22,6 +22,15 @@
  * A taken list is freed after a grace period that began after the taking; a barrier that gives up pushes what it has taken,
  * which is its own now, back onto the list of the thread that it came from.
  *
+ * A thread may die anywhere in this, and then another must be able to tell what it had in its hands (`Arena.reap`):
+ * - What is taken is unchained at once into private memory, and each object's link word says whose hands it is in (see
+ *   `slab_cache.ts`), until it is free or queued again.
+ * - Whoever takes a list that others may look for leaves a mark with the head that it took, {@linkcode TAKEN}.
+ * - What the owner is about to put into a list of its own it notes first, plainly, in its slot, and it clears the note before
+ *   it frees what it noted. Nobody else puts anything in front of it but a barrier that gives up, which leaves a mark too. So
+ *   when the owner is dead it can be told whether that object got there: then it is in one of the lists, or a list was taken
+ *   with it at the head. Only where a list was taken after something had been put back it can't: then it may be lost.
+ *
  * @module
  */
 import {
@@ -43,6 +52,14 @@ const WAIT_HEAD = 17;
 const IDLE = 18;
 /** In the slot of thread 1 alone: the highest id that was ever claimed. */
 const HIGHEST = 19;
+/** The first of the objects that the owner puts into a list, or moves to the other; plain, read when the owner is dead. */
+const HANDING = 20;
+/** The link word of the last of them; 0 where it moves a whole list. */
+const HANDING_LAST = 21;
+/** Whether a barrier that gave up has put something back; atomic. */
+const PUT_BACK = 22;
+/** In the head of a list: it is empty, and the rest is the head with which another thread, or a barrier, took it. */
+const TAKEN = 0x8000_0000 | 0;
 
 // Whether a thread's sections are looked at after its turn, and whether one was open then.
 const UNWATCHED = 0;
@@ -104,14 +121,22 @@ export interface RcuOptions {
   lockdep: Lockdep;
   /** Throws where this thread can't free anything; then what is queued stays queued. */
   assertCanReclaim(): void;
+  /** How deferred refs are freed. */
+  reclaimer: Reclaimer;
+}
+
+/** What knows the objects behind deferred refs. */
+export interface Reclaimer {
+  /** Adds the refs of a chain to `refs`, and notes in each one's link word that it is in this thread's hands. */
+  unchain(head: number, refs: number[]): void;
+  /** Chains refs, the first one in front; returns the link word of the last, which is for the caller to write. */
+  chain(refs: readonly number[]): number;
   /**
-   * Frees every ref of a chain, reading each ref's link before; what it throws, it throws when all of them are dealt with.
+   * Frees all of the refs; what it throws, it throws when all of them are dealt with.
    *
    * @param mayKeep Whether some may be kept at hand for this thread instead.
    */
-  reclaim(head: number, mayKeep: boolean): void;
-  /** The word that links a deferred ref to the next: the one that it was deferred with. */
-  linkOf(ref: number): number;
+  reclaim(refs: readonly number[], mayKeep: boolean): void;
   /** Frees what this thread keeps at hand; says whether there was anything. What it frees may be deferred. */
   giveBack(): boolean;
 }
@@ -120,8 +145,8 @@ export interface RcuOptions {
 interface TakenList {
   /** The thread that it was taken from. */
   readonly thread: number;
-  /** Its first ref. */
-  readonly head: number;
+  /** Its refs, in order. */
+  readonly refs: number[];
 }
 
 /**
@@ -142,9 +167,7 @@ export class Rcu {
   readonly #reader: number;
   readonly #lockdep: Lockdep;
   readonly #assertCanReclaim: () => void;
-  readonly #reclaim: (head: number, mayKeep: boolean) => void;
-  readonly #linkOf: (ref: number) => number;
-  readonly #giveBack: () => boolean;
+  readonly #reclaimer: Reclaimer;
   #depth = 0;
   #sections = 0;
   /** Whether it is seen to that a section which spans an `await` is found, and whether this one does. */
@@ -168,9 +191,7 @@ export class Rcu {
     this.#reader = this.#slot(options.thread) + READER;
     this.#lockdep = options.lockdep;
     this.#assertCanReclaim = () => options.assertCanReclaim();
-    this.#reclaim = options.reclaim;
-    this.#linkOf = options.linkOf;
-    this.#giveBack = options.giveBack;
+    this.#reclaimer = options.reclaimer;
   }
 
   /** Claims a free thread slot and returns its thread id; 0 if all are taken. */
@@ -291,12 +312,15 @@ export class Rcu {
    * @param count How many there are.
    */
   deferChain(first: number, lastLink: number, count: number): void {
-    const head = this.#slot(this.#thread) + NEXT_HEAD;
-    // What this thread stored there last is there still, unless another one has taken the list or put one back.
+    const words = this.#words;
+    const slot = this.#slot(this.#thread);
+    words[slot + HANDING_LAST] = lastLink;
+    words[slot + HANDING] = first;
+    // What this thread stored there last is there still, unless another one has taken the list.
     let seen = this.#nextHead;
     for (;;) {
-      this.#words[lastLink] = seen;
-      const was = compareExchange(this.#words, head, seen, first);
+      words[lastLink] = seen < 0 ? 0 : seen;
+      const was = compareExchange(words, slot + NEXT_HEAD, seen, first);
       if (was === seen) break;
       seen = was;
     }
@@ -324,16 +348,20 @@ export class Rcu {
       if (this.#waitCount === 0) this.#startBatch();
       if (this.#waitCount > 0 && !this.#elapsed(this.#waitTarget)) break;
       this.#waitCount = 0;
-      this.#reclaim(
-        exchange(this.#words, this.#slot(this.#thread) + WAIT_HEAD, 0),
-        mayKeep,
-      );
+      this.#assertCanReclaim();
+      const slot = this.#slot(this.#thread);
+      this.#words[slot + HANDING] = 0;
+      const head = exchange(this.#words, slot + WAIT_HEAD, 0);
+      if (head <= 0) continue;
+      const refs: number[] = [];
+      this.#reclaimer.unchain(head, refs);
+      this.#reclaimer.reclaim(refs, mayKeep);
     }
   }
 
   /** Whether this thread's list holds what it does not count: what another thread's barrier took and put back. */
   #hasMore(): boolean {
-    return load(this.#words, this.#slot(this.#thread) + NEXT_HEAD) !== 0;
+    return load(this.#words, this.#slot(this.#thread) + NEXT_HEAD) > 0;
   }
 
   /**
@@ -378,7 +406,7 @@ export class Rcu {
     // What is given back may be deferred in its turn.
     for (let gaveBack = true; gaveBack;) {
       this.#drain(this.#thread, this.#thread, stallMillis);
-      gaveBack = this.#giveBack();
+      gaveBack = this.#reclaimer.giveBack();
     }
     this.#hasLeft = true;
     store(this.#words, this.#slot(this.#thread) + ALIVE, 0);
@@ -405,6 +433,31 @@ export class Rcu {
     store(this.#words, this.#slot(gone) + READER, 0);
   }
 
+  /** A thread is gone: this one takes over what it had deferred, or was about to. */
+  recover(gone: number): void {
+    const words = this.#words, slot = this.#slot(gone);
+    const refs: number[] = [];
+    const first = words[slot + HANDING];
+    let isListed = first === 0;
+    for (const head of [NEXT_HEAD, WAIT_HEAD]) {
+      const before = refs.length;
+      this.#takeList(slot + head, refs);
+      const mark = load(words, slot + head);
+      const mayHide = refs.length === before && mark !== 0 &&
+        load(words, slot + PUT_BACK) !== 0;
+      if (mark === (first | TAKEN) || mayHide) isListed = true;
+    }
+    if (!isListed && !refs.includes(first)) {
+      const lastLink = words[slot + HANDING_LAST];
+      if (lastLink !== 0) words[lastLink] = 0;
+      this.#reclaimer.unchain(first, refs);
+    }
+    words.fill(0, slot + HANDING, slot + PUT_BACK + 1);
+    if (refs.length > 0) {
+      this.deferChain(refs[0], this.#reclaimer.chain(refs), refs.length);
+    }
+  }
+
   /** A thread is gone: its slot may be claimed again. What it deferred is freed first. As {@linkcode Rcu.barrier}. */
   releaseSlotOf(gone: number, stallMillis = 10_000): void {
     this.barrier(stallMillis);
@@ -418,7 +471,7 @@ export class Rcu {
       try {
         this.#await(this.#startGracePeriod(), stallMillis);
         while (this.#taken.length > 0) {
-          this.#reclaim(this.#taken.pop()!.head, false);
+          this.#reclaimer.reclaim(this.#taken.pop()!.refs, false);
         }
       } finally {
         // Nothing is left unless it failed.
@@ -436,14 +489,21 @@ export class Rcu {
   }
 
   #startBatch(): void {
-    const slot = this.#slot(this.#thread);
-    const head = exchange(this.#words, slot + NEXT_HEAD, 0);
-    this.#nextHead = 0;
+    const words = this.#words, slot = this.#slot(this.#thread);
+    let head = load(words, slot + NEXT_HEAD);
+    while (head > 0) {
+      words[slot + HANDING_LAST] = 0;
+      words[slot + HANDING] = head;
+      const was = compareExchange(words, slot + NEXT_HEAD, head, 0);
+      if (was === head) break;
+      head = was;
+    }
+    this.#nextHead = head > 0 ? 0 : head;
     // At least 1: a list that another thread's barrier put back is not counted.
-    this.#waitCount = head === 0 ? 0 : Math.max(1, this.#nextCount);
+    this.#waitCount = head <= 0 ? 0 : Math.max(1, this.#nextCount);
     this.#nextCount = 0;
-    if (head === 0) return;
-    store(this.#words, slot + WAIT_HEAD, head);
+    if (head <= 0) return;
+    store(words, slot + WAIT_HEAD, head);
     this.#waitTarget = this.#startGracePeriod();
   }
 
@@ -479,9 +539,7 @@ export class Rcu {
   #reportStall(target: number, waitedMillis: number): void {
     const stalls: RcuStall[] = [];
     let waiting = this.pending;
-    for (const { head } of this.#taken) {
-      waiting += [...this.#chain(head)].length;
-    }
+    for (const { refs } of this.#taken) waiting += refs.length;
     for (
       let thread = this.#blocker(target, 1);
       thread !== 0;
@@ -496,12 +554,9 @@ export class Rcu {
   #take(from: number, to: number): boolean {
     for (let thread = from; thread <= to; thread++) {
       for (const which of [NEXT_HEAD, WAIT_HEAD]) {
-        const index = this.#slot(thread) + which;
-        // The look saves an exchange where there is nothing, which is nearly everywhere.
-        if (load(this.#words, index) === 0) continue;
-        this.#assertCanReclaim();
-        const head = exchange(this.#words, index, 0);
-        if (head !== 0) this.#taken.push({ thread, head });
+        const refs: number[] = [];
+        this.#takeList(this.#slot(thread) + which, refs);
+        if (refs.length > 0) this.#taken.push({ thread, refs });
       }
     }
     // What this thread counts was taken, or has been freed by another.
@@ -510,29 +565,33 @@ export class Rcu {
     return this.#taken.length > 0;
   }
 
-  /** Puts a list that was taken and not freed back onto that of the thread that it came from. */
-  #putBack({ thread, head }: TakenList): void {
-    let last = head, count = 0;
-    for (const ref of this.#chain(head)) {
-      last = ref;
-      count++;
-    }
-    const link = this.#linkOf(last);
-    if (thread === this.#thread) return this.deferChain(head, link, count);
-    const index = this.#slot(thread) + NEXT_HEAD;
-    let seen = load(this.#words, index);
-    for (;;) {
-      this.#words[link] = seen;
-      const was = compareExchange(this.#words, index, seen, head);
-      if (was === seen) return;
-      seen = was;
+  /** Takes a list, if there is one, and adds its refs to those given; leaves the mark of it. */
+  #takeList(index: number, refs: number[]): void {
+    // Where there is nothing, which is nearly everywhere, it is only a look.
+    let head = load(this.#words, index);
+    while (head > 0) {
+      this.#assertCanReclaim();
+      const was = compareExchange(this.#words, index, head, head | TAKEN);
+      if (was === head) return this.#reclaimer.unchain(head, refs);
+      head = was;
     }
   }
 
-  /** The refs of a list that was taken. */
-  *#chain(head: number): Generator<number> {
-    for (let ref = head; ref !== 0; ref = this.#words[this.#linkOf(ref)]) {
-      yield ref;
+  /** Puts a list that was taken and not freed back onto that of the thread that it came from. */
+  #putBack({ thread, refs }: TakenList): void {
+    const words = this.#words, slot = this.#slot(thread);
+    const link = this.#reclaimer.chain(refs);
+    if (thread === this.#thread) {
+      return this.deferChain(refs[0], link, refs.length);
+    }
+    // First, since afterwards the mark of another taking may name another head than that which the owner put there.
+    store(words, slot + PUT_BACK, 1);
+    let seen = load(words, slot + NEXT_HEAD);
+    for (;;) {
+      words[link] = seen < 0 ? 0 : seen;
+      const was = compareExchange(words, slot + NEXT_HEAD, seen, refs[0]);
+      if (was === seen) return;
+      seen = was;
     }
   }
 }

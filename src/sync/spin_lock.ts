@@ -10,6 +10,11 @@
  * it can't know whether others still sleep; that costs at most one needless notify. The same goes for a thread that sets the
  * bit and does not sleep ({@linkcode spinTryLockFor}): the bit only ever means that the owner must look, never that it need not.
  *
+ * But for one: an owner may die between its store of 0 and its notify, and a waiter that was woken before it has taken the
+ * lock. Then the word says that the lock is free, nobody knows of those who sleep, and whoever takes the lock next does not
+ * wake them either. So no waiter sleeps for longer than {@linkcode SLEEP_MILLIS} before it looks again. Where nobody dies,
+ * the notify comes first.
+ *
  * An owner that locks again or a stranger that unlocks is a mistake in the program and is an error, never a deadlock.
  *
  * @module
@@ -27,6 +32,8 @@ import {
 const CONTENDED = 0x4000_0000;
 /** Turns through the fast loop before sleeping: about as long as the longest ordinary hold. */
 const SPIN_TURNS = 200;
+/** After so long a waiter looks by itself, in case that whoever was to wake it died. */
+const SLEEP_MILLIS = 50;
 
 /**
  * Takes the lock at `index` for `owner`; sleeps while another thread holds it.
@@ -127,7 +134,7 @@ function lockSlow(words: Words, index: number, owner: number): void {
       (seen & CONTENDED) !== 0 ||
       compareExchange(words, index, seen, seen | CONTENDED) === seen
     ) {
-      wait(words, index, seen | CONTENDED);
+      wait(words, index, seen | CONTENDED, SLEEP_MILLIS);
     }
   }
 }

@@ -167,6 +167,7 @@ export function bindInPlace(
     replaced = state.heldRefAt(start);
     if (!isWhole(state, replaced, start, last)) return false;
     mapping = supply.createMapping(spec);
+    if (replaced !== 0) state.caches.mappings.claim(replaced);
     supply.storeLocked(tree, start, last, mapping);
   } catch (error) {
     if (mapping !== 0) supply.giveBack(mapping);
@@ -223,6 +224,7 @@ export function unbindInPlace(
     removed = state.heldRefAt(start);
     if (!isWhole(state, removed, start, last)) return false;
     if (removed === 0) return true;
+    state.caches.mappings.claim(removed);
     supply.storeLocked(tree, start, last, 0);
   } finally {
     state.treeLock.exitWriter();
@@ -375,6 +377,10 @@ function store(state: VaState, change: Change, supply: VaSupply): void {
     if (map !== undefined) mapRef = supply.createMapping(map);
     if (prev !== undefined) prevRef = supply.createMapping(prev);
     if (next !== undefined) nextRef = supply.createMapping(next);
+    // If this thread dies from here on, they are its own: see `recover.ts`.
+    for (let i = 0; i < change.removed.length; i++) {
+      state.caches.mappings.claim(change.removed[i]);
+    }
     supply.storeRange(tree, start, start + range - 1, mapRef);
   } catch (error) {
     for (const ref of [mapRef, prevRef, nextRef]) {

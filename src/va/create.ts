@@ -13,13 +13,14 @@ import {
 import { VaRangeError } from "./errors.ts";
 import { initMapping, MappingFlag } from "./mapping.ts";
 import type { VaSpan } from "./operations.ts";
+import { openManagers } from "./recover.ts";
 import { isAddress, specOf } from "./request.ts";
 import {
   initHeader,
+  killManager,
   LINKED_BY_HAND,
   OWN_OUTER_LOCK,
   REGIONS_REQUIRED,
-  vaCaches,
 } from "./va_state.ts";
 
 /** How a manager is created. */
@@ -75,11 +76,14 @@ export interface VaManagerOptions {
 export function createManager(arena: Arena, options: VaManagerOptions): number {
   const { start = 0, range, reserved, name } = options;
   assertSpan(start, range, reserved);
-  const { headers, mappings } = vaCaches(arena);
+  const { headers, mappings } = openManagers(arena);
   const undo: (() => void)[] = [];
   try {
     const header = headers.allocate();
-    undo.push(() => headers.free(header));
+    undo.push(() => {
+      killManager(arena.words, header);
+      headers.free(header);
+    });
     const { lock, externalLock } = options;
     const createTree = () => {
       const tree = RangeTree.create(arena, { rcu: true, lock, externalLock });

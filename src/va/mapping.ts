@@ -9,7 +9,7 @@
  * | 10 | object id, 0 = none | immutable once published |
  * | 11 | flags | atomic |
  * | 12, 13, 14 | VmBo, next and previous mapping of it | plain; under the manager's outer lock |
- * | 15 | link of the queue of deferred frees | the queue, once the mapping is out of the tree |
+ * | 15 | whose hands it was in last; link of the queue of deferred frees | the queue, once the mapping is out of the tree |
  *
  * A mapping is filled while it is private and published by the atomic store that puts its ref into the tree, so a reader
  * that found the ref by the tree's atomic loads may read the immutable fields plainly. It is freed after a grace period, so

@@ -61,7 +61,8 @@ import {
   type MapRequest,
   specOf,
 } from "./request.ts";
-import { isLiveManager, killManager, vaCaches, VaState } from "./va_state.ts";
+import { openManagers } from "./recover.ts";
+import { isLiveManager, killManager, VaState } from "./va_state.ts";
 import type { VmBo } from "./vm_bo.ts";
 
 const binders = new WeakMap<VaManager, Binder>();
@@ -153,7 +154,7 @@ export class VaManager {
   static attach(arena: Arena, root: string | number): VaManager {
     const header = typeof root === "string" ? arena.roots.get(root) : root;
     if (
-      header === 0 || !vaCaches(arena).headers.isAllocated(header) ||
+      header === 0 || !openManagers(arena).headers.isAllocated(header) ||
       !isLiveManager(arena.words, header)
     ) {
       throw new VaNotFoundError(
@@ -697,11 +698,15 @@ export class VaManager {
     const state = this.#state;
     state.assertLive("VaManager.destroy");
     const { caches, tree, boTree, regions, arena } = state;
-    killManager(state.words, state.header);
-    arena.roots.remove(state.header);
+    // If this thread dies from here on, all of it is its own: see `recover.ts`.
+    caches.headers.claim(state.header);
     // Mappings and VmBos outlive the trees that lead to them by a grace period.
     const mappings = [...tree].map((entry) => entry.value);
     const bos = [...boTree].map((entry) => entry.value);
+    for (const mapping of mappings) caches.mappings.claim(mapping);
+    for (const bo of bos) caches.bos.claim(bo);
+    killManager(state.words, state.header);
+    arena.roots.remove(state.header);
     for (const each of [tree, boTree, regions]) each.destroy();
     caches.mappings.deferAll(mappings);
     caches.bos.deferAll(bos);

@@ -13,7 +13,7 @@
  * | 7, 8 | first VmBo on the list of external ones, of evicted ones | plain; under the outer lock |
  * | 10–11, 12–13 | start, last, `f64` | immutable once published |
  * | 16 | the outer lock that the manager offers | itself |
- * | 31 | link of the queue of deferred frees | the queue |
+ * | 31 | whose hands it was in last; link of the queue of deferred frees | the queue |
  *
  * @module
  */
@@ -136,7 +136,7 @@ export function initHeader(
   const { words, doubles } = arena;
   const base = header * 16;
   const serial = (load(words, base + LIFE) + 1) & SERIAL_MASK;
-  words.fill(0, base + LIFE + 1, base + HEADER_BYTES / 4);
+  words.fill(0, base + LIFE + 1, base + HEADER_LINK);
   words[base + FLAGS] = fields.flags;
   words[base + TREE] = fields.tree.ref;
   words[base + BOS] = fields.bos.ref;
@@ -145,6 +145,25 @@ export function initHeader(
   doubles[header * 8 + START] = fields.span.start;
   doubles[header * 8 + LAST] = fields.span.start + fields.span.range - 1;
   store(words, base + LIFE, LIVE | serial);
+}
+
+/** The word of the outer lock that a manager offers. */
+export function outerLockIndex(header: number): number {
+  return header * 16 + LOCK;
+}
+
+/** The refs of a manager's trees of mappings and of VmBos. */
+export function treesOf(
+  words: Words,
+  header: number,
+): { tree: number; bos: number } {
+  const base = header * 16;
+  return { tree: words[base + TREE] >>> 0, bos: words[base + BOS] >>> 0 };
+}
+
+/** The mapping of the reserved node, 0 = none. */
+export function reservedOf(words: Words, header: number): number {
+  return words[header * 16 + RESERVED] >>> 0;
 }
 
 /** Whether the object is the header of a manager that was not destroyed. */
@@ -227,6 +246,7 @@ export class VaState {
       doubles: arena.doubles,
       assertWriter: (site) => this.assertWriter(site),
       isMapped: (mapping) => this.isMapped(mapping),
+      manager: header,
       tree: this.boTree,
       cache: this.caches.bos,
       generationIndex: base + BO_GENERATION,
@@ -257,7 +277,7 @@ export class VaState {
     this.assertLive(site);
     if ((this.flags & OWN_OUTER_LOCK) !== 0) {
       const { lockdep, rcu } = this.arena;
-      lockdep.assertHeld(this.header * 16 + LOCK, rcu.depth, site);
+      lockdep.assertHeld(outerLockIndex(this.header), rcu.depth, site);
     }
   }
 
@@ -290,14 +310,14 @@ export class VaState {
 
   /** Takes the outer lock that the manager offers. */
   lock(site: string): void {
-    const index = this.header * 16 + LOCK;
+    const index = outerLockIndex(this.header);
     this.arena.lockdep.acquire(this.#lockClass, index, site);
     spinLock(this.words, index, this.arena.thread);
   }
 
   /** Releases it. */
   unlock(): void {
-    const index = this.header * 16 + LOCK;
+    const index = outerLockIndex(this.header);
     spinUnlock(this.words, index, this.arena.thread);
     this.arena.lockdep.release(index);
   }

@@ -9,7 +9,8 @@
  * | 4 | flags: external, evicted |
  * | 5, 6 | next and previous VmBo on the manager's list of external objects |
  * | 7, 8 | next and previous VmBo on the manager's list of evicted objects |
- * | 15 | link of the queue of deferred frees |
+ * | 9 | the manager's header |
+ * | 15 | whose hands it was in last; link of the queue of deferred frees |
  *
  * All of it is plain memory that only the holder of the manager's outer lock touches; the lock orders the accesses. A second
  * range tree leads from an object's id to its VmBo.
@@ -40,6 +41,7 @@ const COUNT = 3;
 const FLAGS = 4;
 const EXTERNAL_LIST = 5;
 const EVICTED_LIST = 7;
+const MANAGER = 9;
 const EXTERNAL = 1;
 const EVICTED = 2;
 
@@ -47,6 +49,21 @@ const EVICTED = 2;
 export const BO_BYTES = 64;
 /** The word of a VmBo that the queue of deferred frees may use. */
 export const BO_LINK = 15;
+
+/** The header of the manager that a VmBo belongs to. */
+export function managerOf(words: Words, bo: number): number {
+  return words[bo * 16 + MANAGER] >>> 0;
+}
+
+/** The id of a VmBo's object. */
+export function objectOfBo(words: Words, bo: number): number {
+  return words[bo * 16 + OBJECT] >>> 0;
+}
+
+/** Whether a VmBo is on one of its manager's lists. */
+export function isOnAnyList(words: Words, bo: number): boolean {
+  return words[bo * 16 + FLAGS] !== 0;
+}
 
 /** What a table of VmBos works on. */
 export interface BoTableTarget {
@@ -58,6 +75,8 @@ export interface BoTableTarget {
   assertWriter(site: string): void;
   /** Whether a copy of a mapping is of one that is there. */
   isMapped(mapping: Mapping): boolean;
+  /** The manager's header. */
+  readonly manager: number;
   /** Leads from an object's id to its VmBo. */
   readonly tree: RangeTree;
   /** Where VmBos come from. */
@@ -133,8 +152,9 @@ export class BoTable {
   /** Fills a private VmBo. It is the object's once the tree says so. */
   init(bo: number, object: number): void {
     const base = bo * 16;
-    this.#words.fill(0, base, base + BO_BYTES / 4);
+    this.#words.fill(0, base, base + BO_LINK);
     this.#words[base + OBJECT] = object | 0;
+    this.#words[base + MANAGER] = this.#target.manager;
   }
 
   /**
@@ -144,6 +164,7 @@ export class BoTable {
    */
   release(bo: number): void {
     const base = bo * 16;
+    this.#target.cache.claim(bo);
     this.#target.tree.erase(this.#words[base + OBJECT] >>> 0);
     this.setFlag(bo, EXTERNAL, false);
     this.setFlag(bo, EVICTED, false);
@@ -198,6 +219,42 @@ export class BoTable {
     if (prev === 0) words[headIndex] = next;
     else words[prev * 16 + list] = next;
     if (next !== 0) words[next * 16 + list + 1] = prev;
+  }
+
+  /**
+   * Makes all lists anew after a thread died within the outer lock, from the tree of mappings and the VmBos' flags. Under the
+   * outer lock.
+   *
+   * @param mine Mappings that the thread had in its hands: those that are not in the tree are on no list afterwards.
+   * @param links Whether mappings are linked by the manager, so that all are, or by hand.
+   */
+  repair(mappings: RangeTree, mine: readonly number[], links: boolean): void {
+    const words = this.#words;
+    const { tree, generationIndex, externalIndex, evictedIndex } = this.#target;
+    const bos = [...tree].map(({ value }) => value);
+    words[externalIndex] = words[evictedIndex] = 0;
+    words[generationIndex]++;
+    for (const bo of bos.toReversed()) {
+      const base = bo * 16, flags = words[base + FLAGS];
+      words[base + HEAD] = words[base + TAIL] = words[base + COUNT] = 0;
+      words[base + FLAGS] = 0;
+      for (const flag of [EXTERNAL, EVICTED]) {
+        if ((flags & flag) !== 0) this.setFlag(bo, flag, true);
+      }
+    }
+    const known = new Set(bos);
+    const mapped = new Set([...mappings].map(({ value }) => value));
+    for (const mapping of mine) {
+      if (!mapped.has(mapping) && known.has(boOf(words, mapping))) {
+        setPlace(words, mapping, 0, 0, 0);
+      }
+    }
+    for (const mapping of mapped) {
+      const object = objectOf(words, mapping), was = boOf(words, mapping);
+      const bo = links ? (object === 0 ? 0 : this.find(object)) : was;
+      setPlace(words, mapping, 0, 0, 0);
+      if (known.has(bo)) this.link(bo, mapping);
+    }
   }
 
   /** A handle of a VmBo. */

@@ -7,8 +7,12 @@ import {
   RangeTree,
   Slabs,
 } from "../../mod.ts";
+import { lockIndexOf } from "../../src/range_tree/header.ts";
+import { spinLockOwner } from "../../src/sync/spin_lock.ts";
 import { Mirror } from "../range_tree/mirror.ts";
-import { dyingAfter } from "../stress/dying.ts";
+import { dyingAfter, Killed } from "../stress/dying.ts";
+import { lostIn, settle } from "../stress/lost.ts";
+import { TestWorker } from "../sync/workers.ts";
 import { assertSame, cacheOf, digest, points } from "../range_tree/worlds.ts";
 
 type Operation = (
@@ -44,6 +48,16 @@ const OPERATIONS: Record<
   "a clear": {
     run: (tree) => tree.clear(),
     expect: (mirror) => mirror.entries = [],
+  },
+  "the life of another tree": {
+    run: (_, arena) => {
+      const other = RangeTree.create(arena, { name: "other" });
+      other.bulkLoad(points(400, 10, 0));
+      other.storeRange(100, 3900, 7);
+      other.destroy();
+      arena.rcu.flush();
+    },
+    expect: () => {},
   },
   "a clone": { run: (tree) => void tree.clone(), expect: () => {} },
   "a compaction": {
@@ -140,20 +154,23 @@ for (const [name, { run, expect }] of Object.entries(OPERATIONS)) {
           break;
         }
         arena.reap(victim.thread);
-        using _guard = external
-          ? ExternalLock.attach(arena, "lock").guard()
-          : undefined;
-        // All of it or nothing.
-        if (digest(tree) !== before) expect(mirror);
-        assertSame(tree, mirror);
-        tree.storeRange(20_000, 20_010, 5);
-        mirror.storeRange(20_000, 20_010, 5);
-        assertSame(tree, mirror);
+        {
+          using _guard = external
+            ? ExternalLock.attach(arena, "lock").guard()
+            : undefined;
+          // All of it or nothing.
+          if (digest(tree) !== before) expect(mirror);
+          assertSame(tree, mirror);
+          tree.storeRange(20_000, 20_010, 5);
+          mirror.storeRange(20_000, 20_010, 5);
+          assertSame(tree, mirror);
+        }
         for (const cache of Slabs.of(arena).all()) {
           cache.validate();
           assertEquals(cache.isolatedSlabs(), []);
         }
         arena.pages.validate();
+        assertNothingLost(arena, `died at access ${step}`);
         // The slot is free again.
         const next = Arena.attach(arena.buffer);
         assertEquals(next.thread, victim.thread);
@@ -162,6 +179,49 @@ for (const [name, { run, expect }] of Object.entries(OPERATIONS)) {
     });
   }
 }
+
+/** Nothing is in use that belongs to nothing. */
+function assertNothingLost(arena: Arena, message: string): void {
+  settle(arena);
+  const isExternal = arena.roots.get("lock") !== 0;
+  using _guard = isExternal
+    ? ExternalLock.attach(arena, "lock").guard()
+    : undefined;
+  assertEquals(lostIn(arena), { nodes: 0, headers: 0, pages: 0 }, message);
+}
+
+Deno.test("Arena.reap() recovers from a thread that dies at any step of freeing a batch and keeping it at hand", () => {
+  let died = true;
+  for (let step = 0; died; step++) {
+    const { arena, tree, mirror, victim, victimTree } = worldOf(
+      true,
+      false,
+      false,
+    );
+    // Each replaces one leaf; the next one is the last of a batch.
+    for (let i = 1; i < 64; i++) {
+      victimTree.store(100 * i + 1, i);
+      mirror.storeRange(100 * i + 1, 100 * i + 1, i);
+    }
+    const { pending } = victim.rcu;
+    assertEquals(pending, 63);
+    const before = digest(tree);
+    {
+      using killing = dyingAfter(step);
+      try {
+        victimTree.store(7001, 7);
+      } catch (error) {
+        assert(killing.died, String(error));
+      }
+      died = killing.died;
+    }
+    assert(died || victim.rcu.pending < pending, "nothing was freed");
+    arena.reap(victim.thread);
+    if (digest(tree) !== before) mirror.storeRange(7001, 7001, 7);
+    assertSame(tree, mirror);
+    assertNothingLost(arena, `died at access ${step}`);
+  }
+});
 
 function digestUnderLock(
   tree: RangeTree,
@@ -192,4 +252,60 @@ Deno.test("Arena.reap() refuses this thread, one that has not joined, and to wai
   assertThrows(() => arena.reap(0.5), RangeError, "it has not joined");
   using _section = arena.rcu.read();
   assertThrows(() => arena.reap(victim.thread), LockdepError);
+});
+
+Deno.test("Arena.reap() on a thread that has opened nothing releases the locks of trees all the same", () => {
+  const { arena, victimTree, victim, tree } = worldOf(true, false, false);
+  const supervisor = Arena.attach(arena.buffer);
+  victimTree.lock();
+  supervisor.reap(victim.thread);
+  tree.store(3, 3);
+  assertEquals(tree.load(3), 3);
+});
+
+Deno.test("Arena.reap() is refused where what the arena holds can't be put in order, and changes nothing", async () => {
+  const { arena, victim, victimTree, tree } = worldOf(true, false, false);
+  victimTree.lock();
+  using worker = new TestWorker(new URL("./bare_worker.ts", import.meta.url));
+  worker.send({ buffer: arena.buffer, gone: victim.thread });
+  assertEquals(
+    await worker.answer(),
+    `Cannot reap thread ${victim.thread}: the arena holds slab caches, and the module that recovers them is not imported here`,
+  );
+  assertEquals(
+    spinLockOwner(arena.words, lockIndexOf(tree.ref)),
+    victim.thread,
+  );
+  arena.reap(victim.thread);
+  tree.store(3, 3);
+});
+
+Deno.test("Arena.reap() leaves the slabs of a living compactor isolated", () => {
+  const { arena, victim } = worldOf(true, false, false);
+  const cache = cacheOf(arena), theirs = cacheOf(victim);
+  const slabs = cache.slabs().filter(({ inUse }) => inUse > 0);
+  assert(cache.isolate(slabs[0].pfn) && theirs.isolate(slabs[1].pfn));
+  const idle = Arena.attach(arena.buffer);
+  Slabs.of(idle);
+  arena.reap(idle.thread);
+  assertEquals(cache.stats().isolated, 2);
+  arena.reap(victim.thread);
+  assertEquals(cache.isolatedSlabs(), [slabs[0].pfn]);
+  cache.validate();
+  assert(cache.unisolate(slabs[0].pfn));
+});
+
+Deno.test("Arena.reap() leaves the slabs of a living compactor isolated when the dead thread held the cache's lock", () => {
+  const { arena, victim } = worldOf(true, false, false);
+  const cache = cacheOf(arena), theirs = cacheOf(victim);
+  const slabs = cache.slabs().filter(({ inUse }) => inUse > 0);
+  assert(cache.isolate(slabs[0].pfn));
+  {
+    // The lock is taken; nothing more happens.
+    using _killing = dyingAfter(1);
+    assertThrows(() => theirs.isolate(slabs[1].pfn), Killed);
+  }
+  arena.reap(victim.thread);
+  assertEquals(cache.isolatedSlabs(), [slabs[0].pfn]);
+  cache.validate();
 });

@@ -1,6 +1,6 @@
 /**
- * Letting a thread die at any of its shared accesses. (Deno ends a worker only when its event loop turns, so one that works
- * can't be stopped from outside in the middle of something.)
+ * Letting a thread die at any of its shared accesses: by an error, which costs nothing, or asleep for ever, so that it can be
+ * terminated. (A worker that is terminated while it works may go on for seconds, and nobody is told when it stopped.)
  *
  * @module
  */
@@ -13,6 +13,32 @@ export class Killed extends Error {}
  * `finally` blocks try does not happen either. `steps` counts from 0.
  */
 export function dyingAfter(steps: number): Disposable & { died: boolean } {
+  return endingAfter(steps, () => {
+    throw new Killed();
+  });
+}
+
+/**
+ * As {@linkcode dyingAfter}, but instead of dying the thread stores 1 in the word and sleeps from then on. So whoever finds the 1
+ * knows that the thread does nothing more, and may terminate it or not.
+ */
+export function sleepingAfter(
+  steps: number,
+  words: Int32Array<SharedArrayBuffer>,
+  index: number,
+): Disposable & { died: boolean } {
+  const { store, notify, wait } = Atomics;
+  return endingAfter(steps, () => {
+    store(words, index, 1);
+    notify(words, index);
+    for (;;) wait(words, index, 1, 100);
+  });
+}
+
+function endingAfter(
+  steps: number,
+  end: () => never,
+): Disposable & { died: boolean } {
   const names = [
     "load",
     "store",
@@ -31,7 +57,7 @@ export function dyingAfter(steps: number): Disposable & { died: boolean } {
     atomics[name] = (...args: unknown[]) => {
       if (left-- > 0) return original.apply(Atomics, args);
       state.died = true;
-      throw new Killed();
+      return end();
     };
   });
   return Object.assign(state, {

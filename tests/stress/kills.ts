@@ -1,12 +1,13 @@
 /**
  * Lets a worker die at random moments beside others that go on, reaps it, and looks whether all that it had acknowledged
- * is there. `deno task kills [--kills N] [--seed N]`.
+ * is there and nothing is lost. `deno task kills [--kills N] [--seed N] [--terminate]`.
  *
  * @module
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { Arena, ExternalLock, RangeTree, Slabs } from "../../mod.ts";
 import { rng } from "../seed.ts";
+import { type Lost, lostIn, settle } from "./lost.ts";
 import { TestWorker } from "../sync/workers.ts";
 import {
   BAND,
@@ -20,14 +21,15 @@ import {
   TREES,
 } from "./world.ts";
 
-/** Deaths after which the arena is made anew: what the dead had in their hands is lost. */
+/** Deaths after which the others stop, it is counted what is lost, and the arena is made anew. */
 const ROUNDS_AN_ARENA = 100;
 const ROLES = ["writer", "writer", "compactor", "reader"] as const;
 
 /** What the kills came to. */
 export interface Totals {
   kills: number;
-  lostNodes: number;
+  /** What is in use and belongs to nothing. */
+  lost: Lost;
   wrong: string[];
 }
 
@@ -93,21 +95,18 @@ class World {
       : [`${ahead.length} cells are ahead, ${gone.length} are gone`];
   }
 
-  /** Nodes that are in use and in no tree. */
-  lostNodes(): number {
+  /** What is lost, when nobody else is at work any more. */
+  lost(): Lost {
+    settle(this.arena);
     using _guard = this.#externalLock.guard();
-    const used = this.trees.reduce((sum, tree) => sum + tree.stats().nodes, 0);
-    const nodes = Slabs.of(this.arena).all().find(({ name }) =>
-      name === "range_node"
-    )!;
-    return nodes.stats().objects - used;
+    return lostIn(this.arena);
   }
 }
 
 /** Sends a worker what it is to do. */
 function command(
   world: World,
-  rest: Pick<StressCommand, "role" | "seed" | "diesAfter">,
+  rest: Pick<StressCommand, "role" | "seed" | "diesAfter" | "diesAsleep">,
 ): StressCommand {
   const { arena, generations, signals } = world;
   return {
@@ -120,12 +119,22 @@ function command(
   };
 }
 
-/** Lets a worker die so often: as a writer, a compactor or a reader, while a reader and a compactor live on. */
-export async function runKills(kills: number, seed: number): Promise<Totals> {
+/**
+ * Lets a worker die so often: as a writer, a compactor or a reader, while a reader and a compactor live on.
+ *
+ * @param isTerminated Whether each is a worker of its own that is terminated, asleep in the middle of its work. Else it is one
+ * that gives up its work by an error, which takes a hundredth of the time.
+ */
+export async function runKills(
+  kills: number,
+  seed: number,
+  isTerminated = false,
+): Promise<Totals> {
   const random = rng(seed);
-  const totals: Totals = { kills: 0, lostNodes: 0, wrong: [] };
+  const lost: Lost = { nodes: 0, headers: 0, pages: 0 };
+  const totals: Totals = { kills: 0, lost, wrong: [] };
   const file = new URL("./stress_worker.ts", import.meta.url);
-  using victim = new TestWorker(file);
+  using lasting = new TestWorker(file);
   while (totals.kills < kills && totals.wrong.length === 0) {
     const world = new World();
     using reader = new TestWorker(file);
@@ -144,9 +153,15 @@ export async function runKills(kills: number, seed: number): Promise<Totals> {
       const role = random.pick(ROLES);
       // Mostly in the middle of the work, now and then just after joining.
       const diesAfter = random.int(random.pick([300, 20_000]));
-      victim.send(command(world, { role, seed: random.u32(), diesAfter }));
-      const { thread } = await victim.answer<{ thread: number }>();
-      await victim.answer();
+      const order = command(world, {
+        role,
+        seed: random.u32(),
+        diesAfter,
+        diesAsleep: isTerminated,
+      });
+      const thread = isTerminated
+        ? await terminateOne(file, order)
+        : await killOne(lasting, order);
       world.arena.reap(thread);
       totals.wrong.push(...world.check());
     }
@@ -155,17 +170,42 @@ export async function runKills(kills: number, seed: number): Promise<Totals> {
       const { wrong } = await worker.answer<StressAnswer>();
       if (wrong !== undefined) totals.wrong.push(wrong);
     }
-    world.arena.rcu.barrier();
-    totals.lostNodes += world.lostNodes();
+    const { nodes, headers, pages } = world.lost();
+    lost.nodes += nodes;
+    lost.headers += headers;
+    lost.pages += pages;
   }
   return totals;
 }
 
+/** Lets a worker die by an error; returns which thread it was. */
+async function killOne(
+  victim: TestWorker,
+  order: StressCommand,
+): Promise<number> {
+  victim.send(order);
+  const { thread } = await victim.answer<{ thread: number }>();
+  await victim.answer();
+  return thread;
+}
+
+/** Terminates a worker when it is certain that it does nothing more; returns which thread it was. */
+async function terminateOne(file: URL, order: StressCommand): Promise<number> {
+  const { signals } = order;
+  Atomics.store(signals, 1, 0);
+  using victim = new TestWorker(file);
+  victim.send(order);
+  const { thread } = await victim.answer<{ thread: number }>();
+  await Atomics.waitAsync(signals, 1, 0).value;
+  return thread;
+}
+
 if (import.meta.main) {
-  const { kills, seed } = parseArgs(Deno.args, {
+  const { kills, seed, terminate } = parseArgs(Deno.args, {
     default: { kills: 2000, seed: 1 },
+    boolean: ["terminate"],
   });
-  const totals = await runKills(Number(kills), Number(seed));
+  const totals = await runKills(Number(kills), Number(seed), terminate);
   console.log(JSON.stringify(totals));
   Deno.exitCode = totals.wrong.length === 0 ? 0 : 1;
 }

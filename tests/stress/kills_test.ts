@@ -1,14 +1,23 @@
-import { assert, assertEquals } from "@std/assert";
+import { assertEquals } from "@std/assert";
 import { seeds } from "../seed.ts";
 import { runKills } from "./kills.ts";
 
 const NAME =
-  "Arena.reap() recovers from workers that die at random moments beside others, and nothing acknowledged is lost";
+  "Arena.reap() recovers from workers that die at random moments beside others, and nothing is lost";
 Deno.test(NAME, async () => {
   const [seed] = seeds(NAME);
-  const { kills, wrong, lostNodes } = await runKills(60, seed);
+  const { kills, wrong, lost } = await runKills(60, seed);
   assertEquals(wrong, []);
   assertEquals(kills, 60);
-  // What a dead thread had in its hands: a few nodes, or a batch that waited for its grace period.
-  assert(lostNodes < kills * 300, `${lostNodes} nodes are lost`);
+  assertEquals(lost, { nodes: 0, headers: 0, pages: 0 });
+});
+
+const TERMINATED =
+  "Arena.reap() recovers from workers that are terminated at random moments of their work, and nothing is lost";
+Deno.test(TERMINATED, async () => {
+  const [seed] = seeds(TERMINATED);
+  const { kills, wrong, lost } = await runKills(16, seed, true);
+  assertEquals(wrong, []);
+  assertEquals(kills, 16);
+  assertEquals(lost, { nodes: 0, headers: 0, pages: 0 });
 });

@@ -7,7 +7,7 @@ import { Arena, BackgroundCompactor, Compactor } from "../../mod.ts";
 import { load } from "../../src/sync/atomics.ts";
 import { rng } from "../seed.ts";
 import { workerPort } from "../sync/workers.ts";
-import { dyingAfter } from "./dying.ts";
+import { dyingAfter, sleepingAfter } from "./dying.ts";
 import { StressReader } from "./stress_reader.ts";
 import { CellWriter, WideWriter } from "./stress_writer.ts";
 import { Generations, type StressAnswer, type StressCommand } from "./world.ts";
@@ -32,7 +32,9 @@ workerPort.onmessage = ({ data }: MessageEvent<StressCommand>) => {
   const work = workOf(arena, data);
   workerPort.postMessage({ thread: arena.thread });
   if (data.diesAfter !== undefined) {
-    using dying = dyingAfter(data.diesAfter);
+    using dying = data.diesAsleep
+      ? sleepingAfter(data.diesAfter, data.signals, 1)
+      : dyingAfter(data.diesAfter);
     try {
       run(work, data);
     } catch (error) {

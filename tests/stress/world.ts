@@ -159,7 +159,7 @@ export interface StressCommand {
   /** A `"writer"` changes cells, a `"widener"` wide places. */
   readonly role: "reader" | "writer" | "widener" | "compactor";
   readonly buffer: SharedArrayBuffer;
-  /** Word 0: whether to stop. */
+  /** Word 0: whether to stop. Word 1: whether the worker that was to die asleep does nothing more. */
   readonly signals: Int32Array<SharedArrayBuffer>;
   /** The table of {@linkcode Generations}. */
   readonly generations: Int32Array<SharedArrayBuffer>;
@@ -169,6 +169,8 @@ export interface StressCommand {
   readonly of: number;
   /** After how many of its shared accesses it is to die; never, without it. */
   readonly diesAfter?: number;
+  /** Whether it dies asleep, to be terminated. */
+  readonly diesAsleep?: boolean;
 }
 
 /** What a worker answers in the end. */

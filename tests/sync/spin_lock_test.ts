@@ -2,6 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { SpinLock, type Words } from "../../src/sync/mod.ts";
 import { stub } from "@std/testing/mock";
 import { spinLockOwner, spinTryLockFor } from "../../src/sync/spin_lock.ts";
+import { dyingAfter, Killed } from "../stress/dying.ts";
 import type { SpinLockCommand } from "./spin_lock_worker.ts";
 import { TestWorker } from "./workers.ts";
 
@@ -176,6 +177,25 @@ Deno.test("SpinLock.unlock() wakes a worker that sleeps on the lock", async () =
   openGate(words);
   assertEquals(await worker.answer(), "released");
   assertEquals(words[0], 0);
+});
+
+Deno.test("SpinLock.lock() comes back to a lock whose owner died between releasing it and waking who waits", async () => {
+  const words = sharedWords();
+  const lock = new SpinLock(words, 0, 1);
+  lock.lock();
+  using worker = startWorker({ what: "take", buffer: words.buffer, owner: 2 });
+  assertEquals(await worker.answer(), "begins");
+  // It is asleep when there is somebody to wake; and then it finds the lock taken and sleeps again.
+  while (Atomics.notify(words, 0) === 0);
+  {
+    // The compare-exchange that finds the mark, the look, the store of 0; no notify.
+    using killing = dyingAfter(3);
+    assertThrows(() => lock.unlock(), Killed);
+    assert(killing.died);
+  }
+  assertEquals(await worker.answer(), "holds");
+  openGate(words);
+  assertEquals(await worker.answer(), "released");
 });
 
 Deno.test("SpinLock.unlock() wakes all of two workers that sleep, one after the other", async () => {

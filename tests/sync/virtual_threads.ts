@@ -50,16 +50,24 @@ export class VirtualThreads {
           thread,
           lockdep,
           assertCanReclaim: () => {},
-          reclaim: (head) => {
-            for (let ref = head; ref !== 0;) {
-              const next = this.words[LINKS + ref];
-              this.freed.push(ref);
-              onFree?.(ref, thread);
-              ref = next;
-            }
+          reclaimer: {
+            unchain: (head, refs) => {
+              for (let ref = head; ref !== 0; ref = this.words[LINKS + ref]) {
+                refs.push(ref);
+              }
+            },
+            chain: (refs) => {
+              refs.forEach((ref, i) => this.words[LINKS + ref] = refs[i + 1]);
+              return LINKS + refs[refs.length - 1];
+            },
+            reclaim: (refs) => {
+              for (const ref of refs) {
+                this.freed.push(ref);
+                onFree?.(ref, thread);
+              }
+            },
+            giveBack: () => giveBack?.(thread) ?? false,
           },
-          linkOf: (ref) => LINKS + ref,
-          giveBack: () => giveBack?.(thread) ?? false,
         }),
       );
     }

@@ -1,0 +1,137 @@
+/**
+ * Putting VA managers in order when a thread has died, after the trees are (`range_tree/recover.ts`).
+ *
+ * The outer lock that a manager offers is taken over. Under it one operation may have been under way. Each is one store into
+ * the tree of mappings, so it is there or it is not, but for what follows that store: the parts that remain of a mapping that
+ * was mapped over get objects of their own, in the place of entries that name the old one; VmBos link what was mapped and
+ * unlink what was replaced. All objects for that were made before the store, and are claimed by the dead thread. So here the
+ * parts get theirs, and the VmBos' lists are made anew from the tree (in the order of addresses). Of a set of operations those
+ * that were applied stay applied, and the others are not.
+ *
+ * Then mappings and VmBos that the dead thread had in its hands and that no manager's tree leads to are freed. Why they are
+ * nobody else's: see `range_tree/sweep.ts`; the claim stands before the store into the tree here, too.
+ *
+ * A manager whose outer lock is the driver's can't be known to have been in use. Its trees are in order, but a mapping that
+ * stands in a list of one of its VmBos stays there, and the parts of a mapping that was being mapped over stay one object.
+ *
+ * @module
+ */
+import { type Arena, openForReap } from "../memory/arena.ts";
+import { rootOf } from "../range_tree/header.ts";
+import { lookup } from "../range_tree/node.ts";
+import { MAX_INDEX } from "../range_tree/mod.ts";
+import type { SlabCache } from "../slab/mod.ts";
+import { spinTakeOver, spinUnlock } from "../sync/spin_lock.ts";
+import { boOf, lastOf, objectOf, startOf } from "./mapping.ts";
+import {
+  isLiveManager,
+  outerLockIndex,
+  reservedOf,
+  treesOf,
+  type VaCaches,
+  vaCaches,
+  VaState,
+} from "./va_state.ts";
+import { isOnAnyList, managerOf, objectOfBo } from "./vm_bo.ts";
+
+const opened = new WeakMap<Arena, VaCaches>();
+
+openForReap("VA managers", (arena) => openManagers(arena));
+
+/** Opens the caches of an arena's managers, and sees to it that this thread can put them in order. */
+export function openManagers(arena: Arena): VaCaches {
+  let caches = opened.get(arena);
+  if (caches === undefined) {
+    const fresh = caches = vaCaches(arena);
+    opened.set(arena, fresh);
+    arena.onReap("VA managers", (gone) => recoverManagers(arena, fresh, gone));
+  }
+  return caches;
+}
+
+function recoverManagers(arena: Arena, caches: VaCaches, gone: number): void {
+  const { words, thread } = arena;
+  const managers = objectsOf(caches.headers)
+    .filter((header) => isLiveManager(words, header));
+  const repaired = new Set<number>();
+  const mine = caches.mappings.claimedBy(gone);
+  for (const header of managers) {
+    const lock = outerLockIndex(header);
+    if (!spinTakeOver(words, lock, gone, thread)) continue;
+    const state = new VaState(arena, header);
+    finishRemap(state, mine);
+    state.bos.repair(state.tree, mine, state.links);
+    repaired.add(header);
+    spinUnlock(words, lock, thread);
+  }
+  sweep(arena, caches, gone, repaired);
+}
+
+/** Gives parts that remain of a mapping that was mapped over the objects that were made for them. Under the outer lock. */
+function finishRemap(state: VaState, mine: readonly number[]): void {
+  const { tree, doubles, words } = state;
+  // An external lock, which was not known to be held, is needed to store.
+  if (tree.lockMode === "external") return;
+  for (const { first, last, value } of [...tree.entries()]) {
+    if (startOf(doubles, value) === first && lastOf(doubles, value) === last) {
+      continue;
+    }
+    const part = mine.find((ref) =>
+      startOf(doubles, ref) === first && lastOf(doubles, ref) === last &&
+      objectOf(words, ref) === objectOf(words, value)
+    );
+    // Over exactly one entry, so it needs no memory.
+    if (part !== undefined) tree.storeRange(first, last, part);
+  }
+}
+
+function sweep(
+  arena: Arena,
+  { headers, mappings, bos }: VaCaches,
+  gone: number,
+  repaired: ReadonlySet<number>,
+): void {
+  const { words, doubles, rcu, roots } = arena;
+  rcu.readLock();
+  // Seen alive in this section, so that their trees are there until it ends.
+  const managers = objectsOf(headers)
+    .filter((header) => isLiveManager(words, header));
+  /** What the managers' trees of one kind hold at an index. */
+  const isHeld = (ref: number, index: number, which: "tree" | "bos") =>
+    managers.some((header) =>
+      lookUp(arena, treesOf(words, header)[which], index) === ref
+    );
+  const lostMappings = mappings.claimedBy(gone).filter((ref) => {
+    // What remains of it while it is mapped over is at its ends.
+    const isMapped = isHeld(ref, startOf(doubles, ref), "tree") ||
+      isHeld(ref, lastOf(doubles, ref), "tree") ||
+      managers.some((header) => reservedOf(words, header) === ref);
+    if (isMapped || mappings.claimant(ref).thread !== gone) return false;
+    const bo = boOf(words, ref);
+    return bo === 0 || repaired.has(managerOf(words, bo));
+  });
+  const lostBos = bos.claimedBy(gone).filter((bo) =>
+    !isHeld(bo, objectOfBo(words, bo), "bos") &&
+    bos.claimant(bo).thread === gone &&
+    (!isOnAnyList(words, bo) || repaired.has(managerOf(words, bo)))
+  );
+  rcu.readUnlock();
+  const dead = headers.claimedBy(gone)
+    .filter((header) => !isLiveManager(words, header));
+  for (const header of dead) roots.remove(header);
+  mappings.deferLost(lostMappings);
+  bos.deferLost(lostBos);
+  headers.deferLost(dead);
+}
+
+/** What a tree holds at an index. Inside a read section. */
+function lookUp(arena: Arena, tree: number, index: number): number {
+  const root = rootOf(arena.words, tree);
+  return root !== 0 && index >= 0 && index <= MAX_INDEX
+    ? lookup(arena.words, arena.doubles, root, index)
+    : 0;
+}
+
+function objectsOf(cache: SlabCache): number[] {
+  return cache.slabs().flatMap(({ pfn }) => cache.objectsOf(pfn));
+}
