@@ -52,13 +52,40 @@ export function toText(entries: Iterable<Entry>): string {
   return text;
 }
 
-/** The tree is sound and holds what the mirror holds. */
+/** The tree is sound and holds what the mirror holds, what is reserved included. */
 export function assertSame(tree: RangeTree, mirror: Mirror): void {
   tree.validate();
-  const found = digest(tree), expected = toText(mirror.visible);
+  const { entries, visible } = mirror;
   // The comparison by assertEquals would show where they differ, but costs too much to do it each time.
-  if (found !== expected) assertEquals([...tree.entries()], mirror.visible);
-  assertEquals(tree.count, mirror.entries.length);
+  if (!areAlike(tree, visible)) assertEquals([...tree], visible);
+  if (visible.length < entries.length) {
+    const all = allEntries(tree);
+    if (!areAlike(all, entries)) assertEquals(all, entries);
+  }
+  assertEquals(tree.count, entries.length);
+}
+
+function areAlike(found: Iterable<Entry>, expected: readonly Entry[]): boolean {
+  let at = 0;
+  for (const { first, last, value } of found) {
+    const entry = expected[at++];
+    if (
+      entry === undefined || entry.first !== first || entry.last !== last ||
+      entry.value !== value
+    ) return false;
+  }
+  return at === expected.length;
+}
+
+/** Every entry of a tree, reserved ones too. Takes an internal lock; any other is the caller's to hold. */
+export function allEntries(tree: RangeTree): Entry[] {
+  using _guard = tree.lockMode === "internal" ? tree.lock() : undefined;
+  const cursor = tree.cursor();
+  const entries: Entry[] = [];
+  for (let value = cursor.find(); value !== 0; value = cursor.find()) {
+    entries.push({ first: cursor.index, last: cursor.last, value });
+  }
+  return entries;
 }
 
 /** Every way to look something up answers as the mirror does, at an index. */
