@@ -170,7 +170,8 @@ function refill(tree: RangeTree, mirror: Mirror, random: Rng, run: Run): void {
   tree.bulkLoad(mirror.entries);
 }
 
-function chooseRange(
+/** A random range of the kind of a run. */
+export function chooseRange(
   mirror: Mirror,
   random: Rng,
   run: Run,

@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { Arena } from "../../src/memory/mod.ts";
 import {
   type Cursor,
+  type Entry,
   MAX_INDEX,
   RangeTree,
   RESERVED,
@@ -199,7 +200,7 @@ function exhaust(
   for (let step = 1; step <= length; step++) {
     const reached: RangeTree[] = [];
     for (const before of trees) {
-      const entries = allEntries(before);
+      const entries = heldEntries(before);
       for (const operation of operations) {
         const tree = before.clone();
         const mirror = new Mirror();
@@ -219,6 +220,11 @@ function exhaust(
     trees = reached;
   }
   return compared;
+}
+
+function heldEntries(tree: RangeTree): Entry[] {
+  using _guard = tree.lock();
+  return allEntries(tree);
 }
 
 /**
