@@ -494,7 +494,7 @@ export class RangeTree implements Iterable<Entry> {
 
   /**
    * The first entry that ends after an index and begins at or before `max`: where a search goes on that has dealt with all
-   * up to the index. Analogous to Linux `mt_find_after`.
+   * up to the index. None where `max` is not above the index. Analogous to Linux `mt_find_after`.
    *
    * @throws {RangeError} If a bound is no safe integer from 0 on.
    */
