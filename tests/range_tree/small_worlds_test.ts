@@ -33,7 +33,8 @@ function operationsOver(
     operations.push(...operationsAt(first));
     for (const last of indices.slice(i)) {
       operations.push(...storesOver(first, last));
-      if (gaps) operations.push(...allocationsIn(first, last));
+      // In a window of one index it would be an insertion.
+      if (gaps && first < last) operations.push(...allocationsIn(first, last));
     }
   });
   return operations;
@@ -109,10 +110,10 @@ function storesOver(first: number, last: number): Operation[] {
 
 /** Room for one index, or two, in a window, from below and from above, and from inside of it or behind it round to its start. */
 function allocationsIn(min: number, max: number): Operation[] {
-  const sizes = min === max ? [1] : [1, 2];
   const operations = [false, true].flatMap((highest) => [
-    ...sizes.map((size) => allocation(min, max, size, highest)),
-    cursorAllocation(min, max, sizes.at(-1)!, highest),
+    allocation(min, max, 1, highest),
+    allocation(min, max, 2, highest),
+    cursorAllocation(min, max, 2, highest),
   ]);
   for (const next of [min + 1, max + 1]) {
     operations.push((tree, mirror, value) => {
@@ -201,12 +202,19 @@ function exhaust(
     const reached: RangeTree[] = [];
     for (const before of trees) {
       const entries = heldEntries(before);
-      for (const operation of operations) {
+      for (const [number, operation] of operations.entries()) {
         const tree = before.clone();
         const mirror = new Mirror();
         mirror.entries = entries;
-        operation(tree, mirror, step);
-        assertSame(tree, mirror);
+        try {
+          operation(tree, mirror, step);
+          assertSame(tree, mirror);
+        } catch (cause) {
+          throw new Error(
+            `Operation ${number} fails: ${operation}\n${before.dump()}`,
+            { cause },
+          );
+        }
         compared++;
         const shape = step < length ? shapeOf(arena, tree, mirror) : "";
         if (step === length || seen.has(shape)) tree.destroy();
