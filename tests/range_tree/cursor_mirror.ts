@@ -37,77 +37,93 @@ export class CursorMirror {
 
   find(max: number, skipsEmpty: boolean): number {
     if (this.state === "start" && this.index > max) return 0;
-    const began = this.state;
-    if (began === "paused" || began === "overflow") {
-      if (this.last >= max) return 0;
-    }
-    if (began === "paused") this.index = ++this.last;
-    if (["start", "paused", "underflow"].includes(began)) {
-      const found = this.walk();
-      if (found !== 0) return found;
-    }
-    const found = this.#step(1, skipsEmpty, (run) => run.first <= max);
-    if (found === undefined) this.#stand(this.#here());
-    return found ?? 0;
+    const goesOn = this.state === "paused" || this.state === "overflow";
+    if (goesOn && this.last >= max) return 0;
+    const countsHere = ["start", "paused", "underflow"].includes(this.state);
+    if (this.state === "paused") this.index = ++this.last;
+    return this.#search(this.#upTo(max), countsHere, skipsEmpty) ?? 0;
   }
 
   findReverse(min: number, skipsEmpty: boolean): number {
     if (this.state === "start" && this.index < min) return 0;
-    if (this.state === "paused") {
-      if (this.index <= min) return this.#end("underflow");
-      this.last = --this.index;
+    if (this.state === "paused" && this.index <= min) {
+      return this.#end("underflow");
     }
-    if (["start", "paused", "overflow"].includes(this.state)) {
-      const found = this.walk();
-      if (found !== 0) return found;
-    }
-    return this.#step(-1, skipsEmpty, (run) => run.last >= min) ??
+    const countsHere = ["start", "paused", "overflow"].includes(this.state);
+    if (this.state === "paused") this.last = --this.index;
+    return this.#search(this.#downTo(min), countsHere, skipsEmpty) ??
       this.#end("underflow");
   }
 
   next(max: number, skipsEmpty: boolean): number {
     if (this.last >= max) return this.#end("overflow");
-    const found = this.state === "active" ? 0 : this.#begin("underflow");
-    if (found !== 0) return found;
-    return this.#step(1, skipsEmpty, (run) => run.first <= max) ??
+    const countsHere = this.state === "underflow";
+    return this.#search(this.#upTo(max), countsHere, skipsEmpty) ??
       this.#end("overflow");
   }
 
   prev(min: number, skipsEmpty: boolean): number {
     if (this.index <= min) return this.#end("underflow");
-    const found = this.state === "active" ? 0 : this.#begin("overflow");
-    if (found !== 0) return found;
-    return this.#step(-1, skipsEmpty, (run) => run.last >= min) ??
+    const countsHere = this.state === "overflow";
+    return this.#search(this.#downTo(min), countsHere, skipsEmpty) ??
       this.#end("underflow");
   }
 
-  /** Walks to the index; an entry that is found there counts only for a cursor that stands beyond it. */
-  #begin(beyond: CursorState): number {
-    const counts = this.state === beyond;
-    if (this.state === "overflow" || this.state === "underflow") {
-      if (!counts) return 0;
-    }
-    const found = this.walk();
-    return counts ? found : 0;
+  store(value: number): number {
+    const before = this.#here().value;
+    this.#mirror.storeRange(this.index, this.last, value);
+    this.state = "active";
+    return before;
   }
 
-  /** The last range on the way stays the cursor's if none is found. */
-  #step(
-    direction: 1 | -1,
+  insert(value: number): boolean {
+    this.state = "active";
+    return this.#mirror.insertRange(this.index, this.last, value);
+  }
+
+  erase(): number {
+    const { first, last, value } = this.#here();
+    this.#mirror.storeRange(first, last, 0);
+    Object.assign(this, { index: first, last, state: "active" });
+    return value;
+  }
+
+  emptyArea(min: number, max: number, size: number, highest: boolean): boolean {
+    const index = this.#mirror.room(size, min, max, highest);
+    if (index < 0) return false;
+    Object.assign(this, { index, last: index + size - 1, state: "active" });
+    return true;
+  }
+
+  /**
+   * Goes along runs, of which the first is the one that covers the index, to the first that is wanted; nothing if none is, and
+   * then to the last of them.
+   */
+  #search(
+    [here, ...others]: Entry[],
+    countsHere: boolean,
     skipsEmpty: boolean,
-    isInside: (run: Entry) => boolean,
   ): number | undefined {
-    const runs = this.#runs();
-    let at = runs.findIndex(({ first }) => first === this.#here().first);
-    for (;;) {
-      const run = runs[at + direction];
-      if (run === undefined || !isInside(run)) {
-        this.#stand(runs[at]);
-        return undefined;
-      }
-      at += direction;
-      if (run.value !== 0 || !skipsEmpty) return this.#stand(run);
-    }
+    if (countsHere && here.value !== 0) return this.#stand(here);
+    const found = others.find(({ value }) => value !== 0 || !skipsEmpty);
+    this.#stand(found ?? others.at(-1) ?? here);
+    return found?.value;
+  }
+
+  #upTo(max: number): Entry[] {
+    const here = this.#here();
+    const behind = this.#runs().filter(({ first }) =>
+      first > here.last && first <= max
+    );
+    return [here, ...behind];
+  }
+
+  #downTo(min: number): Entry[] {
+    const here = this.#here();
+    const before = this.#runs().filter(({ last }) =>
+      last < here.first && last >= min
+    );
+    return [here, ...before.reverse()];
   }
 
   #stand({ first, last, value }: Entry): number {

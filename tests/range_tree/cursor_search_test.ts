@@ -1,73 +1,9 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import {
-  Arena,
-  type Cursor,
-  MAX_INDEX,
-  RangeTree,
-  RESERVED,
-} from "../../mod.ts";
-import { rng, seeds } from "../seed.ts";
+import { Arena, MAX_INDEX, RangeTree, RESERVED } from "../../mod.ts";
 import { CursorMirror } from "./cursor_mirror.ts";
 import { Mirror } from "./mirror.ts";
-import { chooseEntries, chooseRun, doOne } from "./sequences.ts";
+import { assertAlike, SEARCHES } from "./cursor_steps.ts";
 import { points } from "./worlds.ts";
-
-type Step = (
-  cursor: Cursor,
-  mirror: CursorMirror,
-  bound: number,
-) => [found: number, expected: number];
-
-const STEPS: Record<string, Step> = {
-  "walk()": (cursor, mirror) => [cursor.walk(), mirror.walk()],
-  "find()": (cursor, mirror, max) => [
-    cursor.find(max),
-    mirror.find(max, true),
-  ],
-  "findRange()": (cursor, mirror, max) => [
-    cursor.findRange(max),
-    mirror.find(max, false),
-  ],
-  "findReverse()": (cursor, mirror, min) => [
-    cursor.findReverse(min),
-    mirror.findReverse(min, true),
-  ],
-  "findRangeReverse()": (cursor, mirror, min) => [
-    cursor.findRangeReverse(min),
-    mirror.findReverse(min, false),
-  ],
-  "next()": (cursor, mirror, max) => [
-    cursor.next(max),
-    mirror.next(max, true),
-  ],
-  "nextRange()": (cursor, mirror, max) => [
-    cursor.nextRange(max),
-    mirror.next(max, false),
-  ],
-  "prev()": (cursor, mirror, min) => [cursor.prev(min), mirror.prev(min, true)],
-  "prevRange()": (cursor, mirror, min) => [
-    cursor.prevRange(min),
-    mirror.prev(min, false),
-  ],
-  "pause()": (cursor, mirror) => {
-    cursor.pause();
-    mirror.pause();
-    return [0, 0];
-  },
-  "reset()": (cursor, mirror) => {
-    cursor.reset();
-    mirror.reset();
-    return [0, 0];
-  },
-};
-
-function assertAlike(cursor: Cursor, mirror: CursorMirror, why: string): void {
-  assertEquals(
-    [cursor.index, cursor.last, cursor.state],
-    [mirror.index, mirror.last, mirror.state],
-    why,
-  );
-}
 
 Deno.test("Cursor agrees with the mirror after every 3 searches from every index of a small tree, with every bound", () => {
   const entries = [
@@ -81,8 +17,8 @@ Deno.test("Cursor agrees with the mirror after every 3 searches from every index
     const mirror = new Mirror();
     mirror.entries = held;
     const bounds = [0, 1, 3, 5, MAX_INDEX];
-    const moves = Object.entries(STEPS).flatMap(([name, step]) =>
-      (name.startsWith("find") || /next|prev/.test(name) ? bounds : [0])
+    const moves = Object.entries(SEARCHES).flatMap(([name, step]) =>
+      (/find|next|prev/.test(name) ? bounds : [0])
         .map((bound) => ({ name, step, bound }))
     );
     using _guard = tree.lock();
@@ -94,7 +30,7 @@ Deno.test("Cursor agrees with the mirror after every 3 searches from every index
             const model = new CursorMirror(mirror, start, start);
             cursor.setRange(start);
             for (const { name, step, bound } of [one, two, three]) {
-              const [found, expected] = step(cursor, model, bound);
+              const [found, expected] = step(cursor, model, { bound });
               if (
                 found === expected && cursor.index === model.index &&
                 cursor.last === model.last && cursor.state === model.state
@@ -106,38 +42,6 @@ Deno.test("Cursor agrees with the mirror after every 3 searches from every index
               assertAlike(cursor, model, why);
             }
           }
-        }
-      }
-    }
-  }
-});
-
-const RANDOM =
-  "Cursor agrees with the mirror, whatever is stored between its searches under the same hold";
-Deno.test(RANDOM, () => {
-  for (const seed of seeds(RANDOM)) {
-    for (const window of [20, 300]) {
-      const random = rng(seed * 1000 + window);
-      const arena = Arena.create({ byteLength: 2 ** 22 });
-      // Its writers take no lock, so that the normal functions can be called under the cursor's feet.
-      const tree = RangeTree.create(arena, { lock: "none" });
-      const mirror = new Mirror();
-      const run = chooseRun(random, window);
-      mirror.entries = chooseEntries(random, run);
-      tree.bulkLoad(mirror.entries);
-      const cursor = tree.cursor(5);
-      const model = new CursorMirror(mirror, 5, 5);
-      for (let step = 0; step < 500; step++) {
-        const name = random.pick(Object.keys(STEPS));
-        const bound = random.pick([0, MAX_INDEX, random.int(window)]);
-        const [found, expected] = STEPS[name](cursor, model, bound);
-        assertEquals(found, expected, `${name} to ${bound}`);
-        assertAlike(cursor, model, `${name} to ${bound}`);
-        if (random.int(4) === 0) doOne(tree, mirror, random, run);
-        if (random.int(10) === 0) {
-          const index = random.int(window);
-          cursor.setRange(index, index + 3);
-          model.setRange(index, index + 3);
         }
       }
     }

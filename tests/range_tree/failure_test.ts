@@ -1,104 +1,15 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { stub } from "@std/testing/mock";
 import { Arena, OutOfMemoryError } from "../../src/memory/mod.ts";
 import { MAX_INDEX, RangeTree } from "../../src/range_tree/mod.ts";
-import type { SlabCache } from "../../src/slab/mod.ts";
-import { cacheOf, digest, nodesOf, points } from "./worlds.ts";
+import { failAfter, failEach, stateOf, throwsOutOfMemory } from "./failures.ts";
+import { cacheOf, digest, points } from "./worlds.ts";
 
-/** What a failed operation must leave as it was: all of the tree, and how much of each cache is in use. */
-function stateOf(arena: Arena, tree: RangeTree): unknown {
-  arena.rcu.barrier();
-  tree.validate();
-  return {
-    digest: digest(tree),
-    header: arena.words.slice(tree.ref * 16, tree.ref * 16 + 32),
-    nodes: nodesOf(arena, tree).map((node) =>
-      arena.words.slice(node * 16, node * 16 + 63)
-    ),
-    stats: tree.stats(),
-    objects: ["range_node", "range_node_pinned", "range_tree"].map((name) =>
-      cacheOf(arena, name).stats().objects
-    ),
-    names: arena.roots.names(),
-    held: arena.lockdep.held,
-    depth: arena.rcu.depth,
-  };
+interface Operation {
+  readonly needs: number;
+  readonly run: (tree: RangeTree) => unknown;
 }
 
-/** Lets a cache hand out so many objects and none after them, until disposed of. */
-function failAfter(
-  cache: SlabCache,
-  allocations: number,
-): Disposable & { failed: boolean } {
-  const allocate = cache.tryAllocate.bind(cache);
-  const allocateInto = cache.allocateInto.bind(cache);
-  let left = allocations;
-  const state = { failed: false };
-  const one = stub(cache, "tryAllocate", () => {
-    if (left-- > 0) return allocate();
-    state.failed = true;
-    return 0;
-  });
-  // Fewer than were asked for is no failure yet: the rest may not be needed.
-  const some = stub(cache, "allocateInto", (refs, count) => {
-    const granted = Math.max(0, Math.min(count, left));
-    left -= granted;
-    allocateInto(refs, granted);
-  });
-  return Object.assign(state, {
-    [Symbol.dispose]() {
-      one.restore();
-      some.restore();
-    },
-  });
-}
-
-/**
- * Fails each node allocation of an operation in turn, until it needs no more of them: each time nothing has changed.
- *
- * @returns How many allocations the operation needs.
- */
-function failEach(
-  arena: Arena,
-  tree: RangeTree,
-  operation: () => unknown,
-): number {
-  const cache = cacheOf(
-    arena,
-    tree.lockMode === "internal" ? "range_node" : "range_node_pinned",
-  );
-  const before = stateOf(arena, tree);
-  for (let allocations = 0;; allocations++) {
-    using failing = failAfter(cache, allocations);
-    if (!throwsOutOfMemory(operation)) {
-      assert(
-        !failing.failed,
-        "the operation went on after a failed allocation",
-      );
-      return allocations;
-    }
-    assertEquals(
-      stateOf(arena, tree),
-      before,
-      `allocation ${allocations} failed`,
-    );
-  }
-}
-
-function throwsOutOfMemory(operation: () => unknown): boolean {
-  try {
-    operation();
-    return false;
-  } catch (error) {
-    if (error instanceof OutOfMemoryError) return true;
-    throw error;
-  }
-}
-
-const OPERATIONS: Record<
-  string,
-  { needs: number; run: (tree: RangeTree) => unknown }
-> = {
+const OPERATIONS: Record<string, Operation> = {
   "store() that splits a range": {
     needs: 1,
     run: (tree) => tree.store(30_001, 9),
@@ -127,10 +38,50 @@ const OPERATIONS: Record<
     needs: 1,
     run: (tree) => tree.insertRange(23, 23, 9),
   },
+  "reserve() of a part of a gap": {
+    needs: 1,
+    run: (tree) => tree.reserve(23, 23),
+  },
   "erase() of a range": { needs: 1, run: (tree) => tree.erase(25) },
   "eraseRange() over levels": {
     needs: 4,
     run: (tree) => tree.eraseRange(30, 30_000),
+  },
+};
+
+/** What needs a tree that tracks gaps; the gaps of the tree below are two indices each. */
+const ALLOCATIONS: Record<string, Operation> = {
+  "allocRange() within a leaf": {
+    needs: 1,
+    run: (tree) => assertEquals(tree.allocRange(1, 9), 3),
+  },
+  "allocRange() of the gap behind all": {
+    needs: 1,
+    run: (tree) => assertEquals(tree.allocRange(3, 9), 39_998),
+  },
+  "allocRangeReverse() within a leaf": {
+    needs: 1,
+    run: (tree) => {
+      const window = { max: 20_000 };
+      assertEquals(tree.allocRangeReverse(1, 9, window), 19_999);
+    },
+  },
+  "allocRangeReverse() at the last index": {
+    needs: 1,
+    run: (tree) => assertEquals(tree.allocRangeReverse(1, 9), MAX_INDEX),
+  },
+  "allocCyclic() ahead": {
+    needs: 1,
+    run: (tree) => {
+      assertEquals(tree.allocCyclic(9, { next: 20_000 })?.index, 20_003);
+    },
+  },
+  "allocCyclic() that wraps": {
+    needs: 1,
+    run: (tree) => {
+      const found = tree.allocCyclic(9, { max: 20_002, next: 20_000 });
+      assertEquals([found?.index, found?.wrapped], [3, true]);
+    },
   },
 };
 
@@ -140,7 +91,8 @@ for (
     true,
   ]] as const
 ) {
-  for (const [name, { needs, run }] of Object.entries(OPERATIONS)) {
+  const operations = { ...OPERATIONS, ...(gaps ? ALLOCATIONS : {}) };
+  for (const [name, { needs, run }] of Object.entries(operations)) {
     Deno.test(`RangeTree.${name} leaves all as it was when any of its allocations fails, lock ${lock}, gaps ${gaps}`, () => {
       const arena = Arena.create({ byteLength: 2 ** 23 });
       const tree = RangeTree.create(arena, { lock, gaps, rcu: true });
@@ -177,6 +129,18 @@ Deno.test("RangeTree.store() into an empty tree leaves it empty when its allocat
   const arena = Arena.create({ byteLength: 2 ** 20 });
   const tree = RangeTree.create(arena);
   assertEquals(failEach(arena, tree, () => tree.store(5, 1)), 1);
+});
+
+Deno.test("RangeTree.storeBlocking() leaves all as it was when any of its allocations fails and no room can be made", () => {
+  const arena = Arena.create({ byteLength: 2 ** 21 });
+  const tree = RangeTree.create(arena, { rcu: true });
+  tree.bulkLoad(points(8000, 5));
+  const needed = failEach(
+    arena,
+    tree,
+    () => tree.storeBlocking(30, 30_000, 9),
+  );
+  assert(needed >= 4, `${needed} allocations`);
 });
 
 Deno.test("RangeTree.bulkLoad() leaves the tree empty when any of its allocations fails", () => {

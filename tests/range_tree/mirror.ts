@@ -1,9 +1,15 @@
 /**
  * A range map that is obviously right and hopelessly slow: a sorted array of entries, each operation a scan of all of it.
+ * No answer is derived from that of another search, so that a mistake in what a search means can't be made twice.
  *
  * @module
  */
-import { type Entry, MAX_INDEX, RESERVED } from "../../src/range_tree/mod.ts";
+import {
+  type CyclicAllocation,
+  type Entry,
+  MAX_INDEX,
+  RESERVED,
+} from "../../src/range_tree/mod.ts";
 
 /** What a range tree must agree with. */
 export class Mirror {
@@ -22,13 +28,17 @@ export class Mirror {
 
   /** Stores over a range whatever is there; 0 empties it. */
   storeRange(first: number, last: number, value: number): void {
-    const pieces = this.entries.flatMap((entry) => [
-      { ...entry, last: Math.min(entry.last, first - 1) },
-      { ...entry, first: Math.max(entry.first, last + 1) },
-    ]);
+    const pieces: Entry[] = [];
+    for (const entry of this.entries) {
+      if (entry.last < first || entry.first > last) {
+        pieces.push(entry);
+        continue;
+      }
+      if (entry.first < first) pieces.push({ ...entry, last: first - 1 });
+      if (entry.last > last) pieces.push({ ...entry, first: last + 1 });
+    }
     if (value !== 0) pieces.push({ first, last, value });
-    this.entries = pieces.filter((piece) => piece.first <= piece.last)
-      .sort((a, b) => a.first - b.first);
+    this.entries = pieces.sort((a, b) => a.first - b.first);
   }
 
   /** Stores over a range if all of it is empty. */
@@ -48,17 +58,18 @@ export class Mirror {
     return visibleValue(entry);
   }
 
-  /** The first entry that contains or follows an index and begins at or before `max`. */
+  /** The first entry that contains or follows an index and begins at or before `max`; none where `max` is below the index. */
   find(index: number, max = MAX_INDEX): Entry | undefined {
-    if (index > max) return undefined;
     return this.visible.find((entry) =>
-      entry.last >= index && entry.first <= max
+      entry.last >= index && entry.first <= max && index <= max
     );
   }
 
-  /** The first entry that ends after an index and begins at or before `max`. */
+  /** The first entry that ends after an index and begins at or before `max`; none where `max` is not above the index. */
   findAfter(index: number, max = MAX_INDEX): Entry | undefined {
-    return this.find(index + 1, max);
+    return this.visible.find((entry) =>
+      entry.last > index && entry.first <= max && index < max
+    );
   }
 
   /** The first entry that begins after an index and at or before `max`. */
@@ -105,6 +116,27 @@ export class Mirror {
       .map(([first, last]) => [Math.max(first, min), Math.min(last, max)])
       .filter(([first, last]) => last - first >= size - 1)
       .map(([first, last]) => highest ? last - size + 1 : first);
+  }
+
+  /** The lowest or highest place for that many indices inside a window; -1 if there is none. */
+  room(size: number, min: number, max: number, highest: boolean): number {
+    const places = this.places(size, min, max, highest);
+    return (highest ? places.at(-1) : places[0]) ?? -1;
+  }
+
+  /** The lowest free index of a window from `next` on, else the lowest of all of the window; nothing if none is free. */
+  cyclic(
+    min: number,
+    max: number,
+    next: number,
+  ): CyclicAllocation | undefined {
+    const firsts = this.places(1, min, max);
+    const ahead = next > max
+      ? -1
+      : this.room(1, Math.max(min, next), max, false);
+    if (ahead >= 0) return { index: ahead, wrapped: false, next: ahead + 1 };
+    if (firsts.length === 0) return undefined;
+    return { index: firsts[0], wrapped: true, next: firsts[0] + 1 };
   }
 
   #at(index: number): Entry | undefined {

@@ -2,7 +2,6 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { stub } from "@std/testing/mock";
 import {
   Arena,
-  Compactor,
   MAX_INDEX,
   OutOfMemoryError,
   RangeMap,
@@ -10,7 +9,7 @@ import {
 } from "../../mod.ts";
 import { rng, seeds } from "../seed.ts";
 import { Mirror } from "./mirror.ts";
-import { cacheOf } from "./worlds.ts";
+import { cacheOf, Crowd } from "./worlds.ts";
 
 interface Owner {
   name: number;
@@ -50,8 +49,12 @@ const RANDOM =
 Deno.test(RANDOM, () => {
   for (const seed of seeds(RANDOM)) {
     const random = rng(seed);
-    const { arena, map } = mapOf();
-    const compactor = new Compactor(arena);
+    const arena = Arena.create({ byteLength: 2 ** 21 });
+    const crowd = new Crowd(arena);
+    const others = headersOf(arena);
+    const map = RangeMap.create<Owner>(arena);
+    const [ref] = headersOf(arena).filter((ref) => !others.includes(ref));
+    const tree = RangeTree.attach(arena, ref);
     const mirror = new Mirror();
     const owners: Owner[] = [{ name: 0 }];
     const ownerOf = (number: number) =>
@@ -96,14 +99,21 @@ Deno.test(RANDOM, () => {
       assertEquals(show(map.find(first, last)), mirror.find(first, last));
       assertEquals(show(map.next(first)), mirror.next(first));
       assertEquals(show(map.prev(first)), mirror.prev(first));
-      if (random.int(20) === 0) compactor.run();
+      if (random.int(20) === 0) crowd.compact(tree);
       if (random.int(100) === 0) {
         map.clear();
         mirror.entries = [];
       }
     }
+    assert(crowd.moves > 20, `${crowd.moves} nodes of the map were moved`);
   }
 });
+
+/** The headers of all trees. */
+function headersOf(arena: Arena): number[] {
+  const headers = cacheOf(arena, "range_tree");
+  return headers.slabs().flatMap(({ pfn }) => headers.objectsOf(pfn));
+}
 
 Deno.test("RangeMap changes nothing when a node can't be allocated", () => {
   const { arena, map } = mapOf();
@@ -130,8 +140,7 @@ Deno.test("RangeMap uses handles again that no range holds, and lets their value
   for (let i = 0; i < 10_000; i++) map.set(i % 7, i % 7 + 3, { name: i });
   map.validate();
   // Seven starts, cut by each other: there are never more handles than ranges, and one to come.
-  const headers = cacheOf(arena, "range_tree");
-  const [header] = headers.objectsOf(headers.slabs()[0].pfn);
+  const [header] = headersOf(arena);
   const handles = [...RangeTree.attach(arena, header)].map((entry) =>
     entry.value
   );

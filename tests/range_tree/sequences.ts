@@ -130,14 +130,13 @@ function alloc(
 ): void {
   const size = Math.min(1 + random.int(4), max - min + 1);
   const highest = random.int(2) === 0;
-  const places = mirror.places(size, min, max, highest);
-  const expected = highest ? places.at(-1) : places[0];
+  const expected = mirror.room(size, min, max, highest);
   const found = highest
     ? tree.allocRangeReverse(size, value, { min, max })
     : tree.allocRange(size, value, { min, max });
-  assertEquals(found, expected, `room for ${size} in [${min}, ${max}]`);
-  if (expected === undefined) return;
-  mirror.storeRange(expected, expected + size - 1, value);
+  assertEquals(found ?? -1, expected, `room for ${size} in [${min}, ${max}]`);
+  if (found === undefined) return;
+  mirror.storeRange(found, found + size - 1, value);
 }
 
 function allocCyclic(
@@ -152,17 +151,13 @@ function allocCyclic(
     random.pick([0, min, max, max + 1, min + random.int(5)]),
     MAX_INDEX,
   );
-  const ahead = next > max ? [] : mirror.places(1, Math.max(min, next), max);
-  const around = next > min ? mirror.places(1, min, max) : [];
-  const index = ahead[0] ?? around[0];
+  const found = tree.allocCyclic(value, { min, max, next });
   assertEquals(
-    tree.allocCyclic(value, { min, max, next }),
-    index === undefined
-      ? undefined
-      : { index, wrapped: ahead.length === 0, next: index + 1 },
+    found,
+    mirror.cyclic(min, max, next),
     `cyclic from ${next} in [${min}, ${max}]`,
   );
-  if (index !== undefined) mirror.storeRange(index, index, value);
+  if (found !== undefined) mirror.storeRange(found.index, found.index, value);
 }
 
 /** Now and then everything goes, and comes back at once or piece by piece. */
@@ -175,7 +170,8 @@ function refill(tree: RangeTree, mirror: Mirror, random: Rng, run: Run): void {
   tree.bulkLoad(mirror.entries);
 }
 
-function chooseRange(
+/** A random range of the kind of a run. */
+export function chooseRange(
   mirror: Mirror,
   random: Rng,
   run: Run,

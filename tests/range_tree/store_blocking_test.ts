@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { stub } from "@std/testing/mock";
 import {
   Arena,
   Compactor,
@@ -10,20 +11,28 @@ import {
   type SlabCache,
   Slabs,
 } from "../../mod.ts";
+import { NodeMover } from "../../src/defrag/relocate.ts";
+import { validateTree } from "../../src/range_tree/inspect.ts";
+import { guardIndexOf } from "../../src/range_tree/tree_lock.ts";
+import { TestWorker } from "../sync/workers.ts";
 import { Mirror } from "./mirror.ts";
+import { type SecondWriterCommand, Signal } from "./second_writer_worker.ts";
 import {
   assertSame,
   cacheOf,
   digest,
   insideSection,
+  nodesOf,
   points,
 } from "./worlds.ts";
 
 /** Takes all pages, and all objects of the slabs that nodes come from. */
-function exhaust(arena: Arena): void {
-  arena.rcu.barrier();
+function exhaust(
+  arena: Arena,
+  ...caches: ("range_node" | "range_node_pinned")[]
+): void {
   while (arena.pages.freePages > 0) arena.pages.allocate(0, "unmovable");
-  for (const name of ["range_node", "range_node_pinned"]) {
+  for (const name of caches) {
     while (cacheOf(arena, name).tryAllocate() !== 0);
   }
 }
@@ -57,10 +66,14 @@ function worldOf(): World {
 /** A store that needs more than one node. */
 const FIRST = 11, LAST = 301;
 
+/** After this long the other thread hangs. Nothing waits for it to pass where all is well. */
+const HANG = 30_000;
+
 Deno.test("RangeTree.storeBlocking() waits for what another thread has deferred", () => {
   const { arena, other, tree, mirror } = worldOf();
   const filler = fillerOf(other);
-  exhaust(arena);
+  arena.rcu.barrier();
+  exhaust(arena, "range_node", "range_node_pinned");
   filler.destroy(); // deferred on the other thread, which does nothing more
   assertThrows(() => tree.storeRange(FIRST, LAST, 7), OutOfMemoryError);
   assertSame(tree, mirror);
@@ -72,7 +85,8 @@ Deno.test("RangeTree.storeBlocking() waits for what another thread has deferred"
 Deno.test("Cursor.storeBlocking() drops the lock while it waits, and holds it again after", () => {
   const { arena, other, tree, mirror } = worldOf();
   const filler = fillerOf(other);
-  exhaust(arena);
+  arena.rcu.barrier();
+  exhaust(arena, "range_node", "range_node_pinned");
   filler.destroy();
   {
     using _guard = tree.lock();
@@ -126,7 +140,8 @@ Deno.test("RangeTree.storeBlocking() compacts the arena if freeing what is defer
   const { arena, tree, mirror } = worldOf();
   const { cache, refs } = movableObjects(arena, 320);
   const filler = fillerOf(arena);
-  exhaust(arena);
+  arena.rcu.barrier();
+  exhaust(arena, "range_node", "range_node_pinned");
   const before = digest(filler);
   for (const ref of refs.filter((_, i) => i % 4 !== 0)) {
     cache.free(ref);
@@ -143,27 +158,166 @@ Deno.test("RangeTree.storeBlocking() compacts the arena if freeing what is defer
   assert(cache.stats().slabs < slabs / 2, `${cache.stats().slabs} slabs`);
 });
 
-for (const what of ["erases", "overwrites"] as const) {
-  Deno.test(`RangeTree.storeBlocking() begins anew in the tree that a second writer ${what} meanwhile`, () => {
-    const { arena, other, tree, mirror } = worldOf();
-    const filler = fillerOf(other);
-    exhaust(arena);
-    const writer = RangeTree.attach(other, "tree");
-    let calls = 0;
-    // The lock is free while room is made.
-    Slabs.of(arena).compact = () => {
-      calls++;
-      filler.destroy();
-      other.rcu.barrier();
-      const value = what === "erases" ? 0 : 5;
-      writer.storeRange(0, 598, value);
-      mirror.storeRange(0, 598, value);
-    };
-    tree.storeBlocking(FIRST, LAST, 7);
-    mirror.storeRange(FIRST, LAST, 7);
-    assertEquals(calls, 1);
-    assertSame(tree, mirror);
+/**
+ * Trees whose nodes lie in the other cache, in slabs that are nearly empty. A store finds every free place in the slabs of
+ * its own cache, so compacting those would win it nothing: room comes from what holds pages for objects of another kind.
+ */
+function othersOf(arena: Arena): RangeTree[] {
+  const cache = cacheOf(arena, "range_node_pinned");
+  const mover = new NodeMover(arena, cache);
+  const trees = Array.from({ length: 40 }, () => RangeTree.create(arena));
+  for (const tree of trees) {
+    tree.bulkLoad(points(60, 2));
+    const nodes = nodesOf(arena, tree);
+    mover.prepare(nodes);
+    for (const node of nodes) assertEquals(mover.relocate(node), "moved");
+    mover.finish();
+  }
+  const kept = trees.filter((tree, i) => {
+    if (i % 4 === 0) return true;
+    tree.destroy();
+    return false;
   });
+  // What waiting alone would win is won already.
+  arena.rcu.barrier();
+  for (const cache of Slabs.of(arena).all()) cache.shrink();
+  arena.rcu.barrier();
+  return kept;
+}
+
+Deno.test("RangeTree.storeBlocking() moves the nodes of other trees, under their locks, where that makes room", () => {
+  const { arena, other, tree, mirror } = worldOf();
+  const others = othersOf(arena);
+  exhaust(arena, "range_node");
+  const nodes = () => others.flatMap((tree) => nodesOf(arena, tree));
+  const before = nodes(), digests = others.map(digest);
+  assertThrows(() => tree.storeBlocking(FIRST, LAST, 7), OutOfMemoryError);
+  assertEquals(nodes(), before);
+  new Compactor(arena);
+
+  const cache = cacheOf(arena, "range_node_pinned");
+  const { slabs } = cache.stats();
+  // One of them is in use: its nodes stay, the others suffice.
+  const used = RangeTree.attach(other, others[0].ref);
+  {
+    using _guard = used.lock();
+    tree.storeBlocking(FIRST, LAST, 7);
+  }
+  mirror.storeRange(FIRST, LAST, 7);
+  assertSame(tree, mirror);
+  const after = nodes();
+  const moved = after.filter((node, i) => node !== before[i]);
+  assert(moved.length > 20, `${moved.length} nodes`);
+  assert(cache.stats().slabs < slabs / 2, `${cache.stats().slabs} slabs`);
+  const still = nodesOf(arena, others[0]).length;
+  assertEquals(after.slice(0, still), before.slice(0, still));
+  assertEquals(others.map(digest), digests);
+  for (const { ref } of others) {
+    validateTree(arena.words, arena.doubles, ref, cache);
+  }
+});
+
+/** What a second writer does to the range, and beside it. */
+const CHANGES: Record<string, SecondWriterCommand["changes"]> = {
+  erases: [[0, 598, 0]],
+  overwrites: [[0, 598, 5]],
+  "cuts up": [
+    [0, 598, 5],
+    ...points(20, 14, 15).map(({ first, last }) =>
+      [first, last, 6] as [number, number, number]
+    ),
+  ],
+  "cuts off": [[0, FIRST, 5], [LAST, 598, 0]],
+};
+
+/** At which moment it does so: when the first thread waits for a grace period, or before it compacts. */
+const PHASES = ["grace period", "compaction"] as const;
+
+/** Has a worker change the tree while `store` has dropped the lock. */
+async function withSecondWriter(
+  phase: typeof PHASES[number],
+  changes: SecondWriterCommand["changes"],
+  store: (tree: RangeTree) => unknown,
+): Promise<World> {
+  const world = worldOf();
+  const { arena, tree, mirror } = world;
+  othersOf(arena);
+  new Compactor(arena);
+  const signals = new Int32Array(new SharedArrayBuffer(8));
+  using worker = new TestWorker(
+    new URL("second_writer_worker.ts", import.meta.url),
+  );
+  const inside = phase === "grace period";
+  const command: SecondWriterCommand = {
+    buffer: arena.buffer,
+    signals,
+    inside,
+    changes,
+    other: { index: FIRST, value: 7 },
+  };
+  worker.send(command);
+  assertEquals(await worker.answer(), "ready");
+  exhaust(arena, "range_node");
+  let drops = 0;
+  const drop = () => {
+    if (drops++ > 0) return;
+    Atomics.store(signals, Signal.dropped, 1);
+    Atomics.notify(signals, Signal.dropped);
+  };
+  const { rcu } = arena, slabs = Slabs.of(arena);
+  const barrier = rcu.barrier.bind(rcu), compact = slabs.compact!;
+  using _wait = stub(rcu, "barrier", () => {
+    if (inside) drop();
+    barrier();
+  });
+  slabs.compact = () => {
+    drop();
+    if (!inside) {
+      assert(Atomics.wait(signals, Signal.changed, 0, HANG) !== "timed-out");
+    }
+    compact();
+  };
+  store(tree);
+  assert(drops > 0, "the lock was never dropped");
+  assertEquals(await worker.answer(), { wasFree: true, wasAlone: true });
+  for (const [first, last, value] of changes) {
+    mirror.storeRange(first, last, value);
+  }
+  return world;
+}
+
+for (const phase of PHASES) {
+  for (const [what, changes] of Object.entries(CHANGES)) {
+    Deno.test(`RangeTree.storeBlocking() begins anew in the tree that a second writer ${what} before the ${phase} is over`, async () => {
+      const { tree, mirror } = await withSecondWriter(
+        phase,
+        changes,
+        (tree) => tree.storeBlocking(FIRST, LAST, 7),
+      );
+      mirror.storeRange(FIRST, LAST, 7);
+      assertSame(tree, mirror);
+    });
+
+    Deno.test(`Cursor.storeBlocking() begins anew in the tree that a second writer ${what} before the ${phase} is over`, async () => {
+      let before: number | undefined;
+      const { tree, mirror, arena } = await withSecondWriter(
+        phase,
+        changes,
+        (tree) => {
+          using _guard = tree.lock();
+          const cursor = tree.cursor(FIRST, LAST);
+          assertEquals(cursor.insert(1), false); // it has been there
+          before = cursor.storeBlocking(7);
+          assertEquals([cursor.index, cursor.last], [FIRST, LAST]);
+          assertEquals(cursor.walk(), 7);
+        },
+      );
+      assertEquals(before, mirror.load(FIRST));
+      mirror.storeRange(FIRST, LAST, 7);
+      assertSame(tree, mirror);
+      assertEquals(arena.lockdep.held, 0);
+    });
+  }
 }
 
 Deno.test("Cursor.storeBlocking() whose tree another thread destroys meanwhile holds no lock, and neither does the guard", () => {
@@ -198,15 +352,23 @@ for (const lock of ["external", "none"] as const) {
       using _guard = externalLock?.guard();
       tree.bulkLoad(points(300, 2));
     }
-    exhaust(arena);
+    arena.rcu.barrier();
+    exhaust(arena, "range_node", "range_node_pinned");
     // Waiting for its end would wait for ever.
     using _reader = insideSection(arena);
     for (const filler of fillers) filler.destroy();
     using _guard = externalLock?.guard();
     const before = digest(tree);
+    const stamp = () =>
+      arena.lockdep.stampOf(guardIndexOf(arena.words, tree.ref));
+    const hold = stamp();
     assertThrows(() => tree.storeBlocking(FIRST, LAST, 7), OutOfMemoryError);
     const cursor = tree.cursor(FIRST, LAST);
     assertThrows(() => cursor.storeBlocking(7), OutOfMemoryError);
+    // It is the same hold: nobody else had the lock meanwhile.
+    assertEquals([stamp(), hold !== 0], [hold, lock === "external"]);
+    assertEquals([cursor.index, cursor.last], [FIRST, LAST]);
+    assertEquals(cursor.state, "start");
     assertEquals(digest(tree), before);
     tree.validate();
     assertEquals(arena.lockdep.held, externalLock ? 1 : 0);

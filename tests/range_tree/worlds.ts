@@ -7,6 +7,7 @@ import { assert, assertEquals } from "@std/assert";
 import { Arena } from "../../src/memory/mod.ts";
 import { type Entry, MAX_INDEX, RangeTree } from "../../src/range_tree/mod.ts";
 import { rootOf } from "../../src/range_tree/header.ts";
+import { validateTree } from "../../src/range_tree/inspect.ts";
 import {
   countOf,
   heightOf,
@@ -14,6 +15,8 @@ import {
   MAX_SLOTS,
   slotOf,
 } from "../../src/range_tree/node.ts";
+import { guardIndexOf } from "../../src/range_tree/tree_lock.ts";
+import { Compactor } from "../../src/defrag/mod.ts";
 import { rng } from "../seed.ts";
 import { type SlabCache, Slabs } from "../../src/slab/mod.ts";
 import type { Mirror } from "./mirror.ts";
@@ -52,13 +55,61 @@ export function toText(entries: Iterable<Entry>): string {
   return text;
 }
 
-/** The tree is sound and holds what the mirror holds. */
+/** The tree is sound and holds what the mirror holds, what is reserved included. */
 export function assertSame(tree: RangeTree, mirror: Mirror): void {
   tree.validate();
-  const found = digest(tree), expected = toText(mirror.visible);
+  const { entries, visible } = mirror;
   // The comparison by assertEquals would show where they differ, but costs too much to do it each time.
-  if (found !== expected) assertEquals([...tree.entries()], mirror.visible);
+  if (!areAlike(tree, visible)) assertEquals([...tree], visible);
+  if (visible.length < entries.length) {
+    using _guard = tree.lockMode === "internal" ? tree.lock() : undefined;
+    assertSameEntries(tree, mirror);
+  }
+  assertEquals(tree.count, entries.length);
+}
+
+/** As {@linkcode assertSame}, where the caller holds the tree's lock, whatever lock that is. */
+export function assertSameHeld(
+  arena: Arena,
+  tree: RangeTree,
+  mirror: Mirror,
+): void {
+  const nodes = cacheOf(
+    arena,
+    guardIndexOf(arena.words, tree.ref) >= 0
+      ? "range_node"
+      : "range_node_pinned",
+  );
+  validateTree(arena.words, arena.doubles, tree.ref, nodes);
+  assertSameEntries(tree, mirror);
   assertEquals(tree.count, mirror.entries.length);
+}
+
+function assertSameEntries(tree: RangeTree, mirror: Mirror): void {
+  const found = allEntries(tree);
+  if (!areAlike(found, mirror.entries)) assertEquals(found, mirror.entries);
+}
+
+function areAlike(found: Iterable<Entry>, expected: readonly Entry[]): boolean {
+  let at = 0;
+  for (const { first, last, value } of found) {
+    const entry = expected[at++];
+    if (
+      entry === undefined || entry.first !== first || entry.last !== last ||
+      entry.value !== value
+    ) return false;
+  }
+  return at === expected.length;
+}
+
+/** Every entry of a tree, reserved ones too. Under its lock. */
+export function allEntries(tree: RangeTree): Entry[] {
+  const cursor = tree.cursor();
+  const entries: Entry[] = [];
+  for (let value = cursor.find(); value !== 0; value = cursor.find()) {
+    entries.push({ first: cursor.index, last: cursor.last, value });
+  }
+  return entries;
 }
 
 /** Every way to look something up answers as the mirror does, at an index. */
@@ -113,6 +164,51 @@ export function insideSection(
       reader.leave();
     },
   };
+}
+
+/**
+ * Trees that the nodes of a test's own lie among. Alone in its arena a tree stays dense, and next to nothing of it is moved.
+ * Residents stay, half a slab of them: what a small tree can be moved to. Bystanders go before each compaction: they leave
+ * the nodes that were allocated beside them in slabs that are nearly empty.
+ */
+export class Crowd {
+  /** How many nodes of the test's own were moved. */
+  moves = 0;
+  readonly #arena: Arena;
+  readonly #compactor: Compactor;
+  readonly #residents: RangeTree;
+  #bystander: RangeTree;
+
+  /** Residents and bystanders, in an arena that holds nothing yet. */
+  constructor(arena: Arena) {
+    this.#arena = arena;
+    this.#compactor = new Compactor(arena);
+    this.#residents = filled(arena, 7);
+    this.#bystander = filled(arena, 20);
+  }
+
+  /** How many nodes they have. */
+  get nodes(): number {
+    return this.#residents.stats().nodes + this.#bystander.stats().nodes;
+  }
+
+  /** Has the nodes of some trees moved, as far as they lie among those of bystanders. */
+  compact(...trees: RangeTree[]): void {
+    const nodes = () => trees.flatMap((tree) => nodesOf(this.#arena, tree));
+    const before = nodes();
+    this.#bystander.destroy();
+    this.#compactor.run();
+    this.#bystander = filled(this.#arena, 20);
+    this.moves += nodes().filter((node, i) => node !== before[i]).length;
+    this.#residents.validate();
+  }
+}
+
+/** A tree of so many full leaves, and one more for the gap behind them. */
+function filled(arena: Arena, leaves: number): RangeTree {
+  const tree = RangeTree.create(arena, { rcu: true });
+  tree.bulkLoad(points(leaves * MAX_SLOTS));
+  return tree;
 }
 
 /** A tree of that height whose nodes were thinned out at random, and whose root has `children`. */
