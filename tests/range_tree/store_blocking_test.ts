@@ -164,7 +164,7 @@ Deno.test("RangeTree.storeBlocking() compacts the arena if freeing what is defer
  */
 function othersOf(arena: Arena): RangeTree[] {
   const cache = cacheOf(arena, "range_node_pinned");
-  const mover = new NodeMover(arena, cache);
+  const mover = NodeMover.of(arena, cache);
   const trees = Array.from({ length: 40 }, () => RangeTree.create(arena));
   for (const tree of trees) {
     tree.bulkLoad(points(60, 2));
