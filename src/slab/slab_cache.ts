@@ -487,13 +487,7 @@ export class SlabCache {
         if (room > 0 && this.#isWorthKeeping(this.#frameOf(ref))) {
           kept.push(ref);
           room--;
-        } else {
-          try {
-            this.#free(ref, true);
-          } catch (error) {
-            mistakes.push(error);
-          }
-        }
+        } else this.#freeDeferred(ref, mistakes);
       }
       this.#stock?.keep(kept);
     } finally {
@@ -1009,6 +1003,18 @@ export class SlabCache {
       wasDeferred,
     );
     if (leaving !== 0) this.#leaveQuarantine(leaving);
+  }
+
+  /** Frees an object that was deferred, or notes why it can't be. Only what looks for mistakes may fail so. */
+  #freeDeferred(ref: number, mistakes: unknown[]): void {
+    try {
+      if (this.#tracker !== undefined) return this.#free(ref, true);
+      this.#checked(ref);
+    } catch (error) {
+      mistakes.push(error);
+      return;
+    }
+    this.#finishFree(ref);
   }
 
   #leaveQuarantine(ref: number): void {
