@@ -230,10 +230,12 @@ export class BackgroundCompactor {
     const millis = performance.now() - start;
     this.#millis += millis;
     this.#longestSliceMillis = Math.max(this.#longestSliceMillis, millis);
-    const { duty, idleMillis } = this.#options;
+    const { duty, idleMillis, sliceMillis } = this.#options;
     const atLeast = this.#needsBreak ? BREAK_MILLIS : 0;
+    // What is far beyond a slice was no work: another thread had the processor.
+    const worked = Math.min(millis, sliceMillis);
     this.#pauseMillis = Math.max(
-      millis * (1 - duty) / duty,
+      worked * (1 - duty) / duty,
       hasMore ? atLeast : idleMillis,
     );
     return hasMore;
