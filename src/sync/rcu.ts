@@ -52,7 +52,10 @@ const WAIT_HEAD = 17;
 const IDLE = 18;
 /** In the slot of thread 1 alone: the highest id that was ever claimed. */
 const HIGHEST = 19;
-/** The first of the objects that the owner puts into a list, or moves to the other; plain, read when the owner is dead. */
+/**
+ * The first of the objects that the owner puts into a list, or moves to the other; with the sign bit as long as they can't be
+ * there yet. Plain, read when the owner is dead.
+ */
 const HANDING = 20;
 /** The link word of the last of them; 0 where it moves a whole list. */
 const HANDING_LAST = 21;
@@ -174,6 +177,8 @@ export class Rcu {
   #awaits: 0 | 1 | 2 = UNWATCHED;
   /** What this thread stored last as the head of its list: most often what is there. */
   #nextHead = 0;
+  /** And as that of the list that waits. */
+  #waitHead = 0;
   #nextCount = 0;
   #waitCount = 0;
   #waitTarget = 0;
@@ -315,6 +320,9 @@ export class Rcu {
     const words = this.#words;
     const slot = this.#slot(this.#thread);
     words[slot + HANDING_LAST] = lastLink;
+    if (first === this.#nextHead || first === this.#waitHead) {
+      this.#clearMarks(first);
+    }
     words[slot + HANDING] = first;
     // What this thread stored there last is there still, unless another one has taken the list.
     let seen = this.#nextHead;
@@ -437,22 +445,25 @@ export class Rcu {
   recover(gone: number): void {
     const words = this.#words, slot = this.#slot(gone);
     const refs: number[] = [];
-    const first = words[slot + HANDING];
-    let isListed = first === 0;
+    const note = words[slot + HANDING], first = note & ~TAKEN;
+    let mayBeTaken = false;
     for (const head of [NEXT_HEAD, WAIT_HEAD]) {
       const before = refs.length;
-      this.#takeList(slot + head, refs);
+      this.#takeList(slot + head, TAKEN, refs);
       const mark = load(words, slot + head);
       const mayHide = refs.length === before && mark !== 0 &&
         load(words, slot + PUT_BACK) !== 0;
-      if (mark === (first | TAKEN) || mayHide) isListed = true;
+      if (mark === (first | TAKEN) || mayHide) mayBeTaken = true;
     }
-    if (!isListed && !refs.includes(first)) {
+    const isInHand = note < 0 ||
+      note > 0 && !mayBeTaken && !refs.includes(first);
+    if (isInHand) {
       const lastLink = words[slot + HANDING_LAST];
       if (lastLink !== 0) words[lastLink] = 0;
       this.#reclaimer.unchain(first, refs);
     }
-    words.fill(0, slot + HANDING, slot + PUT_BACK + 1);
+    words[slot + HANDING] = 0;
+    store(words, slot + PUT_BACK, 0);
     if (refs.length > 0) {
       this.deferChain(refs[0], this.#reclaimer.chain(refs), refs.length);
     }
@@ -490,6 +501,11 @@ export class Rcu {
 
   #startBatch(): void {
     const words = this.#words, slot = this.#slot(this.#thread);
+    if (this.#waitHead !== 0) {
+      // It is empty; a mark in it may name what is moved there now.
+      store(words, slot + WAIT_HEAD, 0);
+      this.#waitHead = 0;
+    }
     let head = load(words, slot + NEXT_HEAD);
     while (head > 0) {
       words[slot + HANDING_LAST] = 0;
@@ -498,13 +514,28 @@ export class Rcu {
       if (was === head) break;
       head = was;
     }
-    this.#nextHead = head > 0 ? 0 : head;
+    this.#nextHead = head > 0 ? 0 : head & ~TAKEN;
     // At least 1: a list that another thread's barrier put back is not counted.
     this.#waitCount = head <= 0 ? 0 : Math.max(1, this.#nextCount);
     this.#nextCount = 0;
     if (head <= 0) return;
+    this.#waitHead = head;
     store(words, slot + WAIT_HEAD, head);
     this.#waitTarget = this.#startGracePeriod();
+  }
+
+  /**
+   * Removes the marks of lists that began with an object that has come into this thread's hands again since, so that they do
+   * not count for it. Meanwhile the note says that it is in hand for certain.
+   */
+  #clearMarks(first: number): void {
+    const words = this.#words, slot = this.#slot(this.#thread);
+    words[slot + HANDING] = first | TAKEN;
+    for (const head of [NEXT_HEAD, WAIT_HEAD]) {
+      compareExchange(words, slot + head, first | TAKEN, 0);
+    }
+    if (first === this.#nextHead) this.#nextHead = 0;
+    if (first === this.#waitHead) this.#waitHead = 0;
   }
 
   /** Whether no thread is inside a section that began before `target`. */
@@ -552,10 +583,13 @@ export class Rcu {
 
   /** Takes the lists of threads, this one's among them; says whether there is anything to free. */
   #take(from: number, to: number): boolean {
+    // What this thread takes of its own it no longer hands over.
+    this.#words[this.#slot(this.#thread) + HANDING] = 0;
     for (let thread = from; thread <= to; thread++) {
+      const mark = thread === this.#thread ? 0 : TAKEN;
       for (const which of [NEXT_HEAD, WAIT_HEAD]) {
         const refs: number[] = [];
-        this.#takeList(this.#slot(thread) + which, refs);
+        this.#takeList(this.#slot(thread) + which, mark, refs);
         if (refs.length > 0) this.#taken.push({ thread, refs });
       }
     }
@@ -565,13 +599,14 @@ export class Rcu {
     return this.#taken.length > 0;
   }
 
-  /** Takes a list, if there is one, and adds its refs to those given; leaves the mark of it. */
-  #takeList(index: number, refs: number[]): void {
+  /** Takes a list, if there is one, and adds its refs to those given; leaves the mark of it, or none if that is 0. */
+  #takeList(index: number, mark: number, refs: number[]): void {
     // Where there is nothing, which is nearly everywhere, it is only a look.
     let head = load(this.#words, index);
     while (head > 0) {
       this.#assertCanReclaim();
-      const was = compareExchange(this.#words, index, head, head | TAKEN);
+      const left = mark === 0 ? 0 : head | mark;
+      const was = compareExchange(this.#words, index, head, left);
       if (was === head) return this.#reclaimer.unchain(head, refs);
       head = was;
     }
@@ -580,13 +615,15 @@ export class Rcu {
   /** Puts a list that was taken and not freed back onto that of the thread that it came from. */
   #putBack({ thread, refs }: TakenList): void {
     const words = this.#words, slot = this.#slot(thread);
+    const isOwn = thread === this.#thread;
+    // First, since afterwards the mark of another taking may name another head than that which the owner put there.
+    if (!isOwn) store(words, slot + PUT_BACK, 1);
+    let seen = load(words, slot + NEXT_HEAD);
     const link = this.#reclaimer.chain(refs);
-    if (thread === this.#thread) {
+    if (isOwn) {
+      this.#nextHead = seen & ~TAKEN;
       return this.deferChain(refs[0], link, refs.length);
     }
-    // First, since afterwards the mark of another taking may name another head than that which the owner put there.
-    store(words, slot + PUT_BACK, 1);
-    let seen = load(words, slot + NEXT_HEAD);
     for (;;) {
       words[link] = seen < 0 ? 0 : seen;
       const was = compareExchange(words, slot + NEXT_HEAD, seen, refs[0]);
