@@ -42,18 +42,14 @@ export interface ChurnOptions {
 /** What a worker is sent. */
 export type ChurnCommand = OperateCommand | CompactCommand;
 
-/** What every command says. */
-interface SharedWithWorker {
+/** Look up, or store and erase. */
+export interface OperateCommand {
+  /** What it is to do. */
+  readonly role: "reader" | "writer";
   /** The arena's buffer. */
   readonly buffer: SharedArrayBuffer;
   /** What the workers are told through: see `SIGNAL`. */
   readonly signals: Words;
-}
-
-/** Look up, or store and erase. */
-export interface OperateCommand extends SharedWithWorker {
-  /** What it is to do. */
-  readonly role: "reader" | "writer";
   /** Which word of the signals counts its operations. */
   readonly counter: number;
   /** How churn is run. */
@@ -63,9 +59,13 @@ export interface OperateCommand extends SharedWithWorker {
 }
 
 /** Compact. */
-export interface CompactCommand extends SharedWithWorker {
+export interface CompactCommand {
   /** What it is to do. */
   readonly role: "compactor";
+  /** The arena's buffer. */
+  readonly buffer: SharedArrayBuffer;
+  /** What the workers are told through: see `SIGNAL`. */
+  readonly signals: Words;
   /** The share of the time that it may work. */
   readonly duty: number;
 }

@@ -21,6 +21,8 @@ export {
   type ChurnSpeed,
   type ChurnStatus,
   type ChurnWorker,
+  type CompactCommand,
+  type OperateCommand,
   runChurn,
 } from "./churn.ts";
 export { digestTrees } from "./digest.ts";

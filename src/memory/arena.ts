@@ -332,7 +332,8 @@ export class Arena {
    * Writes the arena to bytes: its metadata and the pages in use. Where lockdep is off, it can't be known whether this thread
    * holds a lock of a tree or another one; whoever loads the bytes would find it held for ever.
    *
-   * @throws {Error} If another thread is joined, which could write meanwhile.
+   * @throws {Error} If another thread is joined, which could write meanwhile; or, in debug mode, if an object was used after it
+   * was freed.
    * @throws {LockdepError} Inside a read section, or while a lock is held.
    */
   save(): Uint8Array {

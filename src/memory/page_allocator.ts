@@ -154,11 +154,7 @@ export class PageAllocator {
    * thread dies with it.
    */
   tryAllocate(order: number, mobility: Mobility, owner = 0): number {
-    if (!Number.isInteger(order) || order < 0 || order > MAX_ORDER) {
-      throw new RangeError(
-        `Cannot allocate pages: order ${order} is outside [0, ${MAX_ORDER}]`,
-      );
-    }
+    assertOrder(order, "allocate pages");
     return this.#locked("PageAllocator.allocate", () => {
       const type = mobility === "movable" ? 0 : 1;
       let pfn = this.#takeOwn(order, type);
@@ -235,16 +231,24 @@ export class PageAllocator {
   /**
    * Why an allocation of this order would fail: towards 0 for lack of memory, towards 1 because of fragmentation; -1 if it
    * would succeed. Analogous to Linux `extfrag_index`.
+   *
+   * @throws {RangeError} If the order is not in 0 … 10.
    */
   extfragIndex(order: number): number {
+    assertOrder(order, "tell the fragmentation");
     const { freePages, blocks, suitable } = this.#freeInfo(order);
     if (blocks === 0) return 0;
     if (suitable > 0) return -1;
     return 1 - (1 + freePages / (1 << order)) / blocks;
   }
 
-  /** Which share of the free memory an allocation of this order can't use. Analogous to Linux `unusable_index`. */
+  /**
+   * Which share of the free memory an allocation of this order can't use. Analogous to Linux `unusable_index`.
+   *
+   * @throws {RangeError} If the order is not in 0 … 10.
+   */
   unusableIndex(order: number): number {
+    assertOrder(order, "tell the unusable share");
     const { freePages, suitable } = this.#freeInfo(order);
     return freePages === 0
       ? 1
@@ -544,4 +548,11 @@ export class PageAllocator {
       this.#lockdep.release(lock);
     }
   }
+}
+
+function assertOrder(order: number, what: string): void {
+  if (Number.isInteger(order) && order >= 0 && order <= MAX_ORDER) return;
+  throw new RangeError(
+    `Cannot ${what}: order ${order} is outside [0, ${MAX_ORDER}]`,
+  );
 }

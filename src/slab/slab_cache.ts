@@ -7,10 +7,10 @@
  * lets the emptier ones run dry.
  *
  * Protection: the cache's record and the frame records of its slabs are touched only under the cache's lock, but for the
- * frame's owner word, which is written before the first object of the slab is handed out and again only when the last is
- * gone; that the slab is isolated stands elsewhere. So plain accesses suffice: the lock orders them, and whoever has a ref
- * of an object in use reads an owner word that nobody writes. The cache's lock is taken under tree locks, and the page
- * allocator's is taken under it.
+ * frame's owner word (and in debug mode that of its tracking page), which is written before the first object of the slab
+ * is handed out and again only when the last is gone; that the slab is isolated stands elsewhere. So plain accesses
+ * suffice: the lock orders them, and whoever has a ref of an object in use reads an owner word that nobody writes. The
+ * cache's lock is taken under tree locks, and the page allocator's is taken under it.
  *
  * Type stability: an object's memory stays an object of this cache until a grace period after its slab became empty, so
  * a walker inside a read section that holds a stale ref still finds an object of that kind, checks it, and gives up. A new

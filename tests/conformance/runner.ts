@@ -254,8 +254,9 @@ class Replayer {
     try {
       if (kind === "store") tree.storeRange(first, last, value);
       else tree.insertRange(first, last, value);
-    } catch {
-      return this.#step();
+    } catch (error) {
+      if (error instanceof RangeError) return this.#step();
+      throw error;
     }
     fail(`${kind} of [${first}, ${last}]`, "a refusal", "none");
   }

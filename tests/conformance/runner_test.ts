@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { stub } from "@std/testing/mock";
+import { RangeTree } from "../../src/range_tree/mod.ts";
 import { main, runFile } from "./main.ts";
 import { formatReport, isClean, summarize } from "./report.ts";
 import { VARIANTS } from "./runner.ts";
@@ -351,6 +352,20 @@ Deno.test("toIndex() keeps small indices and maps the top of the 64-bit space to
   assertEquals(toIndex(TOP), Number.MAX_SAFE_INTEGER);
   const lowest = (2n ** 64n - 2n ** 20n).toString();
   assertEquals(toIndex(lowest), Number.MAX_SAFE_INTEGER - 2 ** 20 + 1);
+});
+
+Deno.test("runFile() takes nothing for a refusal but a RangeError", () => {
+  const refused = [
+    { op: "init", flags: 0 },
+    { op: "insert", index: "30", last: "29", value: "7", expect: -22 },
+  ];
+  assertEquals(runOperations(refused).failures, []);
+  using _broken = stub(RangeTree.prototype, "insertRange", () => {
+    throw new TypeError("undefined is not a function");
+  });
+  const { failures } = runOperations(refused);
+  assertEquals(failures.length, VARIANTS.length);
+  assertStringIncludes(failures[0].message, "undefined is not a function");
 });
 
 Deno.test("main() answers wrong usage with 2 and one line", () => {

@@ -178,6 +178,21 @@ Deno.test("Arena.attach() gives each thread an id until all are taken; leave() g
   assertEquals(Arena.attach(arena.buffer).thread, 2);
 });
 
+Deno.test("Arena.leave() again does not turn out who has the slot now", () => {
+  const arena = Arena.create({ byteLength: 2 ** 20 });
+  const second = Arena.attach(arena.buffer);
+  second.leave();
+  const third = Arena.attach(arena.buffer);
+  assertEquals(third.thread, second.thread);
+  assertThrows(
+    () => second.leave(),
+    Error,
+    "Cannot leave the arena: thread 2 has left already",
+  );
+  assertThrows(() => arena.save(), Error, "threads 2 are joined too");
+  third.leave();
+});
+
 Deno.test("Arena.leave() frees what the thread has deferred", () => {
   const arena = Arena.create({ byteLength: 2 ** 20 });
   const cache = Slabs.of(arena).cache(POINTS);

@@ -172,6 +172,19 @@ Deno.test("PageAllocator.allocate() refuses orders that there are none of", () =
   }
 });
 
+Deno.test("PageAllocator.extfragIndex() and unusableIndex() refuse orders that there are none of", () => {
+  const { pages } = arenaOfPages(1024);
+  for (const order of [-1, 11, 0.5, NaN]) {
+    for (const index of ["extfragIndex", "unusableIndex"] as const) {
+      assertThrows(
+        () => pages[index](order),
+        RangeError,
+        `order ${order} is outside [0, 10]`,
+      );
+    }
+  }
+});
+
 Deno.test("PageAllocator.free() refuses what is not the start of a used block", () => {
   const arena = arenaOfPages(64);
   const { pages } = arena;
