@@ -174,8 +174,9 @@ export class Slabs {
       spinUnlock(words, cachesIndex, thread);
     }
     for (const cache of this.all()) cache.recover(gone);
-    this.#sweepPages(gone);
+    // First: what it was about to queue may still bear its claim, and must not be found a second time.
     this.#arena.rcu.recover(gone);
+    this.#sweepPages(gone);
   }
 
   /** Frees the pages that a thread that is gone had in its hands: on their way to a cache, or from one. */

@@ -514,7 +514,7 @@ export class Rcu {
       if (was === head) break;
       head = was;
     }
-    this.#nextHead = head > 0 ? 0 : head;
+    this.#nextHead = head > 0 ? 0 : head & ~TAKEN;
     // At least 1: a list that another thread's barrier put back is not counted.
     this.#waitCount = head <= 0 ? 0 : Math.max(1, this.#nextCount);
     this.#nextCount = 0;
@@ -615,13 +615,15 @@ export class Rcu {
   /** Puts a list that was taken and not freed back onto that of the thread that it came from. */
   #putBack({ thread, refs }: TakenList): void {
     const words = this.#words, slot = this.#slot(thread);
+    const isOwn = thread === this.#thread;
+    // First, since afterwards the mark of another taking may name another head than that which the owner put there.
+    if (!isOwn) store(words, slot + PUT_BACK, 1);
+    let seen = load(words, slot + NEXT_HEAD);
     const link = this.#reclaimer.chain(refs);
-    if (thread === this.#thread) {
+    if (isOwn) {
+      this.#nextHead = seen & ~TAKEN;
       return this.deferChain(refs[0], link, refs.length);
     }
-    // First, since afterwards the mark of another taking may name another head than that which the owner put there.
-    store(words, slot + PUT_BACK, 1);
-    let seen = load(words, slot + NEXT_HEAD);
     for (;;) {
       words[link] = seen < 0 ? 0 : seen;
       const was = compareExchange(words, slot + NEXT_HEAD, seen, refs[0]);

@@ -5,12 +5,15 @@
  * @module
  */
 
+import { SlabCache } from "../../mod.ts";
+
 /** What a thread meets that is terminated: from here on it does nothing more. */
 export class Killed extends Error {}
 
 /**
  * While it lasts, the `steps`-th shared atomic access and all after it do not happen: whoever tries dies of it, and what its
- * `finally` blocks try does not happen either. `steps` counts from 0.
+ * `finally` blocks try does not happen either. (Those of the library begin with an atomic access, but for the one that chains
+ * objects to defer them, which is stopped here, too: a thread that is terminated runs none of them.) `steps` counts from 0.
  */
 export function dyingAfter(steps: number): Disposable & { died: boolean } {
   return endingAfter(steps, () => {
@@ -20,7 +23,7 @@ export function dyingAfter(steps: number): Disposable & { died: boolean } {
 
 /**
  * As {@linkcode dyingAfter}, but instead of dying the thread stores 1 in the word and sleeps from then on. So whoever finds the 1
- * knows that the thread does nothing more, and may terminate it or not.
+ * knows that the thread does nothing more, and may terminate it. (Deno may let it sleep on all the same.)
  */
 export function sleepingAfter(
   steps: number,
@@ -31,7 +34,7 @@ export function sleepingAfter(
   return endingAfter(steps, () => {
     store(words, index, 1);
     notify(words, index);
-    for (;;) wait(words, index, 1, 100);
+    for (;;) wait(words, index, 1);
   });
 }
 
@@ -52,6 +55,11 @@ function endingAfter(
   const originals = names.map((name) => Atomics[name]);
   const state = { died: false };
   let left = steps;
+  const { deferAll } = SlabCache.prototype;
+  SlabCache.prototype.deferAll = function (refs) {
+    if (state.died) end();
+    return deferAll.call(this, refs);
+  };
   names.forEach((name, i) => {
     const original = originals[i] as (...args: unknown[]) => unknown;
     atomics[name] = (...args: unknown[]) => {
@@ -62,6 +70,7 @@ function endingAfter(
   });
   return Object.assign(state, {
     [Symbol.dispose]() {
+      SlabCache.prototype.deferAll = deferAll;
       names.forEach((name, i) => {
         atomics[name] = originals[i];
       });
