@@ -19,8 +19,8 @@ const STARTS: Record<string, (cursor: Cursor) => unknown> = {
   start: () => {},
   active: (cursor) => {
     const { index, last } = cursor;
-    // Either all of it is free, or an entry can't be inserted there.
-    return cursor.emptyArea(index, last, last - index + 1) || cursor.insert(9);
+    // Either all of it is free, or it is one entry.
+    return cursor.emptyArea(index, last, last - index + 1) || cursor.walk();
   },
   paused: (cursor) => cursor.pause(),
   overflow: (cursor) => cursor.next(cursor.last),
@@ -35,7 +35,7 @@ const USES: Record<
   "store()": { first: 101, last: 30_001, call: (cursor) => cursor.store(9) },
   "store(0)": { first: 101, last: 30_001, call: (cursor) => cursor.store(0) },
   "insert()": { first: 103, last: 103, call: (cursor) => cursor.insert(9) },
-  "erase()": { first: 101, last: 101, call: (cursor) => cursor.erase() },
+  "erase()": { first: 100, last: 102, call: (cursor) => cursor.erase() },
   "preallocate()": {
     first: 101,
     last: 30_001,
@@ -82,6 +82,8 @@ function fails(
 
 for (const [name, use] of Object.entries(USES)) {
   for (const [state, start] of Object.entries(STARTS)) {
+    // A cursor is not active at a range of several entries before it has stored there.
+    if (state === "active" && use.last > use.first + 2) continue;
     Deno.test(`Cursor.${name} leaves tree and cursor as they were when any of its allocations fails, cursor ${state}`, () => {
       const { arena, tree } = worldOf();
       {
@@ -99,7 +101,7 @@ for (const [name, use] of Object.entries(USES)) {
           `allocation ${allocations} failed`,
         );
       }
-      const least = use.first === use.last ? 1 : 4;
+      const least = use.last > use.first + 2 ? 4 : 1;
       assert(allocations >= least, `${allocations} allocations`);
       tree.validate();
     });

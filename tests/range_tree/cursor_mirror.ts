@@ -72,26 +72,29 @@ export class CursorMirror {
   store(value: number): number {
     const before = this.#here().value;
     this.#mirror.storeRange(this.index, this.last, value);
-    this.state = "active";
+    this.#standAt(value);
     return before;
   }
 
   insert(value: number): boolean {
-    this.state = "active";
-    return this.#mirror.insertRange(this.index, this.last, value);
+    const inserted = this.#mirror.insertRange(this.index, this.last, value);
+    if (inserted) this.#standAt(value);
+    return inserted;
   }
 
   erase(): number {
     const { first, last, value } = this.#here();
     this.#mirror.storeRange(first, last, 0);
-    Object.assign(this, { index: first, last, state: "active" });
+    Object.assign(this, { index: first, last });
+    this.#standAt(0);
     return value;
   }
 
   emptyArea(min: number, max: number, size: number, highest: boolean): boolean {
     const index = this.#mirror.room(size, min, max, highest);
     if (index < 0) return false;
-    Object.assign(this, { index, last: index + size - 1, state: "active" });
+    Object.assign(this, { index, last: index + size - 1 });
+    this.#standAt(0);
     return true;
   }
 
@@ -129,11 +132,16 @@ export class CursorMirror {
   #stand({ first, last, value }: Entry): number {
     this.index = first;
     this.last = last;
+    this.#standAt(value);
+    return value;
+  }
+
+  /** The cursor's range is where it stands, and holds that. */
+  #standAt(value: number): void {
     this.state = "active";
-    if (first === 0 && last === MAX_INDEX) {
+    if (this.index === 0 && this.last === MAX_INDEX) {
       this.state = value === 0 ? "none" : "root";
     }
-    return value;
   }
 
   #end(state: CursorState): 0 {

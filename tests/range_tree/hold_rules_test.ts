@@ -30,7 +30,10 @@ const COMES: Record<string, (cursor: Cursor) => unknown> = {
   walk: (cursor) => cursor.walk(),
   findRange: (cursor) => cursor.findRange(),
   store: (cursor) => cursor.store(7),
-  insert: (cursor) => cursor.insert(7),
+  insert: (cursor) => {
+    cursor.store(0);
+    assert(cursor.insert(7));
+  },
   erase: (cursor) => cursor.erase(),
   emptyArea: (cursor) => cursor.emptyArea(500, 700, 5),
   emptyAreaReverse: (cursor) => cursor.emptyAreaReverse(500, 700, 5),
@@ -124,11 +127,11 @@ Deno.test("Cursor of an empty tree notices that it was destroyed", () => {
   cursor.reset();
   cursor.walk();
   tree.destroy();
-  for (const search of [() => cursor.find(), () => cursor.findReverse()]) {
+  for (const name of ["find", "findReverse"] as const) {
     assertThrows(
-      search,
+      () => cursor[name](),
       Error,
-      "Cannot use the cursor: its tree was destroyed",
+      `Cannot use the tree in Cursor.${name}: it was destroyed`,
     );
   }
 });
