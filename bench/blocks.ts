@@ -4,11 +4,17 @@
  *
  * @module
  */
-import { type Arena, Compactor, OutOfMemoryError } from "../mod.ts";
+import {
+  type Arena,
+  type CompactionPolicy,
+  Compactor,
+  OutOfMemoryError,
+  policies,
+} from "../mod.ts";
 import { TreeMemory } from "../src/range_tree/tree_memory.ts";
 import { fragmented } from "./fragmented.ts";
 import { hashOfTree } from "./trees.ts";
-import { medianOf, type Outcome, runVariant } from "./variant.ts";
+import { medianOf, type Outcome, runVariant, type Variant } from "./variant.ts";
 
 /** A huge page of 2 MiB. */
 const HUGE_ORDER = 9;
@@ -22,10 +28,7 @@ export const ORDERS = [1, 3, 5, 7, 9];
 function blocks(ranges: number): Outcome {
   const { arena, kept } = fragmented(ranges);
   const { slabs } = settle(arena);
-  const order = Math.min(
-    HUGE_ORDER,
-    Math.floor(Math.log2(slabs / BLOCKS_AT_LEAST)),
-  );
+  const order = largestOrder(slabs);
   takeAll(arena, order);
   const compactor = new Compactor(arena);
   let moves = 0, fewestMoves = 0;
@@ -58,18 +61,27 @@ function blocks(ranges: number): Outcome {
   };
 }
 
-function contiguity(ranges: number): Outcome {
-  const { arena, kept } = fragmented(ranges);
-  settle(arena);
-  // What is free after the compaction is what it freed.
-  takeAll(arena, 0);
-  const { freedSlabs } = new Compactor(arena).run();
-  kept.validate();
-  const shares = ORDERS.map((order) => [`order${order}`, share(arena, order)]);
-  return {
-    hash: hashOfTree(kept),
-    figures: { freedSlabs, ...Object.fromEntries(shares) },
+/** Compacts for blocks of an order, and says of every order how many there are of those that there could be. */
+function contiguity(policyFor: (order: number) => CompactionPolicy): Variant {
+  return (ranges) => {
+    const { arena, kept } = fragmented(ranges);
+    const order = largestOrder(settle(arena).slabs);
+    // What is free after the compaction is what it freed.
+    takeAll(arena, 0);
+    const compactor = new Compactor(arena, { policy: policyFor(order) });
+    const { freedSlabs, moves, contiguity } = compactor.run();
+    kept.validate();
+    const shares = contiguity.map((each) => [`order${each.order}`, each.yield]);
+    return {
+      hash: hashOfTree(kept),
+      figures: { freedSlabs, moves, ...Object.fromEntries(shares) },
+    };
   };
+}
+
+/** The largest order of which there are slabs for some blocks, up to that of a huge page. */
+function largestOrder(slabs: number): number {
+  return Math.min(HUGE_ORDER, Math.floor(Math.log2(slabs / BLOCKS_AT_LEAST)));
 }
 
 /** Frees what is deferred and gives empty slabs back; says what is left. */
@@ -96,16 +108,10 @@ function allocates(arena: Arena, order: number): boolean {
   }
 }
 
-/** Free blocks of an order, of those that all free pages in one piece would be; 1 where they would be none. */
-function share(arena: Arena, order: number): number {
-  const size = 2 ** order;
-  let found = 0, pages = 0;
-  for (const [, blockOrder] of arena.pages.freeBlocks()) {
-    found += Math.floor(2 ** blockOrder / size);
-    pages += 2 ** blockOrder;
-  }
-  const best = Math.floor(pages / size);
-  return best === 0 ? 1 : found / best;
+if (import.meta.main) {
+  await runVariant({
+    blocks,
+    greedy: contiguity(() => policies.greedy),
+    windows: contiguity(policies.alignedWindows),
+  });
 }
-
-if (import.meta.main) await runVariant({ blocks, contiguity });

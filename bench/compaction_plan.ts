@@ -126,16 +126,22 @@ export function contiguityWorkload(ranges: number): Workload {
     } ranges frees`,
     file: "blocks.ts",
     warmUp: scaled(COMPACTION_WARM_UP, ranges),
-    subjects: subjects(ranges, ["contiguity"]),
+    subjects: subjects(ranges, ["greedy", "windows"]),
     rows: [
-      figure("pages freed", "freedSlabs"),
-      ...ORDERS.map((order) =>
-        figure(`blocks of order ${order} / at best`, `order${order}`)
-      ),
+      ...["emptiest slabs", "aligned windows"].flatMap((policy, subject) => [
+        figureOf(`${policy}: pages freed`, subject, "freedSlabs"),
+        figureOf("  nodes moved", subject, "moves"),
+        ...ORDERS.map((order) =>
+          figureOf(
+            `  blocks of order ${order} / at best`,
+            subject,
+            `order${order}`,
+          )
+        ),
+      ]),
     ],
     note:
-      "At best all free pages are one piece. Compactor.run() frees the emptiest slabs, wherever they are; for large blocks there\n" +
-      "is makeBlock().",
+      "At best: the most blocks that emptying slabs can make. The windows are of order 9, or what there are slabs for.",
   };
 }
 
