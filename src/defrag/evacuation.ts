@@ -8,7 +8,8 @@
  * @module
  */
 import type { Arena } from "../memory/arena.ts";
-import type { Mover, SlabCache } from "../slab/slab_cache.ts";
+import type { Mover } from "../slab/mover.ts";
+import type { SlabCache } from "../slab/slab_cache.ts";
 import { wait } from "../sync/atomics.ts";
 
 /** How often the objects that were busy are tried. */

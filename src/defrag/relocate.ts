@@ -44,7 +44,8 @@ import {
 import { MAX_HEIGHT } from "../range_tree/path.ts";
 import { guardIndexOf } from "../range_tree/tree_lock.ts";
 import { TreeMemory } from "../range_tree/tree_memory.ts";
-import type { MoveOutcome, Mover, SlabCache } from "../slab/slab_cache.ts";
+import type { MoveOutcome, Mover } from "../slab/mover.ts";
+import type { SlabCache } from "../slab/slab_cache.ts";
 import type { Words } from "../sync/atomics.ts";
 import { spinTryLockFor, spinUnlock } from "../sync/spin_lock.ts";
 import { HoldTimes } from "./hold_times.ts";

@@ -1,7 +1,7 @@
 /**
  * Freeing what a thread that died had in its hands: nodes, headers and external locks that are in use and in no structure.
  *
- * Every object says in its link word which thread had it in its hands last (see `slab_cache.ts`). Most of those that name the
+ * Every object says in its link word which thread had it in its hands last (see `hands.ts`). Most of those that name the
  * thread that is gone were linked long ago and live on in trees. The others are *loose*:
  *
  * - A node whose parent word is 0, or the node itself, or leads to nothing. All nodes that are linked have a parent.

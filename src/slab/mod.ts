@@ -3,12 +3,7 @@
  *
  * @module
  */
-export {
-  type MoveOutcome,
-  type Mover,
-  type Slab,
-  SlabCache,
-  type SlabCacheOptions,
-  type SlabCacheStats,
-} from "./slab_cache.ts";
+export type { SlabCacheOptions } from "./cache_record.ts";
+export type { MoveOutcome, Mover } from "./mover.ts";
+export { type Slab, SlabCache, type SlabCacheStats } from "./slab_cache.ts";
 export { Slabs } from "./slabs.ts";

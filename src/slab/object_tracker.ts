@@ -10,6 +10,7 @@
  * @module
  */
 import type { Arena } from "../memory/arena.ts";
+import type { SlabLists } from "./slab_lists.ts";
 
 /** Kernel's POISON_FREE, in every byte. */
 const POISON = 0x6b6b6b6b;
@@ -35,44 +36,50 @@ export class ObjectTracker {
   readonly #arena: Arena;
   readonly #name: string;
   readonly #objectWords: number;
+  readonly #lists: SlabLists;
   readonly #quarantine: number[] = [];
 
-  /** Tracks the objects of the cache of that name. */
-  constructor(arena: Arena, name: string, objectWords: number) {
+  /** Tracks the objects of a cache. */
+  constructor(
+    arena: Arena,
+    cache: { readonly name: string; readonly objectBytes: number },
+    lists: SlabLists,
+  ) {
     this.#arena = arena;
-    this.#name = name;
-    this.#objectWords = objectWords;
+    this.#name = cache.name;
+    this.#objectWords = cache.objectBytes / 4;
+    this.#lists = lists;
   }
 
   /** Prepares the page that tracks a new slab. */
   open(page: number): void {
-    const start = this.#record(page, 0);
+    const start = this.#arena.pageRef(page) * 16;
     this.#arena.words.fill(0, start, start + PAGE_WORDS);
   }
 
   /** Notes an allocation; the object must still be poisoned. It is handed out zeroed. */
-  allocated(ref: number, page: number, index: number): void {
-    if (this.#arena.words[this.#record(page, index) + STATE] === FREED) {
-      this.checkPoison(ref, page, index);
+  allocated(ref: number): void {
+    if (this.#arena.words[this.#record(ref) + STATE] === FREED) {
+      this.checkPoison(ref);
     }
     this.#fill(ref, 0);
-    this.#note(page, index, ALLOCATED);
+    this.#note(ref, ALLOCATED);
   }
 
   /** Notes a deferred free. */
-  deferred(ref: number, page: number, index: number): void {
-    this.#assertState(ref, page, index, ALLOCATED);
-    this.#note(page, index, DEFERRED);
+  deferred(ref: number): void {
+    this.#assertState(ref, ALLOCATED);
+    this.#note(ref, DEFERRED);
   }
 
   /** Notes that what a thread that is gone had in its hands is deferred, whatever that one had noted before. */
-  lost(page: number, index: number): void {
-    this.#arena.words[this.#record(page, index) + STATE] = ALLOCATED;
+  lost(ref: number): void {
+    this.#arena.words[this.#record(ref) + STATE] = ALLOCATED;
   }
 
   /** Whether the last that happened to an object is that a thread freed it. Under no lock: for a thread that is gone. */
-  isFreedBy(gone: number, page: number, index: number): boolean {
-    const words = this.#arena.words, record = this.#record(page, index);
+  isFreedBy(gone: number, ref: number): boolean {
+    const words = this.#arena.words, record = this.#record(ref);
     const last = (words[record + EVENTS] - 1) % KEPT_EVENTS;
     return words[record + STATE] === FREED &&
       words[record + FIRST_EVENT + 2 * last] === (FREED | gone << 8);
@@ -83,14 +90,9 @@ export class ObjectTracker {
    *
    * @param wasDeferred Whether it is a deferred free that is carried out.
    */
-  freed(
-    ref: number,
-    page: number,
-    index: number,
-    wasDeferred: boolean,
-  ): number {
-    this.#assertState(ref, page, index, wasDeferred ? DEFERRED : ALLOCATED);
-    this.#note(page, index, FREED);
+  freed(ref: number, wasDeferred: boolean): number {
+    this.#assertState(ref, wasDeferred ? DEFERRED : ALLOCATED);
+    this.#note(ref, FREED);
     this.#fill(ref, POISON);
     this.#quarantine.push(ref);
     return this.#quarantine.length > QUARANTINE ? this.#quarantine.shift()! : 0;
@@ -102,9 +104,9 @@ export class ObjectTracker {
   }
 
   /** An object's last events as text, oldest first. */
-  history(page: number, index: number): string {
+  history(ref: number): string {
     const words = this.#arena.words;
-    const record = this.#record(page, index);
+    const record = this.#record(ref);
     const events = words[record + EVENTS];
     const lines = [];
     for (
@@ -122,13 +124,8 @@ export class ObjectTracker {
     return `\nhistory of the object:\n${lines.join("\n")}`;
   }
 
-  #assertState(
-    ref: number,
-    page: number,
-    index: number,
-    expected: number,
-  ): void {
-    const state = this.#arena.words[this.#record(page, index) + STATE];
+  #assertState(ref: number, expected: number): void {
+    const state = this.#arena.words[this.#record(ref) + STATE];
     if (state === expected) return;
     const cannot = `Cannot free object ${ref} of "${this.#name}"`;
     if (state === NEVER_USED) {
@@ -136,7 +133,7 @@ export class ObjectTracker {
     }
     throw new Error(
       `${cannot}: it is ${EVENT_NAMES[state]} already` +
-        this.history(page, index),
+        this.history(ref),
     );
   }
 
@@ -145,7 +142,7 @@ export class ObjectTracker {
    *
    * @throws {Error} With the object's history.
    */
-  checkPoison(ref: number, page: number, index: number): void {
+  checkPoison(ref: number): void {
     const words = this.#arena.words;
     const start = ref * 16;
     for (let i = 0; i < this.#objectWords; i++) {
@@ -156,7 +153,7 @@ export class ObjectTracker {
       throw new Error(
         `Object ${ref} of "${this.#name}" was used after it was freed: word ${i} is ` +
           `0x${(found >>> 0).toString(16)}, not 0x${POISON.toString(16)}` +
-          this.history(page, index),
+          this.history(ref),
       );
     }
   }
@@ -165,9 +162,9 @@ export class ObjectTracker {
     this.#arena.words.fill(word, ref * 16, ref * 16 + this.#objectWords);
   }
 
-  #note(page: number, index: number, event: number): void {
+  #note(ref: number, event: number): void {
     const words = this.#arena.words;
-    const record = this.#record(page, index);
+    const record = this.#record(ref);
     const events = words[record + EVENTS]++;
     const at = record + FIRST_EVENT + 2 * (events % KEPT_EVENTS);
     words[record + STATE] = event;
@@ -175,7 +172,8 @@ export class ObjectTracker {
     words[at + 1] = events;
   }
 
-  #record(page: number, index: number): number {
-    return this.#arena.pageRef(page) * 16 + index * RECORD_WORDS;
+  #record(ref: number): number {
+    return this.#arena.pageRef(this.#lists.trackingPage(ref)) * 16 +
+      this.#lists.indexOf(ref) * RECORD_WORDS;
   }
 }

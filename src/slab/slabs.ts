@@ -8,17 +8,16 @@
  */
 import { spinLock, spinTakeOver, spinUnlock } from "../sync/spin_lock.ts";
 import { type Arena, openForReap } from "../memory/arena.ts";
+import { CACHE_WORDS, type SlabCacheOptions } from "./cache_record.ts";
+import { handsOf } from "./hands.ts";
+import { SlabCache } from "./slab_cache.ts";
 import {
-  CACHE_WORDS,
   deferredOwner,
-  handsOf,
   isGivenUpBy,
   isOnItsWayTo,
   pageLink,
-  SlabCache,
-  type SlabCacheOptions,
   takeTrackingPage,
-} from "./slab_cache.ts";
+} from "./slab_lists.ts";
 
 /** The first record of the table holds its lock. */
 const MAX_CACHES = 15;

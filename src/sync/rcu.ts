@@ -24,7 +24,7 @@
  *
  * A thread may die anywhere in this, and then another must be able to tell what it had in its hands (`Arena.reap`):
  * - What is taken is unchained at once into private memory, and each object's link word says whose hands it is in (see
- *   `slab_cache.ts`), until it is free or queued again.
+ *   `hands.ts` of the slab layer), until it is free or queued again.
  * - Whoever takes a list that others may look for leaves a mark with the head that it took, {@linkcode TAKEN}.
  * - What the owner is about to put into a list of its own it notes first, plainly, in its slot, and it clears the note before
  *   it frees what it noted. Nobody else puts anything in front of it but a barrier that gives up, which leaves a mark too. So
