@@ -5,13 +5,18 @@ import { pollard } from "./program.ts";
 
 const SIZE = ["--ops", "64", "--tiles", "8192"];
 const SMALL = ["bind", "--jobs", "20", ...SIZE];
-/** Long enough for the compactor to have its turns. */
-const LONG = ["bind", "--jobs", "500", ...SIZE, "--duty", "1", "--json"];
+/** The result of a run of so many jobs, with a compactor that never pauses. */
+function runsOf(jobs: number): BindJson {
+  const { code, stdout, stderr } = pollard([
+    ...["bind", "--jobs", String(jobs), ...SIZE],
+    ...["--duty", "1", "--json"],
+  ]);
+  assertEquals([code, stderr], [0, ""]);
+  return JSON.parse(stdout);
+}
 
 Deno.test("bind --json gives a run without and with the compactor for every lock, and the same mappings in all", () => {
-  const { code, stdout, stderr } = pollard(LONG);
-  assertEquals([code, stderr], [0, ""]);
-  const { version, same, runs }: BindJson = JSON.parse(stdout);
+  const { version, same, runs } = runsOf(20);
   assertEquals([version, same], [1, true]);
   assertEquals(
     runs.map((run) => [run.lock, run.compacts]),
@@ -23,13 +28,20 @@ Deno.test("bind --json gives a run without and with the compactor for every lock
     assert(run.compacts || run.moves === 0);
     // What nothing can be locked for does not move; the manager's nodes alone are in the arena.
     if (run.lock === "external" || run.lock === "none") {
-      assertEquals([run.moves, run.freedSlabs], [0, 0]);
+      assertEquals(run.moves, 0);
     }
   }
-  // What the jobs are not about keeps the slabs half empty, but for a mover that finds a lock in the tree.
-  const { slabs, freedSlabs, slabsBefore } = runs[1];
-  assert(freedSlabs > 0 && slabs < slabsBefore);
-  assert(runs[0].slabs > slabs);
+});
+
+Deno.test("bind wins slabs back that the jobs are not about, where the lock is in the tree", () => {
+  // The compactor needs its turns, which on a busy machine come late.
+  for (let jobs = 500;; jobs *= 4) {
+    const { runs: [alone, beside] } = runsOf(jobs);
+    if (beside.moves === 0 && jobs < 10_000) continue;
+    assert(beside.moves > 0 && beside.slabs < beside.slabsBefore);
+    assert(beside.slabs < alone.slabs);
+    return;
+  }
 });
 
 Deno.test("bind prints a table", () => {
