@@ -17,6 +17,10 @@
  *    which hold the same. Then the old node is marked dead, and the lock released.
  * 8. The old node is freed after a grace period: readers may still be inside it.
  *
+ * Most nodes of a slab are of the same tree as the one before. So within one read section, in which that tree's header can't
+ * be reused, its lock is tried first and 1 to 3 are left out: 5 finds out if the node is of another tree, and then the whole
+ * way is gone.
+ *
  * Never is a grace period waited for or anything allocated under the lock, and the lock is held for one node.
  *
  * @module
