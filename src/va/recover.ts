@@ -22,7 +22,7 @@ import { lookup } from "../range_tree/node.ts";
 import { MAX_INDEX } from "../range_tree/mod.ts";
 import type { SlabCache } from "../slab/mod.ts";
 import { spinTakeOver, spinUnlock } from "../sync/spin_lock.ts";
-import { boOf, lastOf, objectOf, startOf } from "./mapping.ts";
+import { boOf, lastOf, objectOf, offsetAt, startOf } from "./mapping.ts";
 import {
   isLiveManager,
   outerLockIndex,
@@ -55,11 +55,12 @@ function recoverManagers(arena: Arena, caches: VaCaches, gone: number): void {
     .filter((header) => isLiveManager(words, header));
   const repaired = new Set<number>();
   const mine = caches.mappings.claimedBy(gone);
+  const unmapped = withoutMapped(arena, managers, mine);
   for (const header of managers) {
     const lock = outerLockIndex(header);
     if (!spinTakeOver(words, lock, gone, thread)) continue;
     const state = new VaState(arena, header);
-    finishRemap(state, mine);
+    finishRemap(state, unmapped);
     state.bos.repair(state.tree, mine, state.links);
     repaired.add(header);
     spinUnlock(words, lock, thread);
@@ -67,8 +68,28 @@ function recoverManagers(arena: Arena, caches: VaCaches, gone: number): void {
   sweep(arena, caches, gone, repaired);
 }
 
-/** Gives parts that remain of a mapping that was mapped over the objects that were made for them. Under the outer lock. */
-function finishRemap(state: VaState, mine: readonly number[]): void {
+/** Those of some mappings that no manager maps. */
+function withoutMapped(
+  arena: Arena,
+  managers: readonly number[],
+  mappings: readonly number[],
+): number[] {
+  const { words, doubles, rcu } = arena;
+  rcu.readLock();
+  const unmapped = mappings.filter((ref) =>
+    !managers.some((header) =>
+      lookUp(arena, treesOf(words, header).tree, startOf(doubles, ref)) === ref
+    )
+  );
+  rcu.readUnlock();
+  return unmapped;
+}
+
+/**
+ * Gives parts that remain of a mapping that was mapped over the objects that were made for them: of those that the dead thread
+ * had in its hands and that nobody maps. Under the outer lock.
+ */
+function finishRemap(state: VaState, unmapped: readonly number[]): void {
   const { tree, doubles, words } = state;
   // An external lock, which was not known to be held, is needed to store.
   if (tree.lockMode === "external") return;
@@ -76,9 +97,11 @@ function finishRemap(state: VaState, mine: readonly number[]): void {
     if (startOf(doubles, value) === first && lastOf(doubles, value) === last) {
       continue;
     }
-    const part = mine.find((ref) =>
+    const leadsTo = offsetAt(doubles, value, first);
+    const part = unmapped.find((ref) =>
       startOf(doubles, ref) === first && lastOf(doubles, ref) === last &&
-      objectOf(words, ref) === objectOf(words, value)
+      objectOf(words, ref) === objectOf(words, value) &&
+      offsetAt(doubles, ref, first) === leadsTo
     );
     // Over exactly one entry, so it needs no memory.
     if (part !== undefined) tree.storeRange(first, last, part);

@@ -66,8 +66,8 @@ const LAST = 6; // in doubles
 const LOCK = 16;
 const HEADER_BYTES = 128;
 const HEADER_LINK = 31;
-// The word of life: a mark that neither 0 nor the poison of freed objects carries, and a serial number, which goes up each
-// time the header is used for a new manager, so that a handle of the old one is found out.
+// The word of life: a mark that neither 0 nor the poison of freed objects carries, and a serial number of the arena, so that a
+// handle of an earlier manager in the same place is found out.
 const LIVE = 0x5600_0000;
 const LIVE_MASK = 0x7f00_0000;
 const SERIAL_MASK = 0x00ff_ffff;
@@ -135,7 +135,7 @@ export function initHeader(
 ): void {
   const { words, doubles } = arena;
   const base = header * 16;
-  const serial = (load(words, base + LIFE) + 1) & SERIAL_MASK;
+  const serial = arena.nextSerial() & SERIAL_MASK;
   words.fill(0, base + LIFE + 1, base + HEADER_LINK);
   words[base + FLAGS] = fields.flags;
   words[base + TREE] = fields.tree.ref;
@@ -173,8 +173,7 @@ export function isLiveManager(words: Words, header: number): boolean {
 
 /** Marks a manager as destroyed. */
 export function killManager(words: Words, header: number): void {
-  const index = header * 16 + LIFE;
-  store(words, index, load(words, index) & SERIAL_MASK);
+  store(words, header * 16 + LIFE, 0);
 }
 
 /**

@@ -133,3 +133,41 @@ Deno.test("Arena.reap() on a thread that has opened no manager releases its oute
   using _guard = vm.lock();
   assertInOrder(vm, "reaped");
 });
+
+Deno.test("Arena.reap() gives a part that remains of a mapping no object that another manager maps", () => {
+  for (let step = 0, died = true; died; step++) {
+    const arena = Arena.create({ byteLength: 2 ** 21 });
+    const victim = Arena.attach(arena.buffer);
+    const [left, right] = [1, 2].map(() =>
+      VaManager.create(arena, { range: 2 ** 30, outerLock: "manager" })
+    );
+    const [cut, other] = [left, right].map(({ ref }) =>
+      VaManager.attach(victim, ref)
+    );
+    {
+      using _guard = other.lock();
+      // The second is found before the part that is made for the left of the mapping that is cut, and looks like it.
+      other.bind({ start: 5000, range: 40, object: 1, offset: 1 });
+      other.bind({ start: 100, range: 40, object: 1, offset: 7777 });
+    }
+    {
+      using _guard = cut.lock();
+      cut.bind({ start: 100, range: 100, object: 1, offset: 1000 });
+    }
+    {
+      using killing = dyingAfter(step);
+      try {
+        using _guard = cut.lock();
+        cut.commit(cut.mapOps({ start: 140, range: 20, object: 2 }));
+      } catch (error) {
+        assert(killing.died, String(error));
+      }
+      died = killing.died;
+    }
+    if (!died) break;
+    arena.reap(victim.thread);
+    assertEquals(left.lookup(100)!.offset, 1000, `died at access ${step}`);
+    assertEquals(right.lookup(100)!.offset, 7777, `died at access ${step}`);
+    assert(left.lookup(100)!.ref !== right.lookup(100)!.ref);
+  }
+});
