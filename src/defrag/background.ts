@@ -3,7 +3,7 @@
  *
  * A pass goes through the phases *look* (is there enough to win?), *evacuate* (move objects, a slice at a time), *settle* (wait
  * until the grace period of what was moved has passed, without blocking) and then looks again. It holds no lock between two
- * moves and waits for nobody: a contended tree is visited later, and a reader that stays inside a section only makes the
+ * moves and waits for a tree's no longer than a store takes: a contended tree is visited later, and a reader that stays inside a section only makes the
  * settling take longer.
  *
  * What keeps it modest:
@@ -16,7 +16,7 @@
  * - a cache of which a pass frees nothing is left out of the next looks, of more each time.
  *
  * What the slice's time does not bound: the beginning of a pass, and its end, when what was moved is freed. Both are work on the
- * slabs of one pass, at most 64 and 1024 objects unless the policy wants a larger window at once.
+ * slabs of one pass, at most 64 of each cache and 1024 objects in them unless the policy wants a larger window at once.
  *
  * @module
  */
@@ -119,7 +119,7 @@ interface Work {
  * Thread contract: an object belongs to one thread, best a worker of its own.
  *
  * - No tree changes for anyone who reads it.
- * - It never waits for a lock or a grace period, and ends within a slice when it is told to.
+ * - It never waits for a grace period, nor for a tree's lock longer than a store takes, and ends within a slice when it is told to.
  *
  * @example In a worker
  * ```ts

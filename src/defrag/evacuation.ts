@@ -2,7 +2,8 @@
  * Emptying chosen slabs of a cache, a few moves at a time.
  *
  * The slabs are isolated: they take no new objects from here on, so a move never lands in a slab that is being emptied. No
- * lock is held between moves and none is waited for; what is busy is tried again in a later round. Moved objects keep their
+ * lock is held between moves and no tree's is waited for longer than a store takes; what is busy is tried again in a later
+ * round, which, where there is no limit of time, begins with a short sleep. Moved objects keep their
  * slab until a grace period has passed, which is shared by as many as there are; nothing here waits for one.
  *
  * @module

@@ -67,7 +67,7 @@ export const MIN_SLOTS = 7;
 /** The most slots of an inner node of a tree that tracks gaps. */
 export const MAX_GAP_SLOTS = 12;
 /** The fewest slots of an inner node of a tree that tracks gaps, if it is not the root: a third. */
-export const MIN_GAP_SLOTS = 4;
+const MIN_GAP_SLOTS = 4;
 /** The word of a node that the queue of deferred frees may use. */
 export const NODE_LINK = 63;
 /** The largest index. */

@@ -56,7 +56,7 @@ export function recoverTrees(
   gone: number,
 ): void {
   const { words, doubles, thread } = arena;
-  const trees = objectsOf(headers);
+  const trees = headers.objects();
   const whileHeld = (lock: number, repair: () => void) => {
     if (!spinTakeOver(words, lock, gone, thread)) return;
     repair();
@@ -68,17 +68,13 @@ export function recoverTrees(
   for (const header of trees) {
     whileHeld(lockIndexOf(header), () => repair(header));
   }
-  for (const lock of locks === undefined ? [] : objectsOf(locks)) {
+  for (const lock of locks === undefined ? [] : locks.objects()) {
     whileHeld(externalLockIndex(lock), () => {
       for (const header of trees) {
         if (externalLockOf(words, header) === lock) repair(header);
       }
     });
   }
-}
-
-function objectsOf(cache: SlabCache): number[] {
-  return cache.slabs().flatMap(({ pfn }) => cache.objectsOf(pfn));
 }
 
 /** Makes all of a tree fit what its root leads to. Under the tree's lock. */

@@ -2,7 +2,7 @@
  * Whole subtrees: retiring, copying and building them.
  *
  * Retiring stands behind the store that made a node unreachable, under the tree's lock: the node is marked dead (a mover
- * that holds its ref gives up), then its freeing is deferred.
+ * that holds its ref gives up), then its freeing is deferred. Of several nodes all are marked before the first is deferred.
  *
  * All nodes of a tree are retired without the lock, so that nobody waits for a walk over all of them: the store of the root
  * that unlinked them was under it. From then on nobody but the thread that unlinked them changes them. Writers come from
@@ -12,8 +12,8 @@
  * deferred after the nodes, so no other tree is in its place as long as anything leads there. Readers that were inside at the
  * unlinking go on through slots, which stay as they are, and every ref is deferred after it was unlinked.
  *
- * Copies and new subtrees are private until their caller
- * publishes them; when an allocation fails, what was built is freed and nothing has changed.
+ * Copies and new subtrees are private until their caller publishes them; when an allocation fails, what was built is freed and
+ * nothing has changed.
  *
  * @module
  */

@@ -5,7 +5,8 @@
  * there is in use, until the thread frees more, shrinks the cache, or leaves.
  *
  * Everything here runs under the cache's lock, but for {@linkcode ObjectTracker.deferred}, whose caller is the only one
- * that may still free the object.
+ * that may still free the object, and what is asked for a thread that is gone ({@linkcode ObjectTracker.lost},
+ * {@linkcode ObjectTracker.isFreedBy}): of that thread's objects nobody else changes anything.
  *
  * @module
  */

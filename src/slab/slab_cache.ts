@@ -317,13 +317,7 @@ export class SlabCache {
 
   /** The objects that a thread that is gone had in its hands last: those that are in no structure are nobody's. */
   claimedBy(gone: number): number[] {
-    const refs: number[] = [];
-    for (const pfn of this.#slabsOfAll()) {
-      for (const ref of this.objectsOf(pfn)) {
-        if (this.claimant(ref).thread === gone) refs.push(ref);
-      }
-    }
-    return refs;
+    return this.objects().filter((ref) => this.claimant(ref).thread === gone);
   }
 
   /** As {@linkcode SlabCache.deferAll} for what a thread that is gone had in its hands, which it may have deferred half. */
@@ -500,6 +494,12 @@ export class SlabCache {
     );
   }
 
+  /** The refs of all objects in use, those of isolated slabs included. Stale as soon as it is read. */
+  objects(): number[] {
+    return this.slabs().map(({ pfn }) => pfn).concat(this.isolatedSlabs())
+      .flatMap((pfn) => this.objectsOf(pfn));
+  }
+
   /** Whether the ref is an allocated object of this cache. Stale as soon as it is read. */
   isAllocated(ref: number): boolean {
     return this.objectsOf(this.#arena.pfnOf(ref)).includes(ref);
@@ -562,13 +562,7 @@ export class SlabCache {
   #quarantinedBy(gone: number): number[] {
     const tracker = this.#tracker;
     if (tracker === undefined) return [];
-    return this.#slabsOfAll().flatMap((pfn) => this.objectsOf(pfn))
-      .filter((ref) => tracker.isFreedBy(gone, ref));
-  }
-
-  /** All slabs, isolated or not. */
-  #slabsOfAll(): number[] {
-    return this.slabs().map(({ pfn }) => pfn).concat(this.isolatedSlabs());
+    return this.objects().filter((ref) => tracker.isFreedBy(gone, ref));
   }
 
   /**

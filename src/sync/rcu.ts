@@ -16,9 +16,10 @@
  * 2^30 grace periods, and a reader that does holds the second one up.
  *
  * Deferred refs are chained through a link word of the object itself: each thread pushes onto a list of its own with a
- * compare-exchange, and a list is only ever taken whole, by an exchange with 0. So any thread may take any list (that is
- * how {@linkcode Rcu.barrier} drains everybody's), nobody pops single entries, and there is no ABA. Link words are plain:
- * one is written before the compare-exchange that publishes it, and read after the exchange that took the list.
+ * compare-exchange, and a list is only ever taken whole, by an exchange or a compare-exchange that leaves 0 or a mark. So any
+ * thread may take any list (that is how {@linkcode Rcu.barrier} drains everybody's), and nobody pops single entries: where a
+ * head is what it was, the chain behind it is what it was, so there is no ABA. Link words are plain: one is written before the
+ * compare-exchange that publishes it, and read after the access that took the list.
  * A taken list is freed after a grace period that began after the taking; a barrier that gives up pushes what it has taken,
  * which is its own now, back onto the list of the thread that it came from.
  *

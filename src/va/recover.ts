@@ -20,7 +20,6 @@ import { type Arena, openForReap } from "../memory/arena.ts";
 import { rootOf } from "../range_tree/header.ts";
 import { lookup } from "../range_tree/node.ts";
 import { MAX_INDEX } from "../range_tree/mod.ts";
-import type { SlabCache } from "../slab/mod.ts";
 import { spinTakeOver, spinUnlock } from "../sync/spin_lock.ts";
 import { boOf, lastOf, objectOf, offsetAt, startOf } from "./mapping.ts";
 import {
@@ -51,7 +50,7 @@ export function openManagers(arena: Arena): VaCaches {
 
 function recoverManagers(arena: Arena, caches: VaCaches, gone: number): void {
   const { words, thread } = arena;
-  const managers = objectsOf(caches.headers)
+  const managers = caches.headers.objects()
     .filter((header) => isLiveManager(words, header));
   const repaired = new Set<number>();
   const mine = caches.mappings.claimedBy(gone);
@@ -117,7 +116,7 @@ function sweep(
   const { words, doubles, rcu, roots } = arena;
   rcu.readLock();
   // Seen alive in this section, so that their trees are there until it ends.
-  const managers = objectsOf(headers)
+  const managers = headers.objects()
     .filter((header) => isLiveManager(words, header));
   /** What the managers' trees of one kind hold at an index. */
   const isHeld = (ref: number, index: number, which: "tree" | "bos") =>
@@ -153,8 +152,4 @@ function lookUp(arena: Arena, tree: number, index: number): number {
   return root !== 0 && index >= 0 && index <= MAX_INDEX
     ? lookup(arena.words, arena.doubles, root, index)
     : 0;
-}
-
-function objectsOf(cache: SlabCache): number[] {
-  return cache.slabs().flatMap(({ pfn }) => cache.objectsOf(pfn));
 }

@@ -61,7 +61,7 @@ function fewestSlots(levels: number): number {
 }
 
 /** The most nodes that one store builds in a tree of so many levels. */
-export function nodesPerStore(levels: number): number {
+function nodesPerStore(levels: number): number {
   return 3 * levels + 1;
 }
 
