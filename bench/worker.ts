@@ -18,7 +18,7 @@ export class BenchWorker implements Disposable {
     });
     this.port.addEventListener("message", ({ data }) => {
       // What the library's own `joinArena` answers is for `joinedThread`.
-      if (typeof data === "object" && "pollard" in data) return;
+      if (data instanceof Object && "pollard" in data) return;
       this.#answers.push(data);
       this.#wake();
     });

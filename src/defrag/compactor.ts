@@ -147,8 +147,7 @@ export class Compactor {
    * @throws {LockdepError} Inside a read section, or while a lock is held.
    */
   run(): CompactionResult {
-    const holdTimes = new HoldTimes();
-    for (const mover of this.#movers) mover.holdTimes = holdTimes;
+    const holdTimes = this.#timeHolds();
     const start = performance.now();
     this.#settle();
     const settled = performance.now();
@@ -187,6 +186,7 @@ export class Compactor {
    */
   makeBlock(order: number): BlockResult {
     const start = performance.now();
+    this.#timeHolds();
     this.#settle();
     const cache = TreeMemory.of(this.#arena).movableNodes as MovableCache;
     let moves = 0, fewestMoves = 0;
@@ -214,6 +214,13 @@ export class Compactor {
 
   #evacuateAll(): Outcome[] {
     return this.#movable().map((cache) => this.#evacuate(cache));
+  }
+
+  /** Has the moves from now on timed apart from those of the thread's other compactors. */
+  #timeHolds(): HoldTimes {
+    const holdTimes = new HoldTimes();
+    for (const mover of this.#movers) mover.holdTimes = holdTimes;
+    return holdTimes;
   }
 
   #movable(): MovableCache[] {
