@@ -38,7 +38,7 @@ workerPort.postMessage(
 arena.leave();
 
 const start = performance.now();
-const again = Arena.attach(arena.buffer);
+const again = Arena.attach(arena.shared);
 RangeTree.attach(again, data);
 const againMillis = performance.now() - start;
 again.leave();

@@ -36,8 +36,8 @@ function relocate(roles: readonly LiveCommand["role"][]): Variant {
     using workers = new DisposableStack();
     const started = roles.map((role) => {
       const worker = workers.use(new BenchWorker("live_worker.ts"));
-      const { buffer } = arena, { ref: tree } = kept;
-      worker.port.postMessage({ role, buffer, tree, ranges, signals });
+      const { shared: memory } = arena, { ref: tree } = kept;
+      worker.port.postMessage({ role, memory, tree, ranges, signals });
       return worker;
     });
     for (const worker of started) await worker.answer();

@@ -4,7 +4,12 @@
  *
  * @module
  */
-import { Arena, OutOfMemoryError, RangeTree } from "../mod.ts";
+import {
+  Arena,
+  OutOfMemoryError,
+  RangeTree,
+  type SharedMemory,
+} from "../mod.ts";
 import { Random } from "../src/experiment/random.ts";
 import { load } from "../src/sync/atomics.ts";
 import { GAPPED, SPAN } from "./keys.ts";
@@ -16,7 +21,7 @@ const BATCH = 64;
 /** What the worker is to do. */
 export interface LiveCommand {
   readonly role: "reader" | "writer" | "synchronizer";
-  readonly buffer: SharedArrayBuffer;
+  readonly memory: SharedMemory;
   /** The tree's ref. */
   readonly tree: number;
   readonly ranges: number;
@@ -31,7 +36,7 @@ export interface LiveAnswer {
 
 workerPort.addEventListener("message", ({ data }) => {
   const command = data as LiveCommand;
-  const arena = Arena.attach(command.buffer);
+  const arena = Arena.attach(command.memory);
   const operate = operationOf(arena, command);
   let operations = 0;
   do {

@@ -25,7 +25,7 @@ async function observed(ranges: number): Promise<Outcome> {
   using worker = new BenchWorker("live_worker.ts");
   worker.port.postMessage({
     role: "synchronizer",
-    buffer: arena.buffer,
+    memory: arena.shared,
     tree: tree.ref,
     ranges,
     signals,

@@ -155,10 +155,10 @@ async function measured(
     return nanos / 1e9;
   };
   const signals = new Int32Array(new SharedArrayBuffer(64));
-  const { buffer } = arena;
+  const { shared: memory } = arena;
   const { duty } = options;
   const policy: PolicyChoice = { name: "greedy", order: 0, seed };
-  worker?.postMessage({ role: "compactor", buffer, signals, duty, policy });
+  worker?.postMessage({ role: "compactor", memory, signals, duty, policy });
   await worker?.answer();
   run(Math.ceil(jobs * WARM_UP_SHARE), new Histogram());
   store(signals, SIGNAL.phase, PHASE.measure);

@@ -8,7 +8,12 @@
  * @module
  */
 import type { BackgroundTotals } from "../defrag/mod.ts";
-import { Arena, releaseFreePages, type ReleaseResult } from "../memory/mod.ts";
+import {
+  Arena,
+  releaseFreePages,
+  type ReleaseResult,
+  type SharedMemory,
+} from "../memory/mod.ts";
 import { RangeTree } from "../range_tree/mod.ts";
 import { TreeMemory } from "../range_tree/tree_memory.ts";
 import type { SlabCache } from "../slab/mod.ts";
@@ -49,8 +54,8 @@ export type ChurnCommand = OperateCommand | CompactCommand;
 export interface OperateCommand {
   /** What it is to do. */
   readonly role: "reader" | "writer";
-  /** The arena's buffer. */
-  readonly buffer: SharedArrayBuffer;
+  /** The arena's memory. */
+  readonly memory: SharedMemory;
   /** What the workers are told through: see `SIGNAL`. */
   readonly signals: Words;
   /** Which word of the signals counts its operations. */
@@ -65,8 +70,8 @@ export interface OperateCommand {
 export interface CompactCommand {
   /** What it is to do. */
   readonly role: "compactor";
-  /** The arena's buffer. */
-  readonly buffer: SharedArrayBuffer;
+  /** The arena's memory. */
+  readonly memory: SharedMemory;
   /** What the workers are told through: see `SIGNAL`. */
   readonly signals: Words;
   /** The share of the time that it may work. */
@@ -253,7 +258,7 @@ class Half {
 
   #start(role: ChurnRole, number: number): ChurnWorker {
     const worker = this.#means.startWorker();
-    const shared = { buffer: this.#arena.buffer, signals: this.#signals };
+    const shared = { memory: this.#arena.shared, signals: this.#signals };
     const options = this.#options;
     const { duty, policy } = options;
     worker.postMessage(

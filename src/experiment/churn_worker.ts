@@ -40,7 +40,7 @@ const scope = globalThis as unknown as {
 };
 
 scope.onmessage = ({ data }) => {
-  const arena = Arena.attach(data.buffer);
+  const arena = Arena.attach(data.memory);
   if (data.role === "compactor") compact(arena, data);
   else work(arena, data);
 };

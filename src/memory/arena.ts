@@ -17,11 +17,21 @@
  * | pages | whoever allocated them | |
  *
  * An `Arena` object belongs to one thread: creating or attaching joins the thread (claims a slot), `leave` gives the slot
- * back. The buffer is handed to other threads by `postMessage`.
+ * back. The memory is handed to other threads by `postMessage`.
+ *
+ * Where the buffer is that of a WebAssembly memory, the hottest loops run in WebAssembly (see `sync/wasm.ts`), on every thread
+ * that was handed the memory. A thread that was handed its buffer alone works on the same words without them, as all threads
+ * do in debug mode, whose checks are in the TypeScript.
  *
  * @module
  */
-import { add, compareExchange, load, type Words } from "../sync/atomics.ts";
+import {
+  add,
+  compareExchange,
+  load,
+  type Words,
+  wordsOf,
+} from "../sync/atomics.ts";
 import { Lockdep, LOCKDEP_WORDS } from "../sync/lockdep.ts";
 import { Rcu, type Reclaimer, THREAD_SLOT_WORDS } from "../sync/rcu.ts";
 import { checksum } from "./checksum.ts";
@@ -100,6 +110,9 @@ export function openForReap(
 ): void {
   openers.set(layer, open);
 }
+
+/** Memory that threads share: what holds an arena. */
+export type SharedMemory = SharedArrayBuffer | WebAssembly.Memory;
 
 /** How an arena is created. */
 export interface ArenaOptions {
@@ -193,14 +206,16 @@ function sectionsOf(pagesTotal: number, maxThreads: number): Sections {
  * import { assertEquals } from "@std/assert";
  *
  * const arena = Arena.create({ byteLength: 2 ** 20 });
- * const other = Arena.attach(arena.buffer); // usually in a worker
+ * const other = Arena.attach(arena.shared); // usually in a worker
  * assertEquals([arena.thread, other.thread], [1, 2]);
  * other.leave();
  * ```
  */
 export class Arena {
-  /** The shared buffer, to be posted to workers. Its length may be rounded up to 64 KiB. */
+  /** The shared buffer. Its length may be rounded up to 64 KiB. */
   readonly buffer: SharedArrayBuffer;
+  /** The memory whose buffer it is, where this thread runs WebAssembly on it. */
+  readonly memory: WebAssembly.Memory | undefined;
   /** This thread's id in the arena, from 1. */
   readonly thread: number;
   /** Every shared word. */
@@ -225,17 +240,21 @@ export class Arena {
     readonly stride: number;
     readonly threads: number;
   };
+  readonly #shared: SharedMemory;
   readonly #sections: Sections;
   readonly #maxThreads: number;
   readonly #reapers: Map<ReapedLayer, (gone: number) => void> = new Map();
   #blockMaker: ((order: number) => boolean) | undefined;
   #reclaimer: Reclaimer | undefined;
 
-  private constructor(buffer: SharedArrayBuffer, format: boolean) {
-    this.buffer = buffer;
-    this.words = new Int32Array(buffer);
+  private constructor(shared: SharedMemory, format: boolean) {
+    const buffer = this.buffer = bufferOf(shared);
+    const flags = new Int32Array(buffer)[H_FLAGS];
+    this.debug = (flags & FLAG_DEBUG) !== 0;
+    this.#shared = shared;
+    this.memory = isMemory(shared) && !this.debug ? shared : undefined;
+    const words = this.words = wordsOf(this.memory ?? buffer);
     this.doubles = new Float64Array(buffer);
-    const words = this.words;
     const maxThreads = this.#maxThreads = words[H_THREADS];
     const sections = this.#sections = sectionsOf(
       words[H_PAGES_TOTAL],
@@ -247,8 +266,6 @@ export class Arena {
         `Cannot join the arena: all ${maxThreads} thread slots are taken`,
       );
     }
-    const flags = words[H_FLAGS];
-    this.debug = (flags & FLAG_DEBUG) !== 0;
     const lockdep = this.lockdep = new Lockdep(
       words,
       sections.lockdep,
@@ -318,26 +335,33 @@ export class Arena {
         } are needed`,
       );
     }
-    const buffer = newBuffer(byteLength);
-    const words = new Int32Array(buffer);
+    const shared = newMemory(byteLength);
+    const words = new Int32Array(bufferOf(shared));
     words[H_MAGIC] = MAGIC;
     words[H_VERSION] = VERSION;
     words[H_PAGES_TOTAL] = total;
     words[H_THREADS] = maxThreads;
     words[H_FLAGS] = (lockdep ? FLAG_LOCKDEP : 0) | (debug ? FLAG_DEBUG : 0);
     words[H_CHECKSUM] = checksum(words.subarray(0, H_CHECKSUM)) | 0;
-    return new Arena(buffer, true);
+    return new Arena(shared, true);
+  }
+
+  /** What another thread attaches to: to be posted to it. */
+  get shared(): SharedMemory {
+    return this.#shared;
   }
 
   /**
    * Joins this thread to an arena that another thread created.
    *
+   * @param shared What its {@linkcode Arena.shared} is. With its buffer alone everything works the same, but slower: see the top
+   * of this file.
    * @throws {TypeError} If the buffer is no arena of this version, truncated or damaged: says what was expected and found.
    * @throws {Error} If all thread slots are taken.
    */
-  static attach(buffer: SharedArrayBuffer): Arena {
-    checkGeometry(buffer);
-    return new Arena(buffer, false);
+  static attach(shared: SharedMemory): Arena {
+    checkGeometry(bufferOf(shared));
+    return new Arena(shared, false);
   }
 
   /**
@@ -420,10 +444,10 @@ export class Arena {
       fail(`expected checksum ${hex(sum)}, found ${hex(found)}`);
     }
 
-    const buffer = newBuffer(body[H_PAGES_TOTAL] * PAGE_BYTES);
-    const words = new Int32Array(buffer);
+    const shared = newMemory(body[H_PAGES_TOTAL] * PAGE_BYTES);
+    const words = new Int32Array(bufferOf(shared));
     words.set(body.subarray(0, metaPages * PAGE_WORDS));
-    const arena = Arena.attach(buffer);
+    const arena = Arena.attach(shared);
     let at = metaPages * PAGE_WORDS;
     for (const page of arena.#usedPages(words)) {
       words.set(
@@ -590,21 +614,31 @@ export class Arena {
 }
 
 /**
- * A shared buffer of so many bytes, or a few more: that of a WebAssembly memory if it can be, since that begins at a page of
- * the system, so that pages can be handed back to it (see `release.ts`). Other buffers begin anywhere.
+ * Shared memory of so many bytes, or a few more: a WebAssembly memory if it can be, since that runs WebAssembly, and begins at a
+ * page of the system, so that pages can be handed back to it (see `release.ts`). Other buffers begin anywhere.
  */
-function newBuffer(byteLength: number): SharedArrayBuffer {
+function newMemory(byteLength: number): SharedMemory {
   const pages = wasmPagesFor(byteLength);
   if (pages <= WASM_MAX_PAGES && typeof WebAssembly !== "undefined") {
     try {
       const limits = { initial: pages, maximum: pages, shared: true };
-      return new WebAssembly.Memory(limits)
-        .buffer as unknown as SharedArrayBuffer;
+      return new WebAssembly.Memory(limits);
     } catch {
       // No room for one in the address space, which it takes more of than it holds.
     }
   }
   return new SharedArrayBuffer(byteLength);
+}
+
+function bufferOf(shared: SharedMemory): SharedArrayBuffer {
+  return isMemory(shared)
+    ? shared.buffer as unknown as SharedArrayBuffer
+    : shared;
+}
+
+function isMemory(shared: SharedMemory): shared is WebAssembly.Memory {
+  return typeof WebAssembly !== "undefined" &&
+    shared instanceof WebAssembly.Memory;
 }
 
 function wasmPagesFor(bytes: number): number {

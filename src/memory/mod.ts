@@ -8,6 +8,7 @@ export {
   type ArenaOptions,
   openForReap,
   type ReapedLayer,
+  type SharedMemory,
 } from "./arena.ts";
 export type { Reclaimer } from "../sync/rcu.ts";
 export {

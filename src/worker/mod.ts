@@ -26,7 +26,7 @@
  *
  * @module
  */
-import { Arena } from "../memory/arena.ts";
+import { Arena, type SharedMemory } from "../memory/arena.ts";
 import {
   BackgroundCompactor,
   type BackgroundOptions,
@@ -42,7 +42,7 @@ type Kind = "arena" | "stop" | "joined" | "left" | "failed";
 /** A message to a worker, or from it. */
 interface Message {
   readonly [MARK]: Kind;
-  readonly buffer?: SharedArrayBuffer;
+  readonly shared?: SharedMemory;
   readonly data?: unknown;
 }
 
@@ -87,7 +87,7 @@ export interface Port {
 /** Hands an arena to a worker that calls {@linkcode joinArena}, with anything that can be cloned along. */
 export function sendArena(worker: Port, arena: Arena, data?: unknown): void {
   answersOf.set(worker, listenTo(worker));
-  post(worker, { [MARK]: "arena", buffer: arena.buffer, data });
+  post(worker, { [MARK]: "arena", shared: arena.shared, data });
 }
 
 /**
@@ -118,9 +118,9 @@ export async function joinArena<T = unknown>(
   port.addEventListener("message", ({ data }) => {
     if (isMessage(data) && data[MARK] === "stop") stopping.abort();
   });
-  const { buffer, data } = await heard(port, ["arena"]);
+  const { shared, data } = await heard(port, ["arena"]);
   try {
-    const arena = Arena.attach(buffer!);
+    const arena = Arena.attach(shared!);
     post(port, { [MARK]: "joined", data: arena.thread });
     return { arena, data: data as T, signal: stopping.signal, port };
   } catch (error) {

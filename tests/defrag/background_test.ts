@@ -137,8 +137,9 @@ Deno.test("BackgroundCompactor.slice() does not wait for a reader, and frees the
 });
 
 Deno.test("BackgroundCompactor.slice() ends behind a slab of a tree whose lock is held, and goes on when it is released", () => {
-  const arena = Arena.create({ byteLength: 2 ** 23 });
-  const other = Arena.attach(arena.buffer);
+  // Attached by its buffer, a thread's accesses are those of `Atomics`, which can be watched.
+  const other = Arena.create({ byteLength: 2 ** 23 });
+  const arena = Arena.attach(other.buffer);
   const [, ...others] = fragmented(arena);
   for (const tree of others) tree.destroy();
   // One tree, whose nodes lie in slabs between what is gone.

@@ -37,7 +37,7 @@ Deno.test("All threads run out of memory at once, and go on when there is room a
   };
   workers.forEach((worker, i) => {
     const command: ExhaustionCommand = {
-      buffer: arena.buffer,
+      memory: arena.shared,
       tree: `tree ${i}`,
       signals,
       of: WRITERS,

@@ -3,12 +3,17 @@
  *
  * @module
  */
-import { Arena, OutOfMemoryError, RangeTree } from "../../mod.ts";
+import {
+  Arena,
+  OutOfMemoryError,
+  RangeTree,
+  type SharedMemory,
+} from "../../mod.ts";
 import { workerPort } from "../sync/workers.ts";
 
 /** What the worker is sent. */
 export interface ExhaustionCommand {
-  readonly buffer: SharedArrayBuffer;
+  readonly memory: SharedMemory;
   /** The name of its tree. */
   readonly tree: string;
   /** Word 0 counts those that have no memory; word 1 says that there is some again. */
@@ -20,8 +25,8 @@ export interface ExhaustionCommand {
 }
 
 workerPort.onmessage = ({ data }: MessageEvent<ExhaustionCommand>) => {
-  const { buffer, tree: name, signals, of, more } = data;
-  const arena = Arena.attach(buffer);
+  const { memory, tree: name, signals, of, more } = data;
+  const arena = Arena.attach(memory);
   const tree = RangeTree.attach(arena, name);
   let stored = 0;
   const store = () => {

@@ -112,7 +112,7 @@ function command(
   return {
     number: 0,
     of: 1,
-    buffer: arena.buffer,
+    memory: arena.shared,
     signals,
     generations,
     ...rest,

@@ -110,7 +110,7 @@ class World {
   ): RoundCommand {
     return {
       role,
-      buffer: this.#arena.buffer,
+      memory: this.#arena.shared,
       signals: this.signals,
       thread,
       threads: ROLES.length,

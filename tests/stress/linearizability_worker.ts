@@ -33,7 +33,7 @@ const MOST_PENDING = 2000;
 const PASSES = 20;
 
 workerPort.onmessage = ({ data }: MessageEvent<RoundCommand>) => {
-  const arena = Arena.attach(data.buffer);
+  const arena = Arena.attach(data.memory);
   let answer: RoundAnswer | CompactorAnswer;
   if (data.role === "compactor") {
     workerPort.postMessage("ready");

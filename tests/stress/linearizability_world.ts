@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { RangeTree } from "../../mod.ts";
+import type { RangeTree, SharedMemory } from "../../mod.ts";
 import type { Operation } from "./linearizability.ts";
 
 /** Cells of a tree. */
@@ -23,7 +23,7 @@ const PIECES = 12;
 /** What a worker is to do in one round. */
 export interface RoundCommand {
   readonly role: "reader" | "writer" | "compactor";
-  readonly buffer: SharedArrayBuffer;
+  readonly memory: SharedMemory;
   /** See {@linkcode CLOCK} and the others. */
   readonly signals: Int32Array<SharedArrayBuffer>;
   /** Which of the recording threads this is, from 0, of how many. */

@@ -87,7 +87,7 @@ export async function runStress(options: StressOptions): Promise<StressResult> {
     );
     const command: StressCommand = {
       ...role,
-      buffer: arena.buffer,
+      memory: arena.shared,
       signals,
       generations,
       seed: seed * 100 + i,

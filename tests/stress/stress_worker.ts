@@ -28,7 +28,7 @@ interface Work {
 }
 
 workerPort.onmessage = ({ data }: MessageEvent<StressCommand>) => {
-  const arena = Arena.attach(data.buffer);
+  const arena = Arena.attach(data.memory);
   const work = workOf(arena, data);
   workerPort.postMessage({ thread: arena.thread });
   if (data.diesAfter !== undefined) {

@@ -13,6 +13,7 @@
  *
  * @module
  */
+import type { SharedMemory } from "../../mod.ts";
 import { load, store } from "../../src/sync/atomics.ts";
 
 /** Cells of a tree. */
@@ -158,7 +159,7 @@ export function generationOf(
 export interface StressCommand {
   /** A `"writer"` changes cells, a `"widener"` wide places. */
   readonly role: "reader" | "writer" | "widener" | "compactor";
-  readonly buffer: SharedArrayBuffer;
+  readonly memory: SharedMemory;
   /** Word 0: whether to stop. Word 1: whether the worker that was to die asleep does nothing more. */
   readonly signals: Int32Array<SharedArrayBuffer>;
   /** The table of {@linkcode Generations}. */

@@ -20,7 +20,7 @@ if ("WorkerGlobalScope" in globalThis) {
   scope.onmessage = ({ data }) => {
     const { end } = data;
     const signals: Int32Array<SharedArrayBuffer> = data.signals;
-    const arena = Arena.attach(data.buffer);
+    const arena = Arena.attach(data.memory);
     const vm = VaManager.attach(arena, "vm");
     let wrong = 0, reads = 0;
     scope.postMessage("ready");

@@ -24,7 +24,7 @@ for (const way of ["bind", "commit", "queue"] as const) {
       });
     try {
       const ready = answer();
-      worker.postMessage({ buffer: arena.buffer, signals, end: PAGES * PAGE });
+      worker.postMessage({ memory: arena.shared, signals, end: PAGES * PAGE });
       await ready;
       const random = rng(1);
       let steps = 0;
