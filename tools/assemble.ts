@@ -15,6 +15,10 @@ const MODULES = [
     source: "src/sync/assembly/atomics.ts",
     target: "src/sync/atomics_wasm.ts",
   },
+  {
+    source: "src/range_tree/assembly/mod.ts",
+    target: "src/range_tree/compiled_wasm.ts",
+  },
 ];
 
 /** The most pages that a WebAssembly memory has. */

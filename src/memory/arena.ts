@@ -14,6 +14,8 @@
  * | roots | `roots.ts` | its lock |
  * | serials | here | atomic |
  * | caches | `slab/` | each cache's lock |
+ * | stocks | `slab/` | atomic |
+ * | scratch | whoever compiled loops belong to | each thread has its own |
  * | pages | whoever allocated them | |
  *
  * An `Arena` object belongs to one thread: creating or attaching joins the thread (claims a slot), `leave` gives the slot
@@ -45,7 +47,7 @@ import {
 } from "./page_allocator.ts";
 import { Roots, ROOTS_WORDS } from "./roots.ts";
 
-const VERSION = 3;
+const VERSION = 4;
 const MAGIC = 0x41_4c_4f_50; // "POLA"
 const SAVE_MAGIC = 0x53_4c_4f_50; // "POLS"
 /** Refs are u32 offsets in granules of 64 bytes. */
@@ -69,6 +71,8 @@ const HUGE_PAGES = 512;
 const CACHES_WORDS = 16 * 128;
 /** What a thread has for the objects that it keeps at hand: a line, one word a cache. */
 const STOCK_WORDS = 16;
+/** What compiled loops leave a thread their longer answers in: the entries of a leaf, and more. */
+const SCRATCH_WORDS = 128;
 
 // The header.
 const H_MAGIC = 0;
@@ -148,6 +152,7 @@ interface Sections {
   serials: number;
   caches: number;
   stocks: number;
+  scratch: number;
   blocks: number;
   frames: number;
   /** The first page, in pages. */
@@ -171,6 +176,7 @@ function sectionsOf(pagesTotal: number, maxThreads: number): Sections {
   const serials = take(1);
   const caches = take(CACHES_WORDS);
   const stocks = take(maxThreads * STOCK_WORDS);
+  const scratch = take(maxThreads * SCRATCH_WORDS);
   const blocks = take(pageblockWords(pagesTotal));
   const frames = take(pagesTotal * FRAME_WORDS);
   const alignment = pagesTotal < ALIGNED_FROM_PAGES ? 1 : HUGE_PAGES;
@@ -185,11 +191,19 @@ function sectionsOf(pagesTotal: number, maxThreads: number): Sections {
     serials,
     caches,
     stocks,
+    scratch,
     blocks,
     frames,
     firstPage,
     pages,
   };
+}
+
+/** Of how many pages the smallest arena is: what there is to keep of each takes room too. */
+function fewestPages(maxThreads: number): number {
+  let total = sectionsOf(0, maxThreads).firstPage + 1;
+  while (sectionsOf(total, maxThreads).pages < 1) total++;
+  return total;
 }
 
 /**
@@ -240,6 +254,8 @@ export class Arena {
     readonly stride: number;
     readonly threads: number;
   };
+  /** The first of this thread's words in which compiled loops leave their answers: plain, nobody else touches them. */
+  readonly scratchIndex: number;
   readonly #shared: SharedMemory;
   readonly #sections: Sections;
   readonly #maxThreads: number;
@@ -301,6 +317,7 @@ export class Arena {
       stride: STOCK_WORDS,
       threads: maxThreads,
     };
+    this.scratchIndex = sections.scratch + (thread - 1) * SCRATCH_WORDS;
     if (format) this.pages.format();
   }
 
@@ -327,11 +344,10 @@ export class Arena {
       );
     }
     const total = byteLength / PAGE_BYTES;
-    const { firstPage, pages } = sectionsOf(total, maxThreads);
-    if (pages < 1) {
+    if (sectionsOf(total, maxThreads).pages < 1) {
       throw new RangeError(
         `Cannot create an arena: byteLength ${byteLength} leaves no page, at least ${
-          (firstPage + 1) * PAGE_BYTES
+          fewestPages(maxThreads) * PAGE_BYTES
         } are needed`,
       );
     }

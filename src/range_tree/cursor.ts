@@ -87,8 +87,7 @@ export class Cursor implements Disposable {
   /** A cursor at `index` … `last`; use {@linkcode RangeTree.cursor}. */
   constructor(parts: TreeParts, index: number, last: number) {
     this.#parts = parts;
-    const { words, doubles } = parts.arena;
-    this.#walk = new Walk(words, doubles, true);
+    this.#walk = new Walk(parts.arena, true);
     this.#writer = Writer.of(parts.arena);
     this.#search = GapSearch.of(parts.arena);
     this.#index = index;

@@ -17,6 +17,7 @@ import { OutOfMemoryError } from "../memory/page_allocator.ts";
 import { makeRoom } from "../slab/make_room.ts";
 import type { Words } from "../sync/atomics.ts";
 import { checkEntry, checkIndex, checkRange, checkValue } from "./checks.ts";
+import { compiledFor, type CompiledTrees } from "./compiled.ts";
 import { Cursor } from "./cursor.ts";
 import { EntryIterator } from "./entries.ts";
 import {
@@ -118,6 +119,7 @@ export class RangeTree implements Iterable<Entry> {
   readonly #walk: Walk;
   readonly #room: Room;
   readonly #lock: TreeLock;
+  readonly #compiled: CompiledTrees | undefined;
 
   private constructor(arena: Arena, header: number) {
     this.ref = header;
@@ -130,7 +132,8 @@ export class RangeTree implements Iterable<Entry> {
     const nodes = TreeMemory.of(arena).nodes(lock.index >= 0);
     this.#parts = { arena, header, nodes, lock, gaps: this.gaps };
     this.#writer = Writer.of(arena);
-    this.#walk = new Walk(arena.words, arena.doubles);
+    this.#compiled = compiledFor(arena);
+    this.#walk = new Walk(arena);
     this.#room = new Room(this.#parts);
   }
 
@@ -233,6 +236,16 @@ export class RangeTree implements Iterable<Entry> {
    */
   load(index: number): number {
     checkIndex(index);
+    const compiled = this.#compiled, seen = this.#lock.seenFlags;
+    if (compiled !== undefined && isRcu(seen)) {
+      const found = compiled.lookUp(this.ref, index, seen);
+      // Else it is not as it was seen last.
+      if (found >= 0) return found === RESERVED ? 0 : found;
+    }
+    return this.#load(index);
+  }
+
+  #load(index: number): number {
     const flags = this.#lock.enterReader("RangeTree.load");
     const root = rootOf(this.#words, this.ref);
     let value = 0;

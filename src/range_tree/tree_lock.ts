@@ -85,6 +85,11 @@ export class TreeLock {
     return this.#internal;
   }
 
+  /** The tree's flags as this thread saw them last: to be compared with what they are, where it counts. */
+  get seenFlags(): number {
+    return this.#flags;
+  }
+
   /** Whether the tree was destroyed. Stale as soon as it is read, unless something protects the caller. */
   get isDestroyed(): boolean {
     return identityOf(flagsOf(this.#words, this.#header)) !== this.#identity;

@@ -6,7 +6,9 @@
  *
  * @module
  */
+import type { Arena } from "../memory/arena.ts";
 import type { Words } from "../sync/atomics.ts";
+import { compiledFor, type CompiledTrees } from "./compiled.ts";
 import { rootOf } from "./header.ts";
 import {
   copyEntries,
@@ -15,10 +17,27 @@ import {
   type Doubles,
   heightOf,
   MAX_INDEX,
+  MAX_SLOTS,
   pivotOf,
   slotFor,
   slotOf,
 } from "./node.ts";
+
+// Where compiled loops leave what they found, from the thread's scratch words on. A walk, in doubles: the range that covers the
+// index, and what its leaf covers …
+const FIRST = 0;
+const LAST = 1;
+const MIN = 2;
+const MAX = 3;
+// … and in words: the entry, the leaf, the slot in it, how many it has.
+const VALUE = 8;
+const LEAF = 9;
+const SLOT = 10;
+const COUNT = 11;
+// Copied entries, each list from here on: in doubles, and in words.
+const FIRSTS = 8;
+const LASTS = FIRSTS + MAX_SLOTS;
+const VALUES = 2 * (LASTS + MAX_SLOTS);
 
 /**
  * The reserved entry. It occupies its range like any other, so nothing is inserted or allocated there, but reads as empty:
@@ -51,18 +70,38 @@ export class Walk {
   #max: number = MAX_INDEX;
   readonly #words: Words;
   readonly #doubles: Doubles;
+  readonly #compiled: CompiledTrees | undefined;
+  /** The first of the thread's scratch words. */
+  readonly #scratch: number;
   /** What is read as empty: the reserved entry, or nothing but the empty one. */
   readonly #hidden: number;
 
   /** A walk over the trees of one arena. It takes reserved ranges for empty, unless it is to see them. */
-  constructor(words: Words, doubles: Doubles, seesReserved = false) {
-    this.#words = words;
-    this.#doubles = doubles;
+  constructor(arena: Arena, seesReserved = false) {
+    this.#words = arena.words;
+    this.#doubles = arena.doubles;
+    this.#compiled = compiledFor(arena);
+    this.#scratch = arena.scratchIndex;
     this.#hidden = seesReserved ? 0 : RESERVED;
   }
 
   /** Walks to the range that covers an index. */
   to(header: number, index: number): void {
+    if (this.#compiled === undefined) return this.#to(header, index);
+    this.#compiled.seek(header, index);
+    const words = this.#words, word = this.#scratch;
+    const doubles = this.#doubles, double = word >>> 1;
+    this.first = doubles[double + FIRST];
+    this.last = doubles[double + LAST];
+    this.#min = doubles[double + MIN];
+    this.#max = doubles[double + MAX];
+    this.#leaf = words[word + LEAF];
+    this.#slot = words[word + SLOT];
+    this.#count = words[word + COUNT];
+    this.value = this.#seen(words[word + VALUE]);
+  }
+
+  #to(header: number, index: number): void {
     const words = this.#words, doubles = this.#doubles;
     let min = 0, max = MAX_INDEX;
     // Pairs with the publishing store of the writer, as does every `slotOf` below.
@@ -128,6 +167,9 @@ export class Walk {
     lasts: Float64Array,
     values: Uint32Array,
   ): number {
+    if (this.#compiled !== undefined) {
+      return this.#copyCompiled(this.#compiled, to, firsts, lasts, values);
+    }
     return copyEntries(
       this.#words,
       this.#doubles,
@@ -141,6 +183,32 @@ export class Walk {
       lasts,
       values,
     );
+  }
+
+  #copyCompiled(
+    compiled: CompiledTrees,
+    to: number,
+    firsts: Float64Array,
+    lasts: Float64Array,
+    values: Uint32Array,
+  ): number {
+    const copied = compiled
+      .copyEntries(
+        this.#leaf,
+        this.#slot,
+        this.first,
+        this.#max,
+        to,
+        this.#hidden,
+      );
+    const words = this.#words, word = this.#scratch;
+    const doubles = this.#doubles, double = word >>> 1;
+    for (let i = 0; i < copied; i++) {
+      firsts[i] = doubles[double + FIRSTS + i];
+      lasts[i] = doubles[double + LASTS + i];
+      values[i] = words[word + VALUES + i];
+    }
+    return copied;
   }
 
   /** As {@linkcode Walk.copyEntries}, but backwards, up to the range that was walked to, and those that end at or after `from`. */
@@ -166,7 +234,16 @@ export class Walk {
     for (let at = from;; at = this.#max + 1) {
       this.to(header, at);
       if (this.#leaf === 0) return entries;
-      entries += countEntries(
+      entries += this.#countInLeaf(to);
+      if (this.#max >= to) return entries;
+    }
+  }
+
+  #countInLeaf(to: number): number {
+    return this.#compiled !== undefined
+      ? this.#compiled
+        .countEntries(this.#leaf, this.#slot, this.first, to, this.#hidden)
+      : countEntries(
         this.#words,
         this.#doubles,
         this.#leaf,
@@ -175,8 +252,6 @@ export class Walk {
         to,
         this.#hidden,
       );
-      if (this.#max >= to) return entries;
-    }
   }
 
   /** The range as an entry. */
@@ -204,8 +279,7 @@ export class Walk {
     this.#slot++;
     this.first = this.last + 1;
     this.last = pivotOf(this.#doubles, this.#leaf, this.#slot, this.#max);
-    const held = slotOf(this.#words, this.#leaf, this.#slot) >>> 0;
-    this.value = held === this.#hidden ? 0 : held;
+    this.value = this.#seen(slotOf(this.#words, this.#leaf, this.#slot));
     return true;
   }
 
@@ -229,7 +303,12 @@ export class Walk {
       ? this.#min
       : pivotOf(this.#doubles, leaf, slot - 1, this.#max) + 1;
     this.last = pivotOf(this.#doubles, leaf, slot, this.#max);
-    const held = slotOf(this.#words, leaf, slot) >>> 0;
-    this.value = held === this.#hidden ? 0 : held;
+    this.value = this.#seen(slotOf(this.#words, leaf, slot));
+  }
+
+  /** What a slot's word is read as. */
+  #seen(word: number): number {
+    const held = word >>> 0;
+    return held === this.#hidden ? 0 : held;
   }
 }

@@ -219,6 +219,16 @@ export class Rcu {
     ) !== 0;
   }
 
+  /** The word of the shared epoch. */
+  get epochIndex(): number {
+    return this.#epoch;
+  }
+
+  /** The word that says whether this thread is inside a read section: for loops that enter one without a call. */
+  get readerIndex(): number {
+    return this.#reader;
+  }
+
   /** How many read sections this thread is inside of. */
   get depth(): number {
     return this.#depth;

@@ -255,7 +255,7 @@ export class VaState {
     this.treeLock = new TreeLock(arena, this.tree.ref);
     this.nodes = TreeMemory.of(arena).nodes(this.treeLock.index >= 0);
     this.writer = Writer.of(arena);
-    this.walk = new Walk(words, arena.doubles);
+    this.walk = new Walk(arena);
     this.supply = ordinarySupply(this);
     this.reserve = new Reserve(this);
     this.#lockClass = arena.lockdep.lockClass("va manager");

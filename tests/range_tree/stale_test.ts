@@ -93,9 +93,10 @@ for (const rcu of [false, true]) {
     for (const [name, use] of Object.entries(USES)) {
       // These enter nothing, or do not wait.
       if (["count", "rcu", "tryLock"].includes(name)) continue;
-      const arena = Arena.create({ byteLength: 2 ** 20 });
+      const other = Arena.create({ byteLength: 2 ** 20 });
+      // By its buffer: nobody can come between the steps of a compiled loop here.
+      const arena = Arena.attach(other.buffer);
       const tree = RangeTree.create(arena, { name: "tree", rcu });
-      const other = Arena.attach(arena.buffer);
       const theirs = RangeTree.attach(other, "tree");
       let later: RangeTree | undefined;
       const meanwhile = () => {

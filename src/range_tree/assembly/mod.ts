@@ -1,0 +1,8 @@
+export { bind } from "./thread";
+export {
+  copyEntries,
+  countEntries,
+  lookUp,
+  lookUpInside,
+  seek,
+} from "./reader";

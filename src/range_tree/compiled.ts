@@ -1,0 +1,57 @@
+/**
+ * The loops over trees that are compiled to WebAssembly (`assembly/`), as one thread uses them.
+ *
+ * Each does what a function in TypeScript does as well, to the same words and under the same protection: that one says what, and
+ * serves where there is no WebAssembly memory. Longer answers are left in words of the thread's own (`Arena.scratchIndex`).
+ *
+ * @module
+ */
+import type { Arena } from "../memory/arena.ts";
+import { WasmModule } from "../sync/wasm.ts";
+import { WASM } from "./compiled_wasm.ts";
+
+/** What `assembly/mod.ts` exports. */
+export interface CompiledTrees {
+  /** Binds an instance to its thread, by the index of words. */
+  bind(epochIndex: number, readerIndex: number, scratchIndex: number): void;
+  /** The entry at an index, in a read section of its own, in a tree in RCU mode; -1 if the tree's flags are not these. */
+  lookUp(header: number, index: number, flags: number): number;
+  /** The entry at an index, inside a read section or under the lock. It is signed. */
+  lookUpInside(header: number, index: number): number;
+  /** `Walk.to`, which says what it leaves. */
+  seek(header: number, index: number): void;
+  /** `copyEntries` of `node.ts`; `Walk.copyEntries` says where it leaves them. */
+  copyEntries(
+    leaf: number,
+    slot: number,
+    first: number,
+    max: number,
+    to: number,
+    hidden: number,
+  ): number;
+  /** `countEntries` of `node.ts`. */
+  countEntries(
+    leaf: number,
+    slot: number,
+    first: number,
+    to: number,
+    hidden: number,
+  ): number;
+}
+
+const compiledTrees = new WasmModule<CompiledTrees>(WASM);
+const compiledOf = new WeakMap<Arena, CompiledTrees>();
+
+/** The compiled loops of an arena's thread; nothing where they can't run. */
+export function compiledFor(arena: Arena): CompiledTrees | undefined {
+  const { memory, rcu, scratchIndex } = arena;
+  if (memory === undefined) return undefined;
+  let compiled = compiledOf.get(arena);
+  if (compiled === undefined) {
+    compiled = compiledTrees.over(memory);
+    if (compiled === undefined) return undefined;
+    compiled.bind(rcu.epochIndex, rcu.readerIndex, scratchIndex);
+    compiledOf.set(arena, compiled);
+  }
+  return compiled;
+}
