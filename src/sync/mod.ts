@@ -6,4 +6,4 @@
 export { SpinLock } from "./spin_lock.ts";
 export { Lockdep, LockdepError } from "./lockdep.ts";
 export { Rcu, type RcuOptions, type RcuStall, RcuStallError } from "./rcu.ts";
-export type { Words } from "./atomics.ts";
+export type { InlineAtomics, Words } from "./atomics.ts";
