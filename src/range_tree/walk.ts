@@ -9,7 +9,7 @@
 import type { Arena } from "../memory/arena.ts";
 import type { Words } from "../sync/atomics.ts";
 import { compiledFor, type CompiledTrees } from "./compiled.ts";
-import { rootOf } from "./header.ts";
+import { generationOf, rootOf } from "./header.ts";
 import {
   copyEntries,
   countEntries,
@@ -34,10 +34,15 @@ const VALUE = 8;
 const LEAF = 9;
 const SLOT = 10;
 const COUNT = 11;
-// Copied entries, each list from here on: in doubles, and in words.
-const FIRSTS = 8;
-const LASTS = FIRSTS + MAX_SLOTS;
-const VALUES = 2 * (LASTS + MAX_SLOTS);
+/** Copied entries stand at the beginning, in three doubles each; the tree's generation in this word. */
+const GENERATION = 2 * 3 * MAX_SLOTS;
+
+/** The flags of no tree: the caller protects the walk. */
+export const PROTECTED = 0;
+/** Where a walk copies entries to, in threes: the first index, the last one, the value. */
+export function entryBuffer(): Float64Array {
+  return new Float64Array(3 * MAX_SLOTS);
+}
 
 /**
  * The reserved entry. It occupies its range like any other, so nothing is inserted or allocated there, but reads as empty:
@@ -63,6 +68,8 @@ export class Walk {
   last: number = MAX_INDEX;
   /** What is stored there, 0 = empty. */
   value = 0;
+  /** The tree's generation before entries were copied. */
+  generation = 0;
   #leaf = 0;
   #slot = 0;
   #count = 0;
@@ -160,16 +167,114 @@ export class Walk {
     return true;
   }
 
-  /** Copies the entries of this leaf, from the range that was walked to on, that begin at or before `to`; says how many. */
-  copyEntries(
-    to: number,
-    firsts: Float64Array,
-    lasts: Float64Array,
-    values: Uint32Array,
+  /**
+   * The first entry that contains or follows an index and begins at or before `max`, 0 if there is none. It can be had as
+   * {@linkcode Walk.entry}, but the walk is nowhere after it.
+   *
+   * This function, and those behind it, look at the tree in a read section of their own where they are given the tree's flags; they
+   * return -1 if these are others now, or say that readers need the lock, or if this can't be done in one call.
+   *
+   * @param passes Whether the entry that contains the index is passed over.
+   * @param flags The tree's flags; {@linkcode PROTECTED} if the caller is in a read section or holds the lock.
+   */
+  entryFrom(
+    header: number,
+    index: number,
+    max: number,
+    passes: boolean,
+    flags: number,
   ): number {
-    if (this.#compiled !== undefined) {
-      return this.#copyCompiled(this.#compiled, to, firsts, lasts, values);
+    const compiled = this.#compiled;
+    if (compiled !== undefined) {
+      return this.#take(compiled.find(header, index, max, passes, flags));
     }
+    if (flags !== PROTECTED) return -1;
+    if (index > max) return 0;
+    this.to(header, index);
+    if (!passes && this.value !== 0) return this.value;
+    return this.next(header, max) ? this.value : 0;
+  }
+
+  /** The last entry that ends before an index and at or after `min`, 0 if there is none. As {@linkcode Walk.entryFrom}. */
+  entryBefore(
+    header: number,
+    index: number,
+    min: number,
+    flags: number,
+  ): number {
+    const compiled = this.#compiled;
+    if (compiled !== undefined) {
+      return this.#take(compiled.findBefore(header, index, min, flags));
+    }
+    if (flags !== PROTECTED) return -1;
+    this.to(header, index);
+    return this.prev(header, min) ? this.value : 0;
+  }
+
+  #take(found: number): number {
+    if (found > 0) {
+      const double = this.#scratch >>> 1;
+      this.first = this.#doubles[double + FIRST];
+      this.last = this.#doubles[double + LAST];
+      this.value = found;
+    }
+    return found;
+  }
+
+  /**
+   * Copies the entries of the first leaf that has any which overlap `from` … `to`, in order; returns how many. The tree is that of
+   * {@linkcode Walk.generation} or newer. As {@linkcode Walk.entryFrom}.
+   */
+  copyForward(
+    header: number,
+    from: number,
+    to: number,
+    flags: number,
+    copies: Float64Array,
+  ): number {
+    const compiled = this.#compiled;
+    if (compiled !== undefined) {
+      const copied = compiled.copyForward(header, from, to, flags);
+      return this.#takeCopies(copied, copies);
+    }
+    if (flags !== PROTECTED) return -1;
+    this.generation = generationOf(this.#words, header);
+    // What was found may be emptied in place before it is copied: then the search goes on.
+    while (this.find(header, from, to)) {
+      const copied = this.#copyOn(to, copies);
+      if (copied > 0) return copied;
+    }
+    return 0;
+  }
+
+  /** Copies the entries of the last such leaf, the last one first. As {@linkcode Walk.copyForward}. */
+  copyBackward(
+    header: number,
+    from: number,
+    to: number,
+    flags: number,
+    copies: Float64Array,
+  ): number {
+    const compiled = this.#compiled;
+    if (compiled !== undefined) {
+      const copied = compiled.copyBackward(header, from, to, flags);
+      return this.#takeCopies(copied, copies);
+    }
+    if (flags !== PROTECTED) return -1;
+    this.generation = generationOf(this.#words, header);
+    return this.findReverse(header, to, from)
+      ? this.#copyBack(from, copies)
+      : 0;
+  }
+
+  #takeCopies(copied: number, copies: Float64Array): number {
+    const doubles = this.#doubles, double = this.#scratch >>> 1;
+    for (let i = 0; i < 3 * copied; i++) copies[i] = doubles[double + i];
+    this.generation = this.#words[this.#scratch + GENERATION];
+    return copied;
+  }
+
+  #copyOn(to: number, copies: Float64Array): number {
     return copyEntries(
       this.#words,
       this.#doubles,
@@ -179,71 +284,32 @@ export class Walk {
       this.#max,
       to,
       this.#hidden,
-      firsts,
-      lasts,
-      values,
+      copies,
     );
   }
 
-  #copyCompiled(
-    compiled: CompiledTrees,
-    to: number,
-    firsts: Float64Array,
-    lasts: Float64Array,
-    values: Uint32Array,
-  ): number {
-    const copied = compiled
-      .copyEntries(
-        this.#leaf,
-        this.#slot,
-        this.first,
-        this.#max,
-        to,
-        this.#hidden,
-      );
-    const words = this.#words, word = this.#scratch;
-    const doubles = this.#doubles, double = word >>> 1;
-    for (let i = 0; i < copied; i++) {
-      firsts[i] = doubles[double + FIRSTS + i];
-      lasts[i] = doubles[double + LASTS + i];
-      values[i] = words[word + VALUES + i];
-    }
-    return copied;
-  }
-
-  /** As {@linkcode Walk.copyEntries}, but backwards, up to the range that was walked to, and those that end at or after `from`. */
-  copyEntriesReverse(
-    from: number,
-    firsts: Float64Array,
-    lasts: Float64Array,
-    values: Uint32Array,
-  ): number {
+  #copyBack(from: number, copies: Float64Array): number {
     let copied = 0;
     do {
       if (this.value === 0) continue;
-      firsts[copied] = this.first;
-      lasts[copied] = this.last;
-      values[copied++] = this.value;
+      copies[3 * copied] = this.first;
+      copies[3 * copied + 1] = this.last;
+      copies[3 * copied + 2] = this.value;
+      copied++;
     } while (this.first > from && this.#stepBackInLeaf());
     return copied;
   }
 
-  /** How many stored ranges overlap `from` … `to`. The walk is nowhere after it. */
+  /** How many stored ranges overlap `from` … `to`: inside a read section or under the lock. The walk is nowhere after it. */
   count(header: number, from: number, to: number): number {
+    if (this.#compiled !== undefined) {
+      return this.#compiled.countEntries(header, from, to);
+    }
     let entries = 0;
     for (let at = from;; at = this.#max + 1) {
       this.to(header, at);
       if (this.#leaf === 0) return entries;
-      entries += this.#countInLeaf(to);
-      if (this.#max >= to) return entries;
-    }
-  }
-
-  #countInLeaf(to: number): number {
-    return this.#compiled !== undefined
-      ? this.#compiled
-        .countEntries(this.#leaf, this.#slot, this.first, to, this.#hidden)
-      : countEntries(
+      entries += countEntries(
         this.#words,
         this.#doubles,
         this.#leaf,
@@ -252,6 +318,8 @@ export class Walk {
         to,
         this.#hidden,
       );
+      if (this.#max >= to) return entries;
+    }
   }
 
   /** The range as an entry. */

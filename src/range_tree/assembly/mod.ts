@@ -1,8 +1,11 @@
 export { bind } from "./thread";
+export { lookUp, lookUpInside } from "./reader";
 export {
-  copyEntries,
+  copyBackward,
+  copyForward,
   countEntries,
-  lookUp,
-  lookUpInside,
+  find,
+  findBefore,
   seek,
-} from "./reader";
+} from "./walk";
+export { highestRoom, lowestRoom } from "./gaps";

@@ -1,0 +1,305 @@
+/**
+ * Walks along the ranges of a tree: down to one slot of one leaf, and on from there. As `Walk` of `../walk.ts`.
+ *
+ * A walk is taken inside a read section or under the tree's lock, with one atomic load a slot. The functions that are given flags
+ * enter a read section of their own, and answer -1 if the tree's flags are not these or say that readers need the lock; where the
+ * caller protects the walk it gives 0, which no tree's flags are. Reserved ranges are passed over like empty ones, but not by `seek`.
+ */
+import {
+  addressOf,
+  countOf,
+  hasNarrowNodes,
+  HEADER_FLAGS,
+  HEADER_GENERATION,
+  HEADER_ROOT,
+  heightOf,
+  isRcu,
+  MAX_INDEX,
+  pivotBefore,
+  pivotOf,
+  RESERVED,
+  slotFor,
+  slotOf,
+} from "./node";
+import { enter, leave, scratch } from "./thread";
+
+// What `seek` leaves, and of it, a search that found an entry.
+const FIRST: usize = 0;
+const LAST: usize = 8;
+const MIN: usize = 16;
+const MAX: usize = 24;
+const VALUE: usize = 32;
+const LEAF: usize = 36;
+const SLOT: usize = 40;
+const COUNT: usize = 44;
+
+// What copying leaves: of each entry its first index, its last and its value, as doubles; and behind the 21 that a leaf may have, the
+// tree's generation.
+const ENTRY_BYTES: usize = 24;
+const GENERATION: usize = 21 * ENTRY_BYTES;
+
+// Where the walk is. No two are under way at a time.
+let leaf: u32 = 0;
+let node: usize = 0;
+let slot: i32 = 0;
+let count: i32 = 0;
+let min: f64 = 0;
+let max: f64 = 0;
+let first: f64 = 0;
+let last: f64 = 0;
+let value: u32 = 0;
+
+/** Walks to the range that covers an index. */
+export function seek(header: u32, index: f64): void {
+  walkTo(header, index);
+  store<f64>(scratch, first, FIRST);
+  store<f64>(scratch, last, LAST);
+  store<f64>(scratch, min, MIN);
+  store<f64>(scratch, max, MAX);
+  store<u32>(scratch, value, VALUE);
+  store<u32>(scratch, leaf, LEAF);
+  store<i32>(scratch, slot, SLOT);
+  store<i32>(scratch, count, COUNT);
+}
+
+/**
+ * The first entry that contains or follows an index and begins at or before `bound`, 0 if there is none.
+ *
+ * @param passes Whether the one that contains the index is passed over.
+ */
+export function find(
+  header: u32,
+  index: f64,
+  bound: f64,
+  passes: bool,
+  flags: i32,
+): f64 {
+  const entered = enter();
+  let found: f64 = -1;
+  if (isSafe(header, flags)) {
+    if (index <= bound) {
+      walkTo(header, index);
+      if (passes) value = 0;
+      while (!isEntry(value)) {
+        if (!forward(header, bound)) break;
+      }
+    } else {
+      value = 0;
+    }
+    found = leaveEntry();
+  }
+  leave(entered);
+  return found;
+}
+
+/** The last entry that ends before an index and at or after `bound`, 0 if there is none: before the range that contains the index. */
+export function findBefore(
+  header: u32,
+  index: f64,
+  bound: f64,
+  flags: i32,
+): f64 {
+  const entered = enter();
+  let found: f64 = -1;
+  if (isSafe(header, flags)) {
+    walkTo(header, index);
+    value = 0;
+    while (!isEntry(value)) {
+      if (!backward(header, bound)) break;
+    }
+    found = leaveEntry();
+  }
+  leave(entered);
+  return found;
+}
+
+/** Copies the entries of the first leaf that has any which overlap `from` … `to`; says how many. */
+export function copyForward(
+  header: u32,
+  from: f64,
+  to: f64,
+  flags: i32,
+): i32 {
+  const entered = enter();
+  let copied = -1;
+  if (isSafe(header, flags)) {
+    leaveGeneration(header);
+    walkTo(header, from);
+    copied = copyOn(to);
+    while (copied == 0 && max < to) {
+      walkTo(header, max + 1);
+      copied = copyOn(to);
+    }
+  }
+  leave(entered);
+  return copied;
+}
+
+/** As `copyForward`, but of the last such leaf, and the last entry first. */
+export function copyBackward(
+  header: u32,
+  from: f64,
+  to: f64,
+  flags: i32,
+): i32 {
+  const entered = enter();
+  let copied = -1;
+  if (isSafe(header, flags)) {
+    leaveGeneration(header);
+    walkTo(header, to);
+    copied = copyBack(from);
+    while (copied == 0 && min > from) {
+      walkTo(header, min - 1);
+      copied = copyBack(from);
+    }
+  }
+  leave(entered);
+  return copied;
+}
+
+/** How many entries overlap `from` … `to`: inside a read section or under the lock. */
+export function countEntries(header: u32, from: f64, to: f64): f64 {
+  walkTo(header, from);
+  let entries = countOn(to);
+  while (max < to) {
+    walkTo(header, max + 1);
+    entries += countOn(to);
+  }
+  return <f64>entries;
+}
+
+/** Whether the caller protects the walk; or the section does, in which this was entered, and the tree is the one with these flags. */
+function isSafe(header: u32, flags: i32): bool {
+  if (flags == 0) return true;
+  return isRcu(flags) &&
+    atomic.load<i32>(addressOf(header), HEADER_FLAGS) == flags;
+}
+
+function isEntry(word: u32): bool {
+  return word != 0 && word != RESERVED;
+}
+
+function walkTo(header: u32, index: f64): void {
+  const tree = addressOf(header);
+  let ref = atomic.load<u32>(tree, HEADER_ROOT);
+  let from: f64 = 0, to = MAX_INDEX;
+  if (ref != 0) {
+    const key = f64x2.splat(index);
+    const areNarrow = hasNarrowNodes(atomic.load<i32>(tree, HEADER_FLAGS));
+    let at = addressOf(ref);
+    let height = heightOf(at);
+    let child = slotFor(at, key, areNarrow && height > 0);
+    while (height > 0) {
+      height--;
+      if (child > 0) from = pivotBefore(at, child) + 1;
+      to = pivotOf(at, child, to);
+      ref = slotOf(at, child);
+      at = addressOf(ref);
+      child = slotFor(at, key, areNarrow && height > 0);
+    }
+    node = at;
+    slot = <i32>child;
+    count = countOf(at);
+    first = child > 0 ? pivotBefore(at, child) + 1 : from;
+    last = pivotOf(at, child, to);
+    value = slotOf(at, child);
+  } else {
+    slot = 0;
+    count = 0;
+    first = 0;
+    last = MAX_INDEX;
+    value = 0;
+  }
+  leaf = ref;
+  min = from;
+  max = to;
+}
+
+/** Goes on to the next range if it begins at or before `bound`; nothing is found if not. */
+function forward(header: u32, bound: f64): bool {
+  if (last >= bound) {
+    value = 0;
+    return false;
+  }
+  if (slot + 1 < count) {
+    slot++;
+    first = last + 1;
+    last = pivotOf(node, slot, max);
+    value = slotOf(node, slot);
+  } else {
+    walkTo(header, last + 1);
+  }
+  return true;
+}
+
+/** Goes back to the range before if it ends at or after `bound`; nothing is found if not. */
+function backward(header: u32, bound: f64): bool {
+  if (first <= bound) {
+    value = 0;
+    return false;
+  }
+  if (slot > 0) {
+    slot--;
+    last = first - 1;
+    first = slot > 0 ? pivotBefore(node, slot) + 1 : min;
+    value = slotOf(node, slot);
+  } else {
+    walkTo(header, first - 1);
+  }
+  return true;
+}
+
+function leaveEntry(): f64 {
+  store<f64>(scratch, first, FIRST);
+  store<f64>(scratch, last, LAST);
+  return <f64>value;
+}
+
+/** Before anything is copied: so what is copied is at least as new. */
+function leaveGeneration(header: u32): void {
+  const generation = atomic.load<i32>(addressOf(header), HEADER_GENERATION);
+  store<i32>(scratch, generation, GENERATION);
+}
+
+/** Copies the entries of the leaf, from where the walk is on, that begin at or before `to`. */
+function copyOn(to: f64): i32 {
+  let begin = first;
+  let copy = scratch;
+  for (let at = slot; at < count && begin <= to; at++) {
+    const end = pivotOf(node, at, max);
+    copy = leaveCopy(copy, begin, end, slotOf(node, at));
+    begin = end + 1;
+  }
+  return <i32>((copy - scratch) / ENTRY_BYTES);
+}
+
+/** Copies the entries of the leaf, from where the walk is back, that end at or after `from`. */
+function copyBack(from: f64): i32 {
+  if (count == 0) return 0;
+  let end = last;
+  let copy = scratch;
+  for (let at = slot; at >= 0 && end >= from; at--) {
+    const begin = at > 0 ? pivotBefore(node, at) + 1 : min;
+    copy = leaveCopy(copy, begin, end, slotOf(node, at));
+    end = begin - 1;
+  }
+  return <i32>((copy - scratch) / ENTRY_BYTES);
+}
+
+/** Copies a range; says where the next one is to be copied to, which is the same place if this was no entry. */
+function leaveCopy(copy: usize, begin: f64, end: f64, word: u32): usize {
+  store<f64>(copy, begin, 0);
+  store<f64>(copy, end, 8);
+  store<f64>(copy, <f64>word, 16);
+  return isEntry(word) ? copy + ENTRY_BYTES : copy;
+}
+
+function countOn(to: f64): i32 {
+  let entries: i32 = 0;
+  let begin = first;
+  for (let at = slot; at < count && begin <= to; at++) {
+    if (isEntry(slotOf(node, at))) entries++;
+    begin = pivotOf(node, at, max) + 1;
+  }
+  return entries;
+}
