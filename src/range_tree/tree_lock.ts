@@ -233,6 +233,13 @@ export class TreeLock {
     return hold !== 0 ? hold : -1 - rcu.section;
   }
 
+  /** Whether the caller is still in the hold of the lock, or the read section, of that stamp, as far as it can be known. */
+  isStill(stamp: number): boolean {
+    const { lockdep, rcu } = this.#arena;
+    return !lockdep.enabled ||
+      stamp === this.stamp() && (stamp > 0 || rcu.depth > 0);
+  }
+
   /** Begins reading in a tree without RCU, or one whose mode was another the last time. */
   #enterAsItIs(site: string): number {
     const flags = this.#flags = this.flags(site);

@@ -341,6 +341,25 @@ export class Walk {
     return true;
   }
 
+  /**
+   * Goes on to the next range in the same leaf, or the next one that is not empty, that begins at or before `max`; says if there is
+   * one. If not, the walk is at the last range that it passed.
+   */
+  stepOn(max: number, skipsEmpty: boolean): boolean {
+    while (this.last < max && this.#stepInLeaf()) {
+      if (this.value !== 0 || !skipsEmpty) return true;
+    }
+    return false;
+  }
+
+  /** Goes back within the leaf to a range that ends at or after `min`, as {@linkcode Walk.stepOn}. */
+  stepBack(min: number, skipsEmpty: boolean): boolean {
+    while (this.first > min && this.#stepBackInLeaf()) {
+      if (this.value !== 0 || !skipsEmpty) return true;
+    }
+    return false;
+  }
+
   /** Whether there is a further range, stored or empty, in the same leaf, and goes there. */
   #stepInLeaf(): boolean {
     if (this.#slot + 1 >= this.#count) return false;
