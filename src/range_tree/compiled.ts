@@ -38,6 +38,28 @@ export interface CompiledTrees {
     min: number,
     flags: number,
   ): number;
+  /** `Walk.stepOn`: the slot that was gone to, -1 if none was. */
+  stepOn(
+    header: number,
+    generation: number,
+    leaf: number,
+    slot: number,
+    last: number,
+    leafMax: number,
+    max: number,
+    skipsEmpty: boolean,
+  ): number;
+  /** `Walk.stepBack`: the slot that was gone to, -1 if none was. */
+  stepBack(
+    header: number,
+    generation: number,
+    leaf: number,
+    slot: number,
+    first: number,
+    leafMin: number,
+    min: number,
+    skipsEmpty: boolean,
+  ): number;
   /** `Walk.copyForward`, and -1 if there is no such read section. */
   copyForward(header: number, from: number, to: number, flags: number): number;
   /** `Walk.copyBackward`, and -1 if there is no such read section. */

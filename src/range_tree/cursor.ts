@@ -435,12 +435,14 @@ export class Cursor implements Disposable {
   }
 
   /**
-   * Goes on to the next range, or entry, if that is in the same leaf: most steps are. Else nothing of the cursor changes; its walk
-   * may have passed empty ranges then, from behind which whoever goes on skips as well.
+   * Goes on to the next range, or entry, if that is in the same leaf: most steps are. The tree has not changed then since the position
+   * was found, in the same hold of the lock or the same section, so it lives as it did: its end is a change. If it did not go on,
+   * nothing of the cursor has changed, and its walk has passed empty ranges at most, which whoever goes on skips as well.
    */
   #steppedOn(max: number, skipsEmpty: boolean): boolean {
-    const walk = this.#walk;
-    if (!this.#isStillThere() || !walk.stepOn(max, skipsEmpty)) return false;
+    if (!this.#isSameHold()) return false;
+    const walk = this.#walk, { header } = this.#parts;
+    if (!walk.stepOn(header, this.#generation, max, skipsEmpty)) return false;
     this.#index = walk.first;
     this.#last = walk.last;
     return true;
@@ -448,22 +450,18 @@ export class Cursor implements Disposable {
 
   /** Goes back to the range, or entry, before, as {@linkcode Cursor.#steppedOn}. */
   #steppedBack(min: number, skipsEmpty: boolean): boolean {
-    const walk = this.#walk;
-    if (!this.#isStillThere() || !walk.stepBack(min, skipsEmpty)) return false;
+    if (!this.#isSameHold()) return false;
+    const walk = this.#walk, { header } = this.#parts;
+    if (!walk.stepBack(header, this.#generation, min, skipsEmpty)) return false;
     this.#index = walk.first;
     this.#last = walk.last;
     return true;
   }
 
-  /**
-   * Whether the cursor is at a position that was found in this hold of the lock, or this section, and nothing has changed since. Then
-   * the tree lives as it did when that was found: its end is a change.
-   */
-  #isStillThere(): boolean {
-    const { arena, header, lock } = this.#parts;
+  /** Whether the cursor is at a position that was found in this hold of the lock, or this section. */
+  #isSameHold(): boolean {
     return this.#state === "active" && this.#isThere &&
-      lock.isStill(this.#stamp) &&
-      this.#generation === generationOf(arena.words, header);
+      this.#parts.lock.isStill(this.#stamp);
   }
 
   #find(max: number, skipsEmpty: boolean): number {

@@ -342,10 +342,31 @@ export class Walk {
   }
 
   /**
-   * Goes on to the next range in the same leaf, or the next one that is not empty, that begins at or before `max`; says if there is
-   * one. If not, the walk is at the last range that it passed.
+   * Goes on to the next range in the same leaf, or the next entry, that begins at or before `max`, if the tree's generation is still
+   * that one; says if it did. If not, the walk may have passed empty ranges. For walks that see reserved ranges.
    */
-  stepOn(max: number, skipsEmpty: boolean): boolean {
+  stepOn(
+    header: number,
+    generation: number,
+    max: number,
+    skipsEmpty: boolean,
+  ): boolean {
+    const compiled = this.#compiled;
+    if (compiled !== undefined) {
+      return this.#takeStep(
+        compiled.stepOn(
+          header,
+          generation,
+          this.#leaf,
+          this.#slot,
+          this.last,
+          this.#max,
+          max,
+          skipsEmpty,
+        ),
+      );
+    }
+    if (generationOf(this.#words, header) !== generation) return false;
     while (this.last < max && this.#stepInLeaf()) {
       if (this.value !== 0 || !skipsEmpty) return true;
     }
@@ -353,11 +374,42 @@ export class Walk {
   }
 
   /** Goes back within the leaf to a range that ends at or after `min`, as {@linkcode Walk.stepOn}. */
-  stepBack(min: number, skipsEmpty: boolean): boolean {
+  stepBack(
+    header: number,
+    generation: number,
+    min: number,
+    skipsEmpty: boolean,
+  ): boolean {
+    const compiled = this.#compiled;
+    if (compiled !== undefined) {
+      return this.#takeStep(
+        compiled.stepBack(
+          header,
+          generation,
+          this.#leaf,
+          this.#slot,
+          this.first,
+          this.#min,
+          min,
+          skipsEmpty,
+        ),
+      );
+    }
+    if (generationOf(this.#words, header) !== generation) return false;
     while (this.first > min && this.#stepBackInLeaf()) {
       if (this.value !== 0 || !skipsEmpty) return true;
     }
     return false;
+  }
+
+  #takeStep(slot: number): boolean {
+    if (slot < 0) return false;
+    const word = this.#scratch, double = word >>> 1;
+    this.#slot = slot;
+    this.first = this.#doubles[double + FIRST];
+    this.last = this.#doubles[double + LAST];
+    this.value = this.#words[word + VALUE] >>> 0;
+    return true;
   }
 
   /** Whether there is a further range, stored or empty, in the same leaf, and goes there. */

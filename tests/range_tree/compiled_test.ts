@@ -8,6 +8,7 @@ import { compiledFor } from "../../src/range_tree/compiled.ts";
 import { GapSearch } from "../../src/range_tree/gaps.ts";
 import { MAX_SLOTS } from "../../src/range_tree/node.ts";
 import {
+  type Cursor,
   type Entry,
   MAX_INDEX,
   RangeTree,
@@ -117,7 +118,9 @@ function assertWindow(
     inside,
     (tree) => tree.prev(to, from),
   );
-  if (!trees[0].gaps || from > to) return;
+  if (from > to) return;
+  assertSteps(trees, mirror, from, to);
+  if (!trees[0].gaps) return;
   for (const size of [1, 2, 7, to - from + 1]) {
     if (size > to - from + 1) continue;
     for (const highest of [false, true]) {
@@ -131,6 +134,33 @@ function assertWindow(
         assertEquals(found, room, `${size} ${inside}`);
       }
     }
+  }
+}
+
+/** What cursors do in a window, forwards and backwards, among entries and among ranges. (`cursor_swarm_test.ts` has the mirror.) */
+function assertSteps(
+  trees: readonly RangeTree[],
+  mirror: Mirror,
+  from: number,
+  to: number,
+): void {
+  const count = 2 * mirror.overlapping(from, to).length + 3;
+  const ways: readonly [number, (cursor: Cursor) => number][] = [
+    [from, (cursor) => cursor.find(to)],
+    [from, (cursor) => cursor.nextRange(to)],
+    [to, (cursor) => cursor.findReverse(from)],
+    [to, (cursor) => cursor.prevRange(from)],
+  ];
+  for (const [start, step] of ways) {
+    const [compiled, plain] = trees.map((tree) => {
+      using _guard = tree.lock();
+      const cursor = tree.cursor(start);
+      return Array.from(
+        { length: count },
+        () => [step(cursor), cursor.index, cursor.last, cursor.state],
+      );
+    });
+    assertEquals(compiled, plain, `steps in ${from} … ${to}`);
   }
 }
 

@@ -7,5 +7,7 @@ export {
   find,
   findBefore,
   seek,
+  stepBack,
+  stepOn,
 } from "./walk";
 export { highestRoom, lowestRoom } from "./gaps";

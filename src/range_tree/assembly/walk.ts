@@ -23,7 +23,7 @@ import {
 } from "./node";
 import { enter, leave, scratch } from "./thread";
 
-// What `seek` leaves, and of it, a search that found an entry.
+// What `seek` leaves; a search or a step leaves of it what it found.
 const FIRST: usize = 0;
 const LAST: usize = 8;
 const MIN: usize = 16;
@@ -111,6 +111,68 @@ export function findBefore(
   }
   leave(entered);
   return found;
+}
+
+/**
+ * Goes on from a slot of a leaf to the next one there, or the next one that is not empty, whose range begins at or before `bound`; says
+ * which. -1 if there is none, or the tree's generation is another one. Inside a read section or under the lock.
+ *
+ * @param end The last index of the slot.
+ * @param leafMax That of the leaf.
+ */
+export function stepOn(
+  header: u32,
+  generation: i32,
+  leaf: u32,
+  slot: i32,
+  end: f64,
+  leafMax: f64,
+  bound: f64,
+  skipsEmpty: bool,
+): i32 {
+  if (generationOf(header) != generation) return -1;
+  const node = addressOf(leaf);
+  const count = countOf(node);
+  while (end < bound && ++slot < count) {
+    const begin = end + 1;
+    end = pivotOf(node, slot, leafMax);
+    const word = slotOf(node, slot);
+    if (word != 0 || !skipsEmpty) {
+      leaveRange(begin, end, word);
+      return slot;
+    }
+  }
+  return -1;
+}
+
+/**
+ * Goes back from a slot of a leaf to one before, whose range ends at or after `bound`, as `stepOn`.
+ *
+ * @param begin The first index of the slot.
+ * @param leafMin That of the leaf.
+ */
+export function stepBack(
+  header: u32,
+  generation: i32,
+  leaf: u32,
+  slot: i32,
+  begin: f64,
+  leafMin: f64,
+  bound: f64,
+  skipsEmpty: bool,
+): i32 {
+  if (generationOf(header) != generation) return -1;
+  const node = addressOf(leaf);
+  while (begin > bound && --slot >= 0) {
+    const end = begin - 1;
+    begin = slot > 0 ? pivotBefore(node, slot) + 1 : leafMin;
+    const word = slotOf(node, slot);
+    if (word != 0 || !skipsEmpty) {
+      leaveRange(begin, end, word);
+      return slot;
+    }
+  }
+  return -1;
 }
 
 /** Copies the entries of the first leaf that has any which overlap `from` … `to`; says how many. */
@@ -255,10 +317,19 @@ function leaveEntry(): f64 {
   return <f64>value;
 }
 
+function leaveRange(begin: f64, end: f64, word: u32): void {
+  store<f64>(scratch, begin, FIRST);
+  store<f64>(scratch, end, LAST);
+  store<u32>(scratch, word, VALUE);
+}
+
+function generationOf(header: u32): i32 {
+  return atomic.load<i32>(addressOf(header), HEADER_GENERATION);
+}
+
 /** Before anything is copied: so what is copied is at least as new. */
 function leaveGeneration(header: u32): void {
-  const generation = atomic.load<i32>(addressOf(header), HEADER_GENERATION);
-  store<i32>(scratch, generation, GENERATION);
+  store<i32>(scratch, generationOf(header), GENERATION);
 }
 
 /** Copies the entries of the leaf, from where the walk is on, that begin at or before `to`. */
