@@ -38,7 +38,7 @@ export interface CompiledTrees {
     min: number,
     flags: number,
   ): number;
-  /** `Walk.stepOn`: the slot that was gone to, -1 if none was. */
+  /** `Walk.stepOn`: the slot that was gone to, -2 if in another leaf, -1 if there is none. */
   stepOn(
     header: number,
     generation: number,
@@ -49,7 +49,7 @@ export interface CompiledTrees {
     max: number,
     skipsEmpty: boolean,
   ): number;
-  /** `Walk.stepBack`: the slot that was gone to, -1 if none was. */
+  /** `Walk.stepBack`: the slot that was gone to, -2 if in another leaf, -1 if there is none. */
   stepBack(
     header: number,
     generation: number,

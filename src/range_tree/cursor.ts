@@ -435,9 +435,9 @@ export class Cursor implements Disposable {
   }
 
   /**
-   * Goes on to the next range, or entry, if that is in the same leaf: most steps are. The tree has not changed then since the position
-   * was found, in the same hold of the lock or the same section, so it lives as it did: its end is a change. If it did not go on,
-   * nothing of the cursor has changed, and its walk has passed empty ranges at most, which whoever goes on skips as well.
+   * Goes on to the next range, or entry, if the tree has not changed since the position was found in the same hold of the lock, or the
+   * same section: so it lives as it did, since its end is a change. If it did not go on, nothing of the cursor has changed, and its walk
+   * has passed empty ranges at most, which whoever goes on skips as well.
    */
   #steppedOn(max: number, skipsEmpty: boolean): boolean {
     if (!this.#isSameHold()) return false;

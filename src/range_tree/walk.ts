@@ -37,6 +37,10 @@ const COUNT = 11;
 /** Copied entries stand at the beginning, in three doubles each; the tree's generation in this word. */
 const GENERATION = 2 * 3 * MAX_SLOTS;
 
+// What a compiled step answers if it went nowhere, and if it left the leaf.
+const NOWHERE = -1;
+const ELSEWHERE = -2;
+
 /** The flags of no tree: the caller protects the walk. */
 export const PROTECTED = 0;
 /** Where a walk copies entries to, in threes: the first index, the last one, the value. */
@@ -96,6 +100,10 @@ export class Walk {
   to(header: number, index: number): void {
     if (this.#compiled === undefined) return this.#to(header, index);
     this.#compiled.seek(header, index);
+    this.#takeWalk();
+  }
+
+  #takeWalk(): void {
     const words = this.#words, word = this.#scratch;
     const doubles = this.#doubles, double = word >>> 1;
     this.first = doubles[double + FIRST];
@@ -342,8 +350,8 @@ export class Walk {
   }
 
   /**
-   * Goes on to the next range in the same leaf, or the next entry, that begins at or before `max`, if the tree's generation is still
-   * that one; says if it did. If not, the walk may have passed empty ranges. For walks that see reserved ranges.
+   * Goes on to the next range, or the next entry, that begins at or before `max`, if the tree's generation is still that one; says if
+   * it did. If not, the walk may have passed empty ranges. For walks that see reserved ranges.
    */
   stepOn(
     header: number,
@@ -367,13 +375,13 @@ export class Walk {
       );
     }
     if (generationOf(this.#words, header) !== generation) return false;
-    while (this.last < max && this.#stepInLeaf()) {
+    while (this.forward(header, max)) {
       if (this.value !== 0 || !skipsEmpty) return true;
     }
     return false;
   }
 
-  /** Goes back within the leaf to a range that ends at or after `min`, as {@linkcode Walk.stepOn}. */
+  /** Goes back to the range, or the entry, before, that ends at or after `min`, as {@linkcode Walk.stepOn}. */
   stepBack(
     header: number,
     generation: number,
@@ -396,20 +404,23 @@ export class Walk {
       );
     }
     if (generationOf(this.#words, header) !== generation) return false;
-    while (this.first > min && this.#stepBackInLeaf()) {
+    while (this.backward(header, min)) {
       if (this.value !== 0 || !skipsEmpty) return true;
     }
     return false;
   }
 
   #takeStep(slot: number): boolean {
-    if (slot < 0) return false;
-    const word = this.#scratch, double = word >>> 1;
-    this.#slot = slot;
-    this.first = this.#doubles[double + FIRST];
-    this.last = this.#doubles[double + LAST];
-    this.value = this.#words[word + VALUE] >>> 0;
-    return true;
+    if (slot >= 0) {
+      const word = this.#scratch, double = word >>> 1;
+      this.#slot = slot;
+      this.first = this.#doubles[double + FIRST];
+      this.last = this.#doubles[double + LAST];
+      this.value = this.#words[word + VALUE] >>> 0;
+    } else if (slot === ELSEWHERE) {
+      this.#takeWalk();
+    }
+    return slot !== NOWHERE;
   }
 
   /** Whether there is a further range, stored or empty, in the same leaf, and goes there. */

@@ -52,6 +52,10 @@ let value: u32 = 0;
 /** Walks to the range that covers an index. */
 export function seek(header: u32, index: f64): void {
   walkTo(header, index);
+  leaveWalk();
+}
+
+function leaveWalk(): void {
   store<f64>(scratch, first, FIRST);
   store<f64>(scratch, last, LAST);
   store<f64>(scratch, min, MIN);
@@ -113,9 +117,14 @@ export function findBefore(
   return found;
 }
 
+/** What a step answers if there is nothing where it should go, or the tree has changed … */
+const NOWHERE: i32 = -1;
+/** … and if it left the leaf: then it leaves what `seek` does. */
+const ELSEWHERE: i32 = -2;
+
 /**
- * Goes on from a slot of a leaf to the next one there, or the next one that is not empty, whose range begins at or before `bound`; says
- * which. -1 if there is none, or the tree's generation is another one. Inside a read section or under the lock.
+ * Goes on from a slot of a leaf to the next one, or the next one that is not empty, whose range begins at or before `bound`; says which,
+ * if it is in the same leaf. Inside a read section or under the lock, if the tree's generation is still that one.
  *
  * @param end The last index of the slot.
  * @param leafMax That of the leaf.
@@ -130,7 +139,7 @@ export function stepOn(
   bound: f64,
   skipsEmpty: bool,
 ): i32 {
-  if (generationOf(header) != generation) return -1;
+  if (generationOf(header) != generation) return NOWHERE;
   const node = addressOf(leaf);
   const count = countOf(node);
   while (end < bound && ++slot < count) {
@@ -142,11 +151,17 @@ export function stepOn(
       return slot;
     }
   }
-  return -1;
+  if (end >= bound) return NOWHERE;
+  walkTo(header, end + 1);
+  while (skipsEmpty && value == 0) {
+    if (!forward(header, bound)) return NOWHERE;
+  }
+  leaveWalk();
+  return ELSEWHERE;
 }
 
 /**
- * Goes back from a slot of a leaf to one before, whose range ends at or after `bound`, as `stepOn`.
+ * Goes back from a slot of a leaf to the one before, whose range ends at or after `bound`, as `stepOn`.
  *
  * @param begin The first index of the slot.
  * @param leafMin That of the leaf.
@@ -161,7 +176,7 @@ export function stepBack(
   bound: f64,
   skipsEmpty: bool,
 ): i32 {
-  if (generationOf(header) != generation) return -1;
+  if (generationOf(header) != generation) return NOWHERE;
   const node = addressOf(leaf);
   while (begin > bound && --slot >= 0) {
     const end = begin - 1;
@@ -172,7 +187,13 @@ export function stepBack(
       return slot;
     }
   }
-  return -1;
+  if (begin <= bound) return NOWHERE;
+  walkTo(header, begin - 1);
+  while (skipsEmpty && value == 0) {
+    if (!backward(header, bound)) return NOWHERE;
+  }
+  leaveWalk();
+  return ELSEWHERE;
 }
 
 /** Copies the entries of the first leaf that has any which overlap `from` … `to`; says how many. */
