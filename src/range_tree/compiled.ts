@@ -60,9 +60,9 @@ export interface CompiledTrees {
     min: number,
     skipsEmpty: boolean,
   ): number;
-  /** `Walk.copyForward`, and -1 if there is no such read section. */
+  /** `Walk.copyForward`: `Walk.reached`, and -1 if there is no such read section. */
   copyForward(header: number, from: number, to: number, flags: number): number;
-  /** `Walk.copyBackward`, and -1 if there is no such read section. */
+  /** `Walk.copyBackward`: `Walk.reached`, and -1 if there is no such read section. */
   copyBackward(header: number, from: number, to: number, flags: number): number;
   /** `Walk.count`. */
   countEntries(header: number, from: number, to: number): number;

@@ -26,6 +26,8 @@ export class EntryIterator implements IterableIterator<Entry> {
   #at = 0;
   #end = 0;
   #generation = 0;
+  /** As far as which there are no others, unless the tree has changed since. */
+  #reached = 0;
   /** When the buffer was filled, or will be, this was to be given out: what overlaps `from` … `to`. */
   #from: number;
   #to: number;
@@ -87,15 +89,22 @@ export class EntryIterator implements IterableIterator<Entry> {
     }
     this.#end = 3 * copied;
     this.#generation = this.#walk.generation;
+    this.#reached = this.#walk.reached;
   }
 
-  /** Empties the buffer; what was given out of it is no longer to be given out. */
+  /** Empties the buffer; what was given out of it is no longer to be given out, nor what it says is not there. */
   #pass(): void {
-    const copies = this.#copies, given = this.#at - 3;
+    const given = this.#at - 3, end = this.#end;
     this.#at = this.#end = 0;
     if (given < 0) return;
-    if (this.#reverse) this.#to = copies[given] - 1;
-    else this.#from = copies[given + 1] + 1;
+    const isUsedUp = given + 3 === end &&
+      generationOf(this.#words, this.#header) === this.#generation;
+    const copies = this.#copies;
+    if (this.#reverse) {
+      this.#to = (isUsedUp ? this.#reached : copies[given]) - 1;
+    } else {
+      this.#from = (isUsedUp ? this.#reached : copies[given + 1]) + 1;
+    }
   }
 
   #copy(flags: number): number {

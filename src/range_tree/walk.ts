@@ -34,8 +34,9 @@ const VALUE = 8;
 const LEAF = 9;
 const SLOT = 10;
 const COUNT = 11;
-/** Copied entries stand at the beginning, in three doubles each; the tree's generation in this word. */
+// Copied entries stand at the beginning, in three doubles each; behind them in words the tree's generation, and how many there are.
 const GENERATION = 2 * 3 * MAX_SLOTS;
+const COPIED = GENERATION + 1;
 
 // What a compiled step answers if it went nowhere, and if it left the leaf.
 const NOWHERE = -1;
@@ -72,8 +73,10 @@ export class Walk {
   last: number = MAX_INDEX;
   /** What is stored there, 0 = empty. */
   value = 0;
-  /** The tree's generation before entries were copied. */
+  /** The tree's generation before entries were copied … */
   generation = 0;
+  /** … and as far as which there are no others: the last index of their leaf, or the first one. */
+  reached = 0;
   #leaf = 0;
   #slot = 0;
   #count = 0;
@@ -242,14 +245,15 @@ export class Walk {
   ): number {
     const compiled = this.#compiled;
     if (compiled !== undefined) {
-      const copied = compiled.copyForward(header, from, to, flags);
-      return this.#takeCopies(copied, copies);
+      const reached = compiled.copyForward(header, from, to, flags);
+      return this.#takeCopies(reached, copies);
     }
     if (flags !== PROTECTED) return -1;
     this.generation = generationOf(this.#words, header);
     // What was found may be emptied in place before it is copied: then the search goes on.
     while (this.find(header, from, to)) {
       const copied = this.#copyOn(to, copies);
+      this.reached = this.#max;
       if (copied > 0) return copied;
     }
     return 0;
@@ -265,20 +269,24 @@ export class Walk {
   ): number {
     const compiled = this.#compiled;
     if (compiled !== undefined) {
-      const copied = compiled.copyBackward(header, from, to, flags);
-      return this.#takeCopies(copied, copies);
+      const reached = compiled.copyBackward(header, from, to, flags);
+      return this.#takeCopies(reached, copies);
     }
     if (flags !== PROTECTED) return -1;
     this.generation = generationOf(this.#words, header);
-    return this.findReverse(header, to, from)
-      ? this.#copyBack(from, copies)
-      : 0;
+    if (!this.findReverse(header, to, from)) return 0;
+    this.reached = this.#min;
+    return this.#copyBack(from, copies);
   }
 
-  #takeCopies(copied: number, copies: Float64Array): number {
-    const doubles = this.#doubles, double = this.#scratch >>> 1;
+  #takeCopies(reached: number, copies: Float64Array): number {
+    if (reached < 0) return -1;
+    const words = this.#words, word = this.#scratch;
+    const doubles = this.#doubles, double = word >>> 1;
+    const copied = words[word + COPIED];
     for (let i = 0; i < 3 * copied; i++) copies[i] = doubles[double + i];
-    this.generation = this.#words[this.#scratch + GENERATION];
+    this.generation = words[word + GENERATION];
+    this.reached = reached;
     return copied;
   }
 

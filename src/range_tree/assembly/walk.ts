@@ -34,9 +34,10 @@ const SLOT: usize = 40;
 const COUNT: usize = 44;
 
 // What copying leaves: of each entry its first index, its last and its value, as doubles; and behind the 21 that a leaf may have, the
-// tree's generation.
+// tree's generation and how many there are.
 const ENTRY_BYTES: usize = 24;
 const GENERATION: usize = 21 * ENTRY_BYTES;
+const COPIED: usize = GENERATION + 4;
 
 // Where the walk is. No two are under way at a time.
 let leaf: u32 = 0;
@@ -196,48 +197,52 @@ export function stepBack(
   return ELSEWHERE;
 }
 
-/** Copies the entries of the first leaf that has any which overlap `from` … `to`; says how many. */
+/** Copies the entries of the first leaf that has any which overlap `from` … `to`; says what the last index is of that leaf. */
 export function copyForward(
   header: u32,
   from: f64,
   to: f64,
   flags: i32,
-): i32 {
+): f64 {
   const entered = enter();
-  let copied = -1;
+  let reached: f64 = -1;
   if (isSafe(header, flags)) {
     leaveGeneration(header);
     walkTo(header, from);
-    copied = copyOn(to);
+    let copied = copyOn(to);
     while (copied == 0 && max < to) {
       walkTo(header, max + 1);
       copied = copyOn(to);
     }
+    store<i32>(scratch, copied, COPIED);
+    reached = max;
   }
   leave(entered);
-  return copied;
+  return reached;
 }
 
-/** As `copyForward`, but of the last such leaf, and the last entry first. */
+/** As `copyForward`, but of the last such leaf, and the last entry first; says what the leaf's first index is. */
 export function copyBackward(
   header: u32,
   from: f64,
   to: f64,
   flags: i32,
-): i32 {
+): f64 {
   const entered = enter();
-  let copied = -1;
+  let reached: f64 = -1;
   if (isSafe(header, flags)) {
     leaveGeneration(header);
     walkTo(header, to);
-    copied = copyBack(from);
+    let copied = copyBack(from);
     while (copied == 0 && min > from) {
       walkTo(header, min - 1);
       copied = copyBack(from);
     }
+    store<i32>(scratch, copied, COPIED);
+    reached = min;
   }
   leave(entered);
-  return copied;
+  return reached;
 }
 
 /** How many entries overlap `from` … `to`: inside a read section or under the lock. */
