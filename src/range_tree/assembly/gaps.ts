@@ -14,10 +14,9 @@ import {
   slotFor,
 } from "./node";
 
-// In an inner node: the gaps of slots 0 to 7, and, as if they began at slot 0, those of the others.
-const GAPS: usize = 104;
-const FAR_GAPS: usize = 216 - 64;
-const NEAR_GAP_COUNT: i32 = 8;
+// In an inner node: the gaps of slots 0 to 7, and those of slots 8 to 11.
+const NEAR_GAPS: usize = 104;
+const FAR_GAPS: usize = 216;
 
 let size: f64 = 0;
 let from: f64 = 0;
@@ -55,9 +54,24 @@ export function highestRoom(
   return highest(node, heightOf(node), 0, MAX_INDEX);
 }
 
-function gapOf(node: usize, slot: i32): f64 {
-  const gap = node + (<usize>slot << 3);
-  return slot < NEAR_GAP_COUNT ? load<f64>(gap, GAPS) : load<f64>(gap, FAR_GAPS);
+/**
+ * The slots below which there is a free run of the size, a bit each, from the lowest on. All gaps are compared, two at a time, which
+ * takes no branch that could be predicted wrongly.
+ */
+function slotsWithRoom(node: usize): i32 {
+  const wanted = f64x2.splat(size);
+  const slots = roomy(node, NEAR_GAPS, wanted) |
+    roomy(node, NEAR_GAPS + 16, wanted) << 2 |
+    roomy(node, NEAR_GAPS + 32, wanted) << 4 |
+    roomy(node, NEAR_GAPS + 48, wanted) << 6 |
+    roomy(node, FAR_GAPS, wanted) << 8 |
+    roomy(node, FAR_GAPS + 16, wanted) << 10;
+  // Behind the used slots stands anything.
+  return slots & ((1 << countOf(node)) - 1);
+}
+
+function roomy(node: usize, gaps: usize, wanted: v128): i32 {
+  return i64x2.bitmask(f64x2.ge(v128.load(node + gaps), wanted));
 }
 
 function slotFrom(node: usize, index: f64, isNarrow: bool): i32 {
@@ -75,10 +89,10 @@ function lowest(
   nodeMax: f64,
 ): f64 {
   if (height == 0) return lowestInLeaf(node, nodeMin, nodeMax);
-  const count = countOf(node);
-  let slot = from <= nodeMin ? 0 : slotFrom(node, from, true);
-  for (; slot < count; slot++) {
-    if (gapOf(node, slot) < size) continue;
+  let slots = slotsWithRoom(node);
+  if (from > nodeMin) slots &= -1 << slotFrom(node, from, true);
+  for (; slots != 0; slots &= slots - 1) {
+    const slot = ctz<i32>(slots);
     const first = firstOf(node, slot, nodeMin);
     if (first > to) return -1;
     const last = pivotOf(node, slot, nodeMax);
@@ -112,9 +126,11 @@ function highest(
   nodeMax: f64,
 ): f64 {
   if (height == 0) return highestInLeaf(node, nodeMin, nodeMax);
-  let slot = to >= nodeMax ? countOf(node) - 1 : slotFrom(node, to, true);
-  for (; slot >= 0; slot--) {
-    if (gapOf(node, slot) < size) continue;
+  let slots = slotsWithRoom(node);
+  if (to < nodeMax) slots &= (2 << slotFrom(node, to, true)) - 1;
+  while (slots != 0) {
+    const slot = 31 - clz<i32>(slots);
+    slots ^= 1 << slot;
     const last = pivotOf(node, slot, nodeMax);
     if (last < from) return -1;
     const first = firstOf(node, slot, nodeMin);
