@@ -15,8 +15,8 @@ export interface CompiledTrees {
   /** Binds an instance to its thread, by the index of words. */
   bind(epochIndex: number, readerIndex: number, scratchIndex: number): void;
   /**
-   * The entry at an index, 0 where it is reserved, in a read section of its own; -1 if the tree's flags are not these, or say that
-   * readers need the lock.
+   * The entry at an index, signed, 0 where it is reserved, in a read section of its own; -1 if the tree's flags are not these, or say
+   * that readers need the lock.
    */
   lookUp(header: number, index: number, flags: number): number;
   /** The entry at an index, inside a read section or under the lock. It is signed. */

@@ -239,7 +239,7 @@ export class RangeTree implements Iterable<Entry> {
     if (compiled !== undefined) {
       const found = compiled.lookUp(this.ref, index, this.#lock.seenFlags);
       // Else the tree is not as it was seen last, or its readers take the lock.
-      if (found >= 0) return found;
+      if (found !== -1) return found >>> 0;
     }
     return this.#load(index);
   }

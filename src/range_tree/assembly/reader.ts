@@ -34,16 +34,16 @@ export function entryAt(header: u32, index: f64, areNarrow: bool): u32 {
 }
 
 /**
- * The entry at an index, 0 where it is reserved, in a read section of its own; -1 if the tree's flags are not these, or say that
- * readers need the lock.
+ * The entry at an index, 0 where it is reserved, in a read section of its own; the reserved entry if the tree's flags are not these, or
+ * say that readers need the lock.
  */
-export function lookUp(header: u32, index: f64, flags: i32): f64 {
-  if (!isRcu(flags)) return -1;
+export function lookUp(header: u32, index: f64, flags: i32): u32 {
+  if (!isRcu(flags)) return RESERVED;
   const entered = enter();
-  let found: f64 = -1;
+  let found = RESERVED;
   if (atomic.load<i32>(addressOf(header), HEADER_FLAGS) == flags) {
-    const entry = entryAt(header, index, hasNarrowNodes(flags));
-    found = entry == RESERVED ? 0 : <f64>entry;
+    found = entryAt(header, index, hasNarrowNodes(flags));
+    if (found == RESERVED) found = 0;
   }
   leave(entered);
   return found;

@@ -3,7 +3,8 @@
  *
  * A walk is taken inside a read section or under the tree's lock, with one atomic load a slot. The functions that are given flags
  * enter a read section of their own, and answer -1 if the tree's flags are not these or say that readers need the lock; where the
- * caller protects the walk it gives 0, which no tree's flags are. Reserved ranges are passed over like empty ones, but not by `seek`.
+ * caller protects the walk it gives 0, which no tree's flags are. Reserved ranges are passed over like empty ones, but not by `seek`
+ * and the steps.
  */
 import {
   addressOf,
