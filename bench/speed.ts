@@ -31,8 +31,8 @@ import { PEERS } from "./peers.ts";
 import { roomRequests } from "./room.ts";
 import { type Figures, medianOf, runVariant, type Variant } from "./variant.ts";
 
-/** The fewest times that an operation is done: 50 trees of 1 000 ranges, for example … */
-const OPERATIONS = 50_000;
+/** The fewest times that an operation is done: 30 trees of 1 000 ranges, for example … */
+const OPERATIONS = 30_000;
 /** … and the fewest trees, unless they are so large that a moment without the processor does not matter. */
 const TREES = 3;
 const LARGE = 500_000;
