@@ -44,6 +44,7 @@ const ELSEWHERE = -2;
 
 /** The flags of no tree: the caller protects the walk. */
 export const PROTECTED = 0;
+
 /** Where a walk copies entries to, in threes: the first index, the last one, the value. */
 export function entryBuffer(): Float64Array {
   return new Float64Array(3 * MAX_SLOTS);
