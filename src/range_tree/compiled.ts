@@ -61,9 +61,21 @@ export interface CompiledTrees {
     skipsEmpty: boolean,
   ): number;
   /** `Walk.copyForward`: `Walk.reached`, and -1 if there is no such read section. */
-  copyForward(header: number, from: number, to: number, flags: number): number;
+  copyForward(
+    header: number,
+    from: number,
+    to: number,
+    leaves: number,
+    flags: number,
+  ): number;
   /** `Walk.copyBackward`: `Walk.reached`, and -1 if there is no such read section. */
-  copyBackward(header: number, from: number, to: number, flags: number): number;
+  copyBackward(
+    header: number,
+    from: number,
+    to: number,
+    leaves: number,
+    flags: number,
+  ): number;
   /** `Walk.count`. */
   countEntries(header: number, from: number, to: number): number;
   /** `GapSearch.lowest`. */

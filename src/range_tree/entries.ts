@@ -2,7 +2,7 @@
  * Iterating over a tree's entries while it may change.
  *
  * A step takes its own read section (or the lock) only when it needs to look at the tree: it reads a whole leaf's entries
- * into a buffer of its own. Before an entry is given out of the buffer, the tree's generation is compared with the one
+ * into a buffer of its own, or once it has gone through one buffer, those of some leaves. Before an entry is given out of the buffer, the tree's generation is compared with the one
  * at which the buffer was filled; if the tree has changed since, the buffer is thrown away and filled anew from the index
  * that comes next. So each entry was in the tree at the moment when it was given out, and nothing is held between steps.
  *
@@ -13,6 +13,9 @@ import { generationOf } from "./header.ts";
 import type { TreeParts } from "./parts.ts";
 import { type Entry, entryBuffer, PROTECTED, type Walk } from "./walk.ts";
 
+/** From so many leaves a buffer is filled at most, if the one before was used up. */
+const LEAVES = 3;
+
 /** The entries of a window, one after the other. */
 export class EntryIterator implements IterableIterator<Entry> {
   readonly #parts: TreeParts;
@@ -21,13 +24,15 @@ export class EntryIterator implements IterableIterator<Entry> {
   readonly #walk: Walk;
   readonly #site: string;
   readonly #reverse: boolean;
-  /** A leaf's entries, those from `#at` to `#end` still to be given out. */
+  /** Entries, those from `#at` to `#end` still to be given out. */
   readonly #copies = entryBuffer();
   #at = 0;
   #end = 0;
   #generation = 0;
   /** As far as which there are no others, unless the tree has changed since. */
   #reached = 0;
+  /** The next buffer is filled from so many. */
+  #leaves = 1;
   /** When the buffer was filled, or will be, this was to be given out: what overlaps `from` … `to`. */
   #from: number;
   #to: number;
@@ -99,6 +104,7 @@ export class EntryIterator implements IterableIterator<Entry> {
     if (given < 0) return;
     const isUsedUp = given + 3 === end &&
       generationOf(this.#words, this.#header) === this.#generation;
+    this.#leaves = isUsedUp ? LEAVES : 1;
     const copies = this.#copies;
     if (this.#reverse) {
       this.#to = (isUsedUp ? this.#reached : copies[given]) - 1;
@@ -109,9 +115,9 @@ export class EntryIterator implements IterableIterator<Entry> {
 
   #copy(flags: number): number {
     const walk = this.#walk, header = this.#header, copies = this.#copies;
-    const from = this.#from, to = this.#to;
+    const from = this.#from, to = this.#to, leaves = this.#leaves;
     return this.#reverse
-      ? walk.copyBackward(header, from, to, flags, copies)
-      : walk.copyForward(header, from, to, flags, copies);
+      ? walk.copyBackward(header, from, to, leaves, flags, copies)
+      : walk.copyForward(header, from, to, leaves, flags, copies);
   }
 }

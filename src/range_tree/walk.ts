@@ -76,7 +76,7 @@ export class Walk {
   value = 0;
   /** The tree's generation before entries were copied … */
   generation = 0;
-  /** … and as far as which there are no others: the last index of their leaf, or the first one. */
+  /** … and as far as which there are no others. */
   reached = 0;
   #leaf = 0;
   #slot = 0;
@@ -234,19 +234,22 @@ export class Walk {
   }
 
   /**
-   * Copies the entries of the first leaf that has any which overlap `from` … `to`, in order; returns how many. The tree is that of
-   * {@linkcode Walk.generation} or newer. As {@linkcode Walk.entryFrom}.
+   * Copies the entries that overlap `from` … `to`, in order, of the first leaf that has any and of some behind it; returns how many. The
+   * tree is that of {@linkcode Walk.generation} or newer. As {@linkcode Walk.entryFrom}.
+   *
+   * @param leaves The most leaves to take any from. (The TypeScript looks at one alone.)
    */
   copyForward(
     header: number,
     from: number,
     to: number,
+    leaves: number,
     flags: number,
     copies: Float64Array,
   ): number {
     const compiled = this.#compiled;
     if (compiled !== undefined) {
-      const reached = compiled.copyForward(header, from, to, flags);
+      const reached = compiled.copyForward(header, from, to, leaves, flags);
       return this.#takeCopies(reached, copies);
     }
     if (flags !== PROTECTED) return -1;
@@ -260,17 +263,18 @@ export class Walk {
     return 0;
   }
 
-  /** Copies the entries of the last such leaf, the last one first. As {@linkcode Walk.copyForward}. */
+  /** Copies the entries of the last such leaf and of some before it, the last one first. As {@linkcode Walk.copyForward}. */
   copyBackward(
     header: number,
     from: number,
     to: number,
+    leaves: number,
     flags: number,
     copies: Float64Array,
   ): number {
     const compiled = this.#compiled;
     if (compiled !== undefined) {
-      const reached = compiled.copyBackward(header, from, to, flags);
+      const reached = compiled.copyBackward(header, from, to, leaves, flags);
       return this.#takeCopies(reached, copies);
     }
     if (flags !== PROTECTED) return -1;

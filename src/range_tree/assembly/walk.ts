@@ -34,10 +34,11 @@ const LEAF: usize = 36;
 const SLOT: usize = 40;
 const COUNT: usize = 44;
 
-// What copying leaves: of each entry its first index, its last and its value, as doubles; and behind the 21 that a leaf may have, the
-// tree's generation and how many there are.
+// What copying leaves: of each entry its first index, its last and its value, as doubles; and behind the 21 that there may be, the tree's
+// generation and how many there are.
 const ENTRY_BYTES: usize = 24;
-const GENERATION: usize = 21 * ENTRY_BYTES;
+const COPIES_BYTES: usize = 21 * ENTRY_BYTES;
+const GENERATION: usize = COPIES_BYTES;
 const COPIED: usize = GENERATION + 4;
 
 // Where the walk is. No two are under way at a time.
@@ -50,6 +51,12 @@ let max: f64 = 0;
 let first: f64 = 0;
 let last: f64 = 0;
 let value: u32 = 0;
+// The parent of the leaf, none above a root leaf; in which slot it is, and what the parent covers. Within one section, or under the lock,
+// the way on over it is as good as a new one from the root: if it was replaced since, the generation tells that the tree has changed.
+let parent: usize = 0;
+let place: i32 = 0;
+let parentMin: f64 = 0;
+let parentMax: f64 = 0;
 
 /** Walks to the range that covers an index. */
 export function seek(header: u32, index: f64): void {
@@ -198,11 +205,15 @@ export function stepBack(
   return ELSEWHERE;
 }
 
-/** Copies the entries of the first leaf that has any which overlap `from` … `to`; says what the last index is of that leaf. */
+/**
+ * Copies the entries that overlap `from` … `to`, from the first on, of the first leaf that has any and of those behind it: of so many
+ * leaves at most, and no more than 21. Says what the last index is that it has looked at, or of its leaf.
+ */
 export function copyForward(
   header: u32,
   from: f64,
   to: f64,
+  leaves: i32,
   flags: i32,
 ): f64 {
   const entered = enter();
@@ -210,23 +221,26 @@ export function copyForward(
   if (isSafe(header, flags)) {
     leaveGeneration(header);
     walkTo(header, from);
-    let copied = copyOn(to);
-    while (copied == 0 && max < to) {
-      walkTo(header, max + 1);
-      copied = copyOn(to);
+    const full = scratch + COPIES_BYTES;
+    let copy = copyOn(scratch, to);
+    while (max < to && (copy == scratch || --leaves > 0 && copy < full)) {
+      toNextLeaf(header);
+      copy = copyOn(copy, to);
     }
-    store<i32>(scratch, copied, COPIED);
-    reached = max;
+    leaveCopied(copy);
+    // Where the leaf was left in the middle, there may be more.
+    reached = copy == full ? last : max;
   }
   leave(entered);
   return reached;
 }
 
-/** As `copyForward`, but of the last such leaf, and the last entry first; says what the leaf's first index is. */
+/** As `copyForward`, but from the last entry back; says what the first index is that it has looked at, or of its leaf. */
 export function copyBackward(
   header: u32,
   from: f64,
   to: f64,
+  leaves: i32,
   flags: i32,
 ): f64 {
   const entered = enter();
@@ -234,13 +248,14 @@ export function copyBackward(
   if (isSafe(header, flags)) {
     leaveGeneration(header);
     walkTo(header, to);
-    let copied = copyBack(from);
-    while (copied == 0 && min > from) {
-      walkTo(header, min - 1);
-      copied = copyBack(from);
+    const full = scratch + COPIES_BYTES;
+    let copy = copyBack(scratch, from);
+    while (min > from && (copy == scratch || --leaves > 0 && copy < full)) {
+      toPreviousLeaf(header);
+      copy = copyBack(copy, from);
     }
-    store<i32>(scratch, copied, COPIED);
-    reached = min;
+    leaveCopied(copy);
+    reached = copy == full ? first : min;
   }
   leave(entered);
   return reached;
@@ -272,6 +287,7 @@ function walkTo(header: u32, index: f64): void {
   const tree = addressOf(header);
   let ref = atomic.load<u32>(tree, HEADER_ROOT);
   let from: f64 = 0, to = MAX_INDEX;
+  parent = 0;
   if (ref != 0) {
     const key = f64x2.splat(index);
     const areNarrow = hasNarrowNodes(atomic.load<i32>(tree, HEADER_FLAGS));
@@ -279,7 +295,12 @@ function walkTo(header: u32, index: f64): void {
     let height = heightOf(at);
     let child = slotFor(at, key, areNarrow && height > 0);
     while (height > 0) {
-      height--;
+      if (--height == 0) {
+        parent = at;
+        place = <i32>child;
+        parentMin = from;
+        parentMax = to;
+      }
       if (child > 0) from = pivotBefore(at, child) + 1;
       to = pivotOf(at, child, to);
       ref = slotOf(at, child);
@@ -359,29 +380,70 @@ function leaveGeneration(header: u32): void {
   store<i32>(scratch, generationOf(header), GENERATION);
 }
 
-/** Copies the entries of the leaf, from where the walk is on, that begin at or before `to`. */
-function copyOn(to: f64): i32 {
-  let begin = first;
-  let copy = scratch;
-  for (let at = slot; at < count && begin <= to; at++) {
-    const end = pivotOf(node, at, max);
-    copy = leaveCopy(copy, begin, end, slotOf(node, at));
-    begin = end + 1;
+/** Goes on to the first range behind the leaf, where there is one. */
+function toNextLeaf(header: u32): void {
+  if (parent == 0 || place + 1 >= countOf(parent)) {
+    walkTo(header, max + 1);
+    return;
   }
-  return <i32>((copy - scratch) / ENTRY_BYTES);
+  place++;
+  min = max + 1;
+  max = pivotOf(parent, place, parentMax);
+  leaf = slotOf(parent, place);
+  node = addressOf(leaf);
+  count = countOf(node);
+  slot = 0;
+  first = min;
+  last = pivotOf(node, 0, max);
 }
 
-/** Copies the entries of the leaf, from where the walk is back, that end at or after `from`. */
-function copyBack(from: f64): i32 {
-  if (count == 0) return 0;
-  let end = last;
-  let copy = scratch;
-  for (let at = slot; at >= 0 && end >= from; at--) {
-    const begin = at > 0 ? pivotBefore(node, at) + 1 : min;
-    copy = leaveCopy(copy, begin, end, slotOf(node, at));
-    end = begin - 1;
+/** Goes back to the last range before the leaf, where there is one. */
+function toPreviousLeaf(header: u32): void {
+  if (parent == 0 || place == 0) {
+    walkTo(header, min - 1);
+    return;
   }
-  return <i32>((copy - scratch) / ENTRY_BYTES);
+  place--;
+  max = min - 1;
+  min = place > 0 ? pivotBefore(parent, place) + 1 : parentMin;
+  leaf = slotOf(parent, place);
+  node = addressOf(leaf);
+  count = countOf(node);
+  slot = count - 1;
+  first = slot > 0 ? pivotBefore(node, slot) + 1 : min;
+  last = max;
+}
+
+/**
+ * Copies the entries of the leaf, from where the walk is on, that begin at or before `to`, as far as there is room; says where the next
+ * one would be copied to. `last` is then the last index that it has looked at.
+ */
+function copyOn(copy: usize, to: f64): usize {
+  const full = scratch + COPIES_BYTES;
+  let begin = first;
+  for (let at = slot; at < count && begin <= to && copy < full; at++) {
+    last = pivotOf(node, at, max);
+    copy = leaveCopy(copy, begin, last, slotOf(node, at));
+    begin = last + 1;
+  }
+  return copy;
+}
+
+/** As `copyOn`, from where the walk is back, those that end at or after `from`. `first` is then the first index that it has looked at. */
+function copyBack(copy: usize, from: f64): usize {
+  if (count == 0) return copy;
+  const full = scratch + COPIES_BYTES;
+  let end = last;
+  for (let at = slot; at >= 0 && end >= from && copy < full; at--) {
+    first = at > 0 ? pivotBefore(node, at) + 1 : min;
+    copy = leaveCopy(copy, first, end, slotOf(node, at));
+    end = first - 1;
+  }
+  return copy;
+}
+
+function leaveCopied(copy: usize): void {
+  store<i32>(scratch, <i32>((copy - scratch) / ENTRY_BYTES), COPIED);
 }
 
 /** Copies a range; says where the next one is to be copied to, which is the same place if this was no entry. */
