@@ -1,8 +1,9 @@
 /**
  * Where a reader stands: one slot of one leaf, and what it covers.
  *
- * A walk only ever goes down, from the root, with one atomic load a node. It is taken inside a read section or under the
- * tree's lock, and its leaf must not be followed outside of it; the indices and the value are the reader's own copy.
+ * A walk only ever goes down, from the root, with one atomic load a node. (A compiled one that copies from several leaves goes on over
+ * their parent; `assembly/walk.ts` says why it may.) It is taken inside a read section or under the tree's lock, and its leaf must not be
+ * followed outside of it; the indices and the value are the reader's own copy.
  *
  * @module
  */
