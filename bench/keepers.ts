@@ -4,7 +4,13 @@
  *
  * @module
  */
-import { type Arena, type Entry, MAX_INDEX, RangeTree } from "../mod.ts";
+import {
+  type Arena,
+  type Cursor,
+  type Entry,
+  MAX_INDEX,
+  RangeTree,
+} from "../mod.ts";
 import { emptyHash, fold, GAPPED, SPAN } from "./keys.ts";
 import type { OperationName } from "./operations.ts";
 import { arenaFor } from "./trees.ts";
@@ -25,6 +31,8 @@ export interface Keeper {
   valueAt(index: number): number;
   /** The hash of all that is stored, in order: each range folded by {@linkcode foldEntry}. */
   hash(): number;
+  /** The same, by a cursor under one hold of the lock, or in one read section. */
+  hashByCursor?(): number;
   /** A copy that shares nothing with it that either changes. */
   clone?(): Keeper;
   /** Prepares so many ranges in the form that it takes best and returns what fills it, empty as it is, with them. */
@@ -33,6 +41,8 @@ export interface Keeper {
   inOneSection?<Result>(work: () => Result): Result;
   /** Hands `work` a search for the lowest of `size` free indices from `min` on. */
   searching?<Result>(work: (search: Search) => Result): Result;
+  /** Gives back what it takes; it is not used again. */
+  discard?(): void;
 }
 
 /** Finds the lowest of `size` free indices from `min` on. */
@@ -41,8 +51,8 @@ export type Search = (min: number, size: number) => number;
 /** What a keeper skips that does everything that it can. */
 export const SKIPS_NOTHING: ReadonlySet<OperationName> = new Set();
 
-/** A keeper with nothing in it and room for that many ranges. */
-export type Create = (ranges: number) => Keeper;
+/** A keeper with nothing in it and room for that many ranges, where the largest one of its kind has room for `largest`. */
+export type Create = (ranges: number, largest: number) => Keeper;
 
 /**
  * A hash with one more entry. By one word, since it is part of what is timed; weighted, so that a number that is too large
@@ -65,11 +75,12 @@ export interface TreeMode {
   readonly gaps: boolean;
 }
 
-/** Creates trees of a mode. */
+/** Creates trees of a mode, all of them in one arena: that is what a program has, and what V8 makes the best code for. */
 export function treeOf(mode: TreeMode): Create {
-  return (ranges) => {
-    // It is cloned into the same arena.
-    const arena = arenaFor(2 * ranges);
+  let arena: Arena | undefined;
+  return (_ranges, largest) => {
+    // One is cloned into the same arena.
+    arena ??= arenaFor(2 * largest);
     return new TreeKeeper(arena, RangeTree.create(arena, mode), mode);
   };
 }
@@ -125,6 +136,19 @@ class TreeKeeper implements Keeper {
     return hash;
   }
 
+  hashByCursor(): number {
+    using _hold = this.#mode.rcu ? this.#arena.rcu.read() : this.#tree.lock();
+    return this.#hashBy(this.#tree.cursor());
+  }
+
+  #hashBy(cursor: Cursor): number {
+    let hash = emptyHash();
+    for (let value = cursor.find(); value !== 0; value = cursor.find()) {
+      hash = foldEntry(hash, cursor.index, cursor.last, value);
+    }
+    return hash;
+  }
+
   clone(): Keeper {
     return new TreeKeeper(this.#arena, this.#tree.clone(), this.#mode);
   }
@@ -132,6 +156,11 @@ class TreeKeeper implements Keeper {
   bulkLoader(ranges: number): () => void {
     const entries = Array.from({ length: ranges }, (_, i) => entryOf(i));
     return () => this.#tree.bulkLoad(entries);
+  }
+
+  discard(): void {
+    this.#tree.destroy();
+    this.#arena.rcu.barrier();
   }
 
   #inOneSection<Result>(work: () => Result): Result {

@@ -37,7 +37,7 @@ async function pair(ranges: number): Promise<Outcome> {
     lock.unlock();
   }
   const nanos = nanosEach(start, ranges);
-  const { hash } = await store("internal", false)(ranges);
+  const { hash } = await store("internal", false)(ranges, ranges);
   return { hash, figures: { nanos } };
 }
 

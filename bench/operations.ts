@@ -10,10 +10,12 @@ import type { Goal } from "./workload.ts";
 
 /** An operation, as the figures name it. */
 export type OperationName =
+  | "loop"
   | "loadRandom"
   | "loadOneSection"
   | "loadInOrder"
   | "iterate"
+  | "iterateCursor"
   | "buildInOrder"
   | "buildRandom"
   | "bulkLoad"
@@ -46,12 +48,16 @@ export interface Operation {
 
 const LOAD_NATIVE = { 1e3: 36, 1e5: 81, 1e6: 251 };
 const LOAD_GOAL = atMost(1.2);
+/** Known as 7 to 29 over the sizes: taken as the least for the smallest, the most for the others. */
+const ITERATE_NATIVE = { 1e3: 7, 1e5: 29, 1e6: 29 };
+const ITERATE_GOAL = atMost(2);
 /** Half the time of native code, which allocates each node on its own; a tree of 1 000 ranges is no goal. */
 const WRITE_GOAL = { 1e5: { atMost: 0.5 }, 1e6: { atMost: 0.5 } };
 const PEER_GOAL = { 1e6: { atLeast: 2.5 } };
 
 /** All operations, in the order of the table. */
 export const OPERATIONS: readonly Operation[] = [
+  { name: "loop", label: "the loop of loads alone", tree: "RCU" },
   {
     name: "loadRandom",
     label: "load, random",
@@ -74,9 +80,16 @@ export const OPERATIONS: readonly Operation[] = [
     name: "iterate",
     label: "iterate, an entry",
     tree: "RCU",
-    // Known as 7 to 29 over the sizes: taken as the least for the smallest, the most for the others.
-    native: { 1e3: 7, 1e5: 29, 1e6: 29 },
-    nativeGoal: atMost(2),
+    native: ITERATE_NATIVE,
+    nativeGoal: ITERATE_GOAL,
+  },
+  {
+    name: "iterateCursor",
+    label: "iterate, cursor, one section",
+    tree: "RCU",
+    ofPeers: "iterate",
+    native: ITERATE_NATIVE,
+    nativeGoal: ITERATE_GOAL,
   },
   { name: "buildInOrder", label: "build, in order", tree: "RCU" },
   {

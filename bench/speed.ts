@@ -29,55 +29,61 @@ import {
 import type { OperationName } from "./operations.ts";
 import { PEERS } from "./peers.ts";
 import { roomRequests } from "./room.ts";
-import { type Figures, runVariant, type Variant } from "./variant.ts";
+import { type Figures, medianOf, runVariant, type Variant } from "./variant.ts";
 
-/** The fewest times that an operation is done: 20 trees of 1 000 ranges, for example. */
-const OPERATIONS = 20_000;
+/** The fewest times that an operation is done: 30 trees of 1 000 ranges, for example … */
+const OPERATIONS = 30_000;
+/** … and the fewest trees, unless they are so large that a moment without the processor does not matter. */
+const TREES = 3;
+const LARGE = 500_000;
 /** What is stored inside of a range, from its first index. */
 const PART = { from: 2, to: 4 };
 
-/** Adds up what operations take. */
+/** What operations take, once a tree. */
 class Times {
-  readonly #nanos: Record<string, number> = {};
+  readonly #nanos: Record<string, number[]> = {};
 
   time<Result>(operation: OperationName, work: () => Result): Result {
     const start = performance.now();
     const result = work();
     const nanos = (performance.now() - start) * 1e6;
-    this.#nanos[operation] = (this.#nanos[operation] ?? 0) + nanos;
+    (this.#nanos[operation] ??= []).push(nanos);
     return result;
   }
 
-  /** Nanoseconds each, if every operation was done so often. */
+  /** Nanoseconds each in the middle one of the trees, if every operation was done so often in each. */
   each(times: number): Figures {
     return Object.fromEntries(
-      Object.entries(this.#nanos).map(([name, nanos]) => [name, nanos / times]),
+      Object.entries(this.#nanos)
+        .map(([name, nanos]) => [name, medianOf(nanos) / times]),
     );
   }
 }
 
 function speedOf(create: Create): Variant {
-  return (ranges) => {
+  return (ranges, largest) => {
     const times = new Times();
-    const repetitions = Math.ceil(OPERATIONS / ranges);
+    const createOne = () => create(ranges, largest);
+    const trees = Math.ceil(OPERATIONS / ranges);
+    const repetitions = ranges < LARGE ? Math.max(trees, TREES) : 1;
     let hash = emptyHash();
     for (let i = 0; i < repetitions; i++) {
-      hash = fold(hash, measureStored(create, ranges, i, times));
-      measureBuilds(create, ranges, times);
-      measureSearches(create, ranges, i, times);
+      hash = fold(hash, measureStored(createOne, ranges, i, times));
+      measureBuilds(createOne, ranges, times);
+      measureSearches(createOne, ranges, i, times);
     }
-    return { hash, figures: times.each(ranges * repetitions) };
+    return { hash, figures: times.each(ranges) };
   };
 }
 
 /** Builds, looks at what is there, changes it, and takes it away; returns what all keepers agree on. */
 function measureStored(
-  create: Create,
+  create: () => Keeper,
   ranges: number,
   repetition: number,
   times: Times,
 ): number {
-  const keeper = create(ranges);
+  const keeper = create();
   if (keeper.skips.has("buildRandom")) insertAll(keeper, ascending(ranges));
   else {
     const order = storeOrder(ranges, repetition);
@@ -85,8 +91,13 @@ function measureStored(
   }
   const built = times.time("iterate", () => keeper.hash());
   mustBe("building", built, hashOf(ranges, 0));
+  if (keeper.hashByCursor !== undefined) {
+    const walked = times.time("iterateCursor", () => keeper.hashByCursor!());
+    mustBe("iterating with a cursor", walked, built);
+  }
   const loaded = measureLoads(keeper, randomIndices(ranges, repetition), times);
   measureChanges(keeper, changeOrder(ranges, repetition), times);
+  keeper.discard?.();
   return fold(built, loaded);
 }
 
@@ -95,6 +106,7 @@ function measureLoads(
   indices: Int32Array,
   times: Times,
 ): number {
+  times.time("loop", () => foldAll(indices));
   const random = times.time("loadRandom", () => loadAll(keeper, indices));
   keeper.inOneSection?.(() => {
     const again = times.time("loadOneSection", () => loadAll(keeper, indices));
@@ -121,6 +133,7 @@ function measureChanges(
   if (keeper.clone !== undefined) {
     const copy = times.time("clone", () => keeper.clone!());
     mustBe("cloning", copy.hash(), expected);
+    copy.discard?.();
   }
   if (!skips.has("splitRejoin")) {
     times.time("splitRejoin", () => splitAndRejoinAll(keeper, order, added));
@@ -132,27 +145,33 @@ function measureChanges(
   }
 }
 
-function measureBuilds(create: Create, ranges: number, times: Times): void {
+function measureBuilds(
+  create: () => Keeper,
+  ranges: number,
+  times: Times,
+): void {
   const expected = hashOf(ranges, 0);
-  const keeper = create(ranges);
+  const keeper = create();
   const order = ascending(ranges);
   times.time("buildInOrder", () => insertAll(keeper, order));
   mustBe("building in order", keeper.hash(), expected);
+  keeper.discard?.();
 
-  const loaded = create(ranges);
+  const loaded = create();
   const load = loaded.bulkLoader?.(ranges);
   if (load === undefined) return;
   times.time("bulkLoad", load);
   mustBe("bulk-loading", loaded.hash(), expected);
+  loaded.discard?.();
 }
 
 function measureSearches(
-  create: Create,
+  create: () => Keeper,
   ranges: number,
   repetition: number,
   times: Times,
 ): void {
-  const keeper = create(ranges);
+  const keeper = create();
   if (keeper.searching === undefined) return;
   insertAll(keeper, storeOrder(ranges, repetition));
   const { erased, mins, sizes, found } = roomRequests(ranges, repetition);
@@ -161,6 +180,7 @@ function measureSearches(
     times.time("emptyArea", () => searchAll(search, mins, sizes))
   );
   mustBe("searching for room", hash, found.reduce(fold, emptyHash()));
+  keeper.discard?.();
 }
 
 function insertAll(keeper: Keeper, order: Int32Array): void {
@@ -210,6 +230,13 @@ function loadAll(keeper: Keeper, indices: Int32Array): number {
   for (let i = 0; i < indices.length; i++) {
     hash = fold(hash, keeper.valueAt(indices[i]));
   }
+  return hash;
+}
+
+/** What the benchmark itself takes of a load. */
+function foldAll(indices: Int32Array): number {
+  let hash = emptyHash();
+  for (let i = 0; i < indices.length; i++) hash = fold(hash, indices[i]);
   return hash;
 }
 

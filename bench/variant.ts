@@ -15,8 +15,11 @@ export interface Outcome {
   readonly figures: Figures;
 }
 
-/** Does a workload once at that size. */
-export type Variant = (ranges: number) => Outcome | Promise<Outcome>;
+/** Does a workload once at that size; `largest` is the size at which it will be measured. */
+export type Variant = (
+  ranges: number,
+  largest: number,
+) => Outcome | Promise<Outcome>;
 
 /**
  * Runs the variant that the command line names, at the size that it names, and prints the outcome as JSON. The workload is
@@ -28,8 +31,8 @@ export async function runVariant(
   const [name, ...numbers] = Deno.args;
   const [ranges, warmUpRanges, warmUpTimes] = numbers.map(Number);
   const variant = variants[name];
-  for (let i = 0; i < warmUpTimes; i++) await variant(warmUpRanges);
-  console.log(JSON.stringify(await variant(ranges)));
+  for (let i = 0; i < warmUpTimes; i++) await variant(warmUpRanges, ranges);
+  console.log(JSON.stringify(await variant(ranges, ranges)));
 }
 
 /** Nanoseconds an operation, of `operations` that began at `start` and end now. */

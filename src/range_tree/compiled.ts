@@ -14,29 +14,74 @@ import { WASM } from "./compiled_wasm.ts";
 export interface CompiledTrees {
   /** Binds an instance to its thread, by the index of words. */
   bind(epochIndex: number, readerIndex: number, scratchIndex: number): void;
-  /** The entry at an index, in a read section of its own, in a tree in RCU mode; -1 if the tree's flags are not these. */
+  /**
+   * The entry at an index, signed, 0 where it is reserved, in a read section of its own; -1 if the tree's flags are not these, or say
+   * that readers need the lock.
+   */
   lookUp(header: number, index: number, flags: number): number;
   /** The entry at an index, inside a read section or under the lock. It is signed. */
   lookUpInside(header: number, index: number): number;
   /** `Walk.to`, which says what it leaves. */
   seek(header: number, index: number): void;
-  /** `copyEntries` of `node.ts`; `Walk.copyEntries` says where it leaves them. */
-  copyEntries(
-    leaf: number,
-    slot: number,
-    first: number,
+  /** `Walk.entryFrom`, and -1 if there is no such read section. */
+  find(
+    header: number,
+    index: number,
     max: number,
-    to: number,
-    hidden: number,
+    passes: boolean,
+    flags: number,
   ): number;
-  /** `countEntries` of `node.ts`. */
-  countEntries(
+  /** `Walk.entryBefore`, and -1 if there is no such read section. */
+  findBefore(
+    header: number,
+    index: number,
+    min: number,
+    flags: number,
+  ): number;
+  /** `Walk.stepOn`: the slot that was gone to, -2 if in another leaf, -1 if there is none. */
+  stepOn(
+    header: number,
+    generation: number,
+    leaf: number,
+    slot: number,
+    last: number,
+    leafMax: number,
+    max: number,
+    skipsEmpty: boolean,
+  ): number;
+  /** `Walk.stepBack`: the slot that was gone to, -2 if in another leaf, -1 if there is none. */
+  stepBack(
+    header: number,
+    generation: number,
     leaf: number,
     slot: number,
     first: number,
-    to: number,
-    hidden: number,
+    leafMin: number,
+    min: number,
+    skipsEmpty: boolean,
   ): number;
+  /** `Walk.copyForward`: `Walk.reached`, and -1 if there is no such read section. */
+  copyForward(
+    header: number,
+    from: number,
+    to: number,
+    leaves: number,
+    flags: number,
+  ): number;
+  /** `Walk.copyBackward`: `Walk.reached`, and -1 if there is no such read section. */
+  copyBackward(
+    header: number,
+    from: number,
+    to: number,
+    leaves: number,
+    flags: number,
+  ): number;
+  /** `Walk.count`. */
+  countEntries(header: number, from: number, to: number): number;
+  /** `GapSearch.lowest`. */
+  lowestRoom(header: number, size: number, min: number, max: number): number;
+  /** `GapSearch.highest`. */
+  highestRoom(header: number, size: number, min: number, max: number): number;
 }
 
 const compiledTrees = new WasmModule<CompiledTrees>(WASM);

@@ -162,6 +162,7 @@ export class Cursor implements Disposable {
    * @throws {LockdepError} As {@linkcode Cursor.walk}.
    */
   find(max: number = MAX_INDEX): number {
+    if (this.#steppedOn(max, true)) return this.#walk.value;
     this.#enter("Cursor.find");
     return this.#find(max, true);
   }
@@ -175,6 +176,7 @@ export class Cursor implements Disposable {
    * @throws {LockdepError} As {@linkcode Cursor.walk}.
    */
   findRange(max: number = MAX_INDEX): number {
+    if (this.#steppedOn(max, false)) return this.#walk.value;
     this.#enter("Cursor.findRange");
     return this.#find(max, false);
   }
@@ -188,6 +190,7 @@ export class Cursor implements Disposable {
    * @throws {LockdepError} As {@linkcode Cursor.walk}.
    */
   findReverse(min = 0): number {
+    if (this.#steppedBack(min, true)) return this.#walk.value;
     this.#enter("Cursor.findReverse");
     return this.#findReverse(min, true);
   }
@@ -201,6 +204,7 @@ export class Cursor implements Disposable {
    * @throws {LockdepError} As {@linkcode Cursor.walk}.
    */
   findRangeReverse(min = 0): number {
+    if (this.#steppedBack(min, false)) return this.#walk.value;
     this.#enter("Cursor.findRangeReverse");
     return this.#findReverse(min, false);
   }
@@ -214,6 +218,7 @@ export class Cursor implements Disposable {
    * @throws {LockdepError} As {@linkcode Cursor.walk}.
    */
   next(max: number = MAX_INDEX): number {
+    if (this.#steppedOn(max, true)) return this.#walk.value;
     this.#enter("Cursor.next");
     return this.#next(max, true);
   }
@@ -226,6 +231,7 @@ export class Cursor implements Disposable {
    * @throws {LockdepError} As {@linkcode Cursor.walk}.
    */
   nextRange(max: number = MAX_INDEX): number {
+    if (this.#steppedOn(max, false)) return this.#walk.value;
     this.#enter("Cursor.nextRange");
     return this.#next(max, false);
   }
@@ -240,6 +246,7 @@ export class Cursor implements Disposable {
    * @throws {LockdepError} As {@linkcode Cursor.walk}.
    */
   prev(min = 0): number {
+    if (this.#steppedBack(min, true)) return this.#walk.value;
     this.#enter("Cursor.prev");
     return this.#prev(min, true);
   }
@@ -252,6 +259,7 @@ export class Cursor implements Disposable {
    * @throws {LockdepError} As {@linkcode Cursor.walk}.
    */
   prevRange(min = 0): number {
+    if (this.#steppedBack(min, false)) return this.#walk.value;
     this.#enter("Cursor.prevRange");
     return this.#prev(min, false);
   }
@@ -424,6 +432,36 @@ export class Cursor implements Disposable {
     this.#stamp = 0;
     this.#isThere = false;
     this.#state = state;
+  }
+
+  /**
+   * Goes on to the next range, or entry, if the tree has not changed since the position was found in the same hold of the lock, or the
+   * same section: so it lives as it did, since its end is a change. If it did not go on, nothing of the cursor has changed, and its walk
+   * has passed empty ranges at most, which whoever goes on skips as well.
+   */
+  #steppedOn(max: number, skipsEmpty: boolean): boolean {
+    if (!this.#isSameHold()) return false;
+    const walk = this.#walk, { header } = this.#parts;
+    if (!walk.stepOn(header, this.#generation, max, skipsEmpty)) return false;
+    this.#index = walk.first;
+    this.#last = walk.last;
+    return true;
+  }
+
+  /** Goes back to the range, or entry, before, as {@linkcode Cursor.#steppedOn}. */
+  #steppedBack(min: number, skipsEmpty: boolean): boolean {
+    if (!this.#isSameHold()) return false;
+    const walk = this.#walk, { header } = this.#parts;
+    if (!walk.stepBack(header, this.#generation, min, skipsEmpty)) return false;
+    this.#index = walk.first;
+    this.#last = walk.last;
+    return true;
+  }
+
+  /** Whether the cursor is at a position that was found in this hold of the lock, or this section. */
+  #isSameHold(): boolean {
+    return this.#state === "active" && this.#isThere &&
+      this.#parts.lock.isStill(this.#stamp);
   }
 
   #find(max: number, skipsEmpty: boolean): number {

@@ -2,45 +2,55 @@
  * Iterating over a tree's entries while it may change.
  *
  * A step takes its own read section (or the lock) only when it needs to look at the tree: it reads a whole leaf's entries
- * into a buffer of its own. Before an entry is given out of the buffer, the tree's generation is compared with the one
+ * into a buffer of its own, or once it has gone through one buffer, those of some leaves. Before an entry is given out of the buffer, the tree's generation is compared with the one
  * at which the buffer was filled; if the tree has changed since, the buffer is thrown away and filled anew from the index
  * that comes next. So each entry was in the tree at the moment when it was given out, and nothing is held between steps.
  *
  * @module
  */
-import { MAX_SLOTS } from "./node.ts";
-import type { Entry, Walk } from "./walk.ts";
+import type { Words } from "../sync/atomics.ts";
+import { generationOf } from "./header.ts";
+import type { TreeParts } from "./parts.ts";
+import { type Entry, entryBuffer, PROTECTED, type Walk } from "./walk.ts";
 
-/** What the iterator needs of its tree. */
-export interface EntrySource {
-  /** A number that goes up with every change of the tree. */
-  generation(): number;
-  /** Calls `read` inside a read section or under the lock. */
-  reading(read: (walk: Walk, header: number) => void): void;
-}
+/** From so many leaves a buffer is filled at most, if the one before was used up. */
+const LEAVES = 3;
 
 /** The entries of a window, one after the other. */
 export class EntryIterator implements IterableIterator<Entry> {
-  readonly #source: EntrySource;
+  readonly #parts: TreeParts;
+  readonly #words: Words;
+  readonly #header: number;
+  readonly #walk: Walk;
+  readonly #site: string;
   readonly #reverse: boolean;
-  readonly #firsts = new Float64Array(MAX_SLOTS);
-  readonly #lasts = new Float64Array(MAX_SLOTS);
-  readonly #values = new Uint32Array(MAX_SLOTS);
+  /** Entries, those from `#at` to `#end` still to be given out. */
+  readonly #copies = entryBuffer();
   #at = 0;
-  #size = 0;
-  #generation = -1;
-  /** What is still to be given out overlaps `from` … `to`. */
+  #end = 0;
+  #generation = 0;
+  /** As far as which there are no others, unless the tree has changed since. */
+  #reached = 0;
+  /** The next buffer is filled from so many. */
+  #leaves = 1;
+  /** When the buffer was filled, or will be, this was to be given out: what overlaps `from` … `to`. */
   #from: number;
   #to: number;
 
   /** Iterates over the entries that overlap `from` … `to`, perhaps from the last one back. */
   constructor(
-    source: EntrySource,
+    parts: TreeParts,
+    walk: Walk,
+    site: string,
     from: number,
     to: number,
     reverse: boolean,
   ) {
-    this.#source = source;
+    this.#parts = parts;
+    this.#words = parts.arena.words;
+    this.#header = parts.header;
+    this.#walk = walk;
+    this.#site = site;
     this.#from = from;
     this.#to = to;
     this.#reverse = reverse;
@@ -53,44 +63,61 @@ export class EntryIterator implements IterableIterator<Entry> {
 
   /** The next entry of the window. */
   next(): IteratorResult<Entry> {
-    const source = this.#source;
-    if (this.#at === this.#size || source.generation() !== this.#generation) {
-      this.#at = this.#size = 0;
-      if (this.#from <= this.#to) {
-        source.reading((walk, header) => this.#fill(walk, header));
+    if (
+      this.#at === this.#end ||
+      generationOf(this.#words, this.#header) !== this.#generation
+    ) {
+      this.#fill();
+      if (this.#end === 0) return { done: true, value: undefined };
+    }
+    const copies = this.#copies, at = this.#at;
+    this.#at = at + 3;
+    const value = copies[at + 2] >>> 0;
+    return {
+      done: false,
+      value: { first: copies[at], last: copies[at + 1], value },
+    };
+  }
+
+  #fill(): void {
+    this.#pass();
+    if (this.#from > this.#to) return;
+    const { lock } = this.#parts;
+    let copied = this.#copy(lock.seenFlags);
+    if (copied < 0) {
+      const flags = lock.enterReader(this.#site);
+      try {
+        copied = this.#copy(PROTECTED);
+      } finally {
+        lock.exitReader(flags);
       }
-      if (this.#size === 0) return { done: true, value: undefined };
     }
-    const at = this.#at++;
-    const first = this.#firsts[at], last = this.#lasts[at];
-    if (this.#reverse) this.#to = first - 1;
-    else this.#from = last + 1;
-    return { done: false, value: { first, last, value: this.#values[at] } };
+    this.#end = 3 * copied;
+    this.#generation = this.#walk.generation;
+    this.#reached = this.#walk.reached;
   }
 
-  #fill(walk: Walk, header: number): void {
-    this.#generation = this.#source.generation();
-    // What was found may be emptied in place before it is copied: then the search goes on.
-    while (this.#size === 0 && this.#find(walk, header)) {
-      this.#size = this.#reverse
-        ? walk.copyEntriesReverse(
-          this.#from,
-          this.#firsts,
-          this.#lasts,
-          this.#values,
-        )
-        : walk.copyEntries(
-          this.#to,
-          this.#firsts,
-          this.#lasts,
-          this.#values,
-        );
+  /** Empties the buffer; what was given out of it is no longer to be given out, nor what it says is not there. */
+  #pass(): void {
+    const given = this.#at - 3, end = this.#end;
+    this.#at = this.#end = 0;
+    if (given < 0) return;
+    const isUsedUp = given + 3 === end &&
+      generationOf(this.#words, this.#header) === this.#generation;
+    this.#leaves = isUsedUp ? LEAVES : 1;
+    const copies = this.#copies;
+    if (this.#reverse) {
+      this.#to = (isUsedUp ? this.#reached : copies[given]) - 1;
+    } else {
+      this.#from = (isUsedUp ? this.#reached : copies[given + 1]) + 1;
     }
   }
 
-  #find(walk: Walk, header: number): boolean {
+  #copy(flags: number): number {
+    const walk = this.#walk, header = this.#header, copies = this.#copies;
+    const from = this.#from, to = this.#to, leaves = this.#leaves;
     return this.#reverse
-      ? walk.findReverse(header, this.#to, this.#from)
-      : walk.find(header, this.#from, this.#to);
+      ? walk.copyBackward(header, from, to, leaves, flags, copies)
+      : walk.copyForward(header, from, to, leaves, flags, copies);
   }
 }

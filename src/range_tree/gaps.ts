@@ -12,6 +12,7 @@
  */
 import type { Arena } from "../memory/arena.ts";
 import type { Words } from "../sync/atomics.ts";
+import { compiledFor, type CompiledTrees } from "./compiled.ts";
 import { heldRootOf } from "./header.ts";
 import {
   countOf,
@@ -48,6 +49,7 @@ export function assertTracksGaps(gaps: boolean, site: string): void {
 export class GapSearch {
   readonly #words: Words;
   readonly #doubles: Doubles;
+  readonly #compiled: CompiledTrees | undefined;
   #size = 1;
   #min = 0;
   #max: number = MAX_INDEX;
@@ -55,6 +57,7 @@ export class GapSearch {
   private constructor(arena: Arena) {
     this.#words = arena.words;
     this.#doubles = arena.doubles;
+    this.#compiled = compiledFor(arena);
   }
 
   /** The search of this thread. */
@@ -68,6 +71,9 @@ export class GapSearch {
 
   /** The lowest index in `min` … `max` from which `size` indices up to `max` are free; -1 if there is none. */
   lowest(header: number, size: number, min: number, max: number): number {
+    if (this.#compiled !== undefined) {
+      return this.#compiled.lowestRoom(header, size, min, max);
+    }
     const root = this.#begin(header, size, min, max);
     if (root === 0) return min;
     return this.#lowest(root, heightOf(this.#words, root), 0, MAX_INDEX);
@@ -75,6 +81,9 @@ export class GapSearch {
 
   /** The highest index from `min` on from which `size` indices up to `max` are free; -1 if there is none. */
   highest(header: number, size: number, min: number, max: number): number {
+    if (this.#compiled !== undefined) {
+      return this.#compiled.highestRoom(header, size, min, max);
+    }
     const root = this.#begin(header, size, min, max);
     if (root === 0) return max - size + 1;
     return this.#highest(root, heightOf(this.#words, root), 0, MAX_INDEX);

@@ -330,7 +330,8 @@ export function slotOfChild(words: Words, node: number, child: number): number {
 }
 
 /**
- * Copies the entries of a leaf, from a slot on, as far as they begin at or before `to`.
+ * Copies the entries of a leaf, from a slot on, as far as they begin at or before `to`: of each its first index, its last and its
+ * value.
  *
  * @param first The first index of that slot.
  * @param max The leaf's last index.
@@ -346,9 +347,7 @@ export function copyEntries(
   max: number,
   to: number,
   hidden: number,
-  firsts: Float64Array,
-  lasts: Float64Array,
-  values: Uint32Array,
+  copies: Float64Array,
 ): number {
   const base = leaf * 16 + SLOTS;
   const pivots = leaf * 8 + PIVOTS;
@@ -359,9 +358,10 @@ export function copyEntries(
     // Pairs with the writer that stores over exactly one slot.
     const value = load(words, base + slot) >>> 0;
     if (value !== 0 && value !== hidden) {
-      firsts[copied] = first;
-      lasts[copied] = last;
-      values[copied++] = value;
+      copies[3 * copied] = first;
+      copies[3 * copied + 1] = last;
+      copies[3 * copied + 2] = value;
+      copied++;
     }
     first = last + 1;
   }

@@ -23,7 +23,6 @@ import { EntryIterator } from "./entries.ts";
 import {
   entryCountOf,
   flagsOf,
-  generationOf,
   isLiveHeader,
   isRcu,
   type LockMode,
@@ -54,7 +53,7 @@ import type { TreeParts } from "./parts.ts";
 import { Room } from "./room.ts";
 import { TreeLock } from "./tree_lock.ts";
 import { TreeMemory } from "./tree_memory.ts";
-import { type Entry, RESERVED, Walk } from "./walk.ts";
+import { type Entry, PROTECTED, RESERVED, Walk } from "./walk.ts";
 import {
   bulkLoad,
   clearTree,
@@ -236,26 +235,31 @@ export class RangeTree implements Iterable<Entry> {
    */
   load(index: number): number {
     checkIndex(index);
-    const compiled = this.#compiled, seen = this.#lock.seenFlags;
-    if (compiled !== undefined && isRcu(seen)) {
-      const found = compiled.lookUp(this.ref, index, seen);
-      // Else it is not as it was seen last.
-      if (found >= 0) return found === RESERVED ? 0 : found;
+    const compiled = this.#compiled;
+    if (compiled !== undefined) {
+      const found = compiled.lookUp(this.ref, index, this.#lock.seenFlags);
+      // Else the tree is not as it was seen last, or its readers take the lock.
+      if (found !== -1) return found >>> 0;
     }
     return this.#load(index);
   }
 
   #load(index: number): number {
     const flags = this.#lock.enterReader("RangeTree.load");
-    const root = rootOf(this.#words, this.ref);
-    let value = 0;
-    if (root !== 0) {
-      value = isRcu(flags)
-        ? lookup(this.#words, this.#doubles, root, index)
-        : heldLookup(this.#words, this.#doubles, root, index);
-    }
+    const value = this.#loadInside(index, isRcu(flags));
     this.#lock.exitReader(flags);
     return value === RESERVED ? 0 : value;
+  }
+
+  #loadInside(index: number, isRcu: boolean): number {
+    if (this.#compiled !== undefined) {
+      return this.#compiled.lookUpInside(this.ref, index) >>> 0;
+    }
+    const root = rootOf(this.#words, this.ref);
+    if (root === 0) return 0;
+    return isRcu
+      ? lookup(this.#words, this.#doubles, root, index)
+      : heldLookup(this.#words, this.#doubles, root, index);
   }
 
   /**
@@ -432,7 +436,7 @@ export class RangeTree implements Iterable<Entry> {
   find(index: number, max: number = MAX_INDEX): Entry | undefined {
     checkIndex(index);
     checkIndex(max);
-    return this.#find("RangeTree.find", index, max);
+    return this.#find("RangeTree.find", index, max, false);
   }
 
   /**
@@ -445,10 +449,7 @@ export class RangeTree implements Iterable<Entry> {
   next(index: number, max: number = MAX_INDEX): Entry | undefined {
     checkIndex(index);
     checkIndex(max);
-    return this.#seek("RangeTree.next", () => {
-      this.#walk.to(this.ref, index);
-      return this.#walk.next(this.ref, max);
-    });
+    return this.#find("RangeTree.next", index, max, true);
   }
 
   /**
@@ -462,7 +463,7 @@ export class RangeTree implements Iterable<Entry> {
   findAfter(index: number, max: number = MAX_INDEX): Entry | undefined {
     checkIndex(index);
     checkIndex(max);
-    return this.#find("RangeTree.findAfter", index + 1, max);
+    return this.#find("RangeTree.findAfter", index + 1, max, false);
   }
 
   /**
@@ -475,10 +476,7 @@ export class RangeTree implements Iterable<Entry> {
   prev(index: number, min = 0): Entry | undefined {
     checkIndex(index);
     checkIndex(min);
-    return this.#seek("RangeTree.prev", () => {
-      this.#walk.to(this.ref, index);
-      return this.#walk.prev(this.ref, min);
-    });
+    return this.#findBefore("RangeTree.prev", index, min);
   }
 
   /**
@@ -724,20 +722,37 @@ export class RangeTree implements Iterable<Entry> {
     }
   }
 
-  #find(site: string, index: number, max: number): Entry | undefined {
-    return this.#seek(
-      site,
-      () => index <= max && this.#walk.find(this.ref, index, max),
-    );
+  #find(
+    site: string,
+    index: number,
+    max: number,
+    passes: boolean,
+  ): Entry | undefined {
+    const walk = this.#walk, header = this.ref, lock = this.#lock;
+    let found = walk.entryFrom(header, index, max, passes, lock.seenFlags);
+    if (found < 0) {
+      const flags = lock.enterReader(site);
+      try {
+        found = walk.entryFrom(header, index, max, passes, PROTECTED);
+      } finally {
+        lock.exitReader(flags);
+      }
+    }
+    return found === 0 ? undefined : walk.entry();
   }
 
-  #seek(site: string, find: () => boolean): Entry | undefined {
-    const flags = this.#lock.enterReader(site);
-    try {
-      return find() ? this.#walk.entry() : undefined;
-    } finally {
-      this.#lock.exitReader(flags);
+  #findBefore(site: string, index: number, min: number): Entry | undefined {
+    const walk = this.#walk, header = this.ref, lock = this.#lock;
+    let found = walk.entryBefore(header, index, min, lock.seenFlags);
+    if (found < 0) {
+      const flags = lock.enterReader(site);
+      try {
+        found = walk.entryBefore(header, index, min, PROTECTED);
+      } finally {
+        lock.exitReader(flags);
+      }
     }
+    return found === 0 ? undefined : walk.entry();
   }
 
   #iterate(
@@ -748,22 +763,7 @@ export class RangeTree implements Iterable<Entry> {
   ): IterableIterator<Entry> {
     checkIndex(from);
     checkIndex(to);
-    return new EntryIterator(
-      {
-        generation: () => generationOf(this.#words, this.ref),
-        reading: (read) => {
-          const flags = this.#lock.enterReader(site);
-          try {
-            read(this.#walk, this.ref);
-          } finally {
-            this.#lock.exitReader(flags);
-          }
-        },
-      },
-      from,
-      to,
-      reverse,
-    );
+    return new EntryIterator(this.#parts, this.#walk, site, from, to, reverse);
   }
 
   #inspect<T>(site: string, look: () => T): T {

@@ -233,6 +233,15 @@ export class TreeLock {
     return hold !== 0 ? hold : -1 - rcu.section;
   }
 
+  /** Whether the caller is still in the hold of the lock, or the read section, of that stamp, as far as it can be known. */
+  isStill(stamp: number): boolean {
+    const { lockdep, rcu } = this.#arena;
+    if (!lockdep.enabled) return true;
+    // A section's stamp is still the same when it has been left.
+    const isProtected = stamp > 0 || rcu.depth > 0 || this.index < 0;
+    return isProtected && stamp === this.stamp();
+  }
+
   /** Begins reading in a tree without RCU, or one whose mode was another the last time. */
   #enterAsItIs(site: string): number {
     const flags = this.#flags = this.flags(site);

@@ -1,15 +1,16 @@
 /**
  * Where a reader stands: one slot of one leaf, and what it covers.
  *
- * A walk only ever goes down, from the root, with one atomic load a node. It is taken inside a read section or under the
- * tree's lock, and its leaf must not be followed outside of it; the indices and the value are the reader's own copy.
+ * A walk only ever goes down, from the root, with one atomic load a node. (A compiled one that copies from several leaves goes on over
+ * their parent; `assembly/walk.ts` says why it may.) It is taken inside a read section or under the tree's lock, and its leaf must not be
+ * followed outside of it; the indices and the value are the reader's own copy.
  *
  * @module
  */
 import type { Arena } from "../memory/arena.ts";
 import type { Words } from "../sync/atomics.ts";
 import { compiledFor, type CompiledTrees } from "./compiled.ts";
-import { rootOf } from "./header.ts";
+import { generationOf, rootOf } from "./header.ts";
 import {
   copyEntries,
   countEntries,
@@ -34,10 +35,21 @@ const VALUE = 8;
 const LEAF = 9;
 const SLOT = 10;
 const COUNT = 11;
-// Copied entries, each list from here on: in doubles, and in words.
-const FIRSTS = 8;
-const LASTS = FIRSTS + MAX_SLOTS;
-const VALUES = 2 * (LASTS + MAX_SLOTS);
+// Copied entries stand at the beginning, in three doubles each; behind them in words the tree's generation, and how many there are.
+const GENERATION = 2 * 3 * MAX_SLOTS;
+const COPIED = GENERATION + 1;
+
+// What a compiled step answers if it went nowhere, and if it left the leaf.
+const NOWHERE = -1;
+const ELSEWHERE = -2;
+
+/** The flags of no tree: the caller protects the walk. */
+export const PROTECTED = 0;
+
+/** Where a walk copies entries to, in threes: the first index, the last one, the value. */
+export function entryBuffer(): Float64Array {
+  return new Float64Array(3 * MAX_SLOTS);
+}
 
 /**
  * The reserved entry. It occupies its range like any other, so nothing is inserted or allocated there, but reads as empty:
@@ -63,6 +75,10 @@ export class Walk {
   last: number = MAX_INDEX;
   /** What is stored there, 0 = empty. */
   value = 0;
+  /** The tree's generation before entries were copied … */
+  generation = 0;
+  /** … and as far as which there are no others. */
+  reached = 0;
   #leaf = 0;
   #slot = 0;
   #count = 0;
@@ -89,6 +105,10 @@ export class Walk {
   to(header: number, index: number): void {
     if (this.#compiled === undefined) return this.#to(header, index);
     this.#compiled.seek(header, index);
+    this.#takeWalk();
+  }
+
+  #takeWalk(): void {
     const words = this.#words, word = this.#scratch;
     const doubles = this.#doubles, double = word >>> 1;
     this.first = doubles[double + FIRST];
@@ -160,16 +180,123 @@ export class Walk {
     return true;
   }
 
-  /** Copies the entries of this leaf, from the range that was walked to on, that begin at or before `to`; says how many. */
-  copyEntries(
-    to: number,
-    firsts: Float64Array,
-    lasts: Float64Array,
-    values: Uint32Array,
+  /**
+   * The first entry that contains or follows an index and begins at or before `max`, 0 if there is none. It can be had as
+   * {@linkcode Walk.entry}, but the walk is nowhere after it.
+   *
+   * This function, and those behind it, look at the tree in a read section of their own where they are given the tree's flags; they
+   * return -1 if these are others now, or say that readers need the lock, or if this can't be done in one call.
+   *
+   * @param passes Whether the entry that contains the index is passed over.
+   * @param flags The tree's flags; {@linkcode PROTECTED} if the caller is in a read section or holds the lock.
+   */
+  entryFrom(
+    header: number,
+    index: number,
+    max: number,
+    passes: boolean,
+    flags: number,
   ): number {
-    if (this.#compiled !== undefined) {
-      return this.#copyCompiled(this.#compiled, to, firsts, lasts, values);
+    const compiled = this.#compiled;
+    if (compiled !== undefined) {
+      return this.#take(compiled.find(header, index, max, passes, flags));
     }
+    if (flags !== PROTECTED) return -1;
+    if (index > max) return 0;
+    this.to(header, index);
+    if (!passes && this.value !== 0) return this.value;
+    return this.next(header, max) ? this.value : 0;
+  }
+
+  /** The last entry that ends before an index and at or after `min`, 0 if there is none. As {@linkcode Walk.entryFrom}. */
+  entryBefore(
+    header: number,
+    index: number,
+    min: number,
+    flags: number,
+  ): number {
+    const compiled = this.#compiled;
+    if (compiled !== undefined) {
+      return this.#take(compiled.findBefore(header, index, min, flags));
+    }
+    if (flags !== PROTECTED) return -1;
+    this.to(header, index);
+    return this.prev(header, min) ? this.value : 0;
+  }
+
+  #take(found: number): number {
+    if (found > 0) {
+      const double = this.#scratch >>> 1;
+      this.first = this.#doubles[double + FIRST];
+      this.last = this.#doubles[double + LAST];
+      this.value = found;
+    }
+    return found;
+  }
+
+  /**
+   * Copies the entries that overlap `from` … `to`, in order, of the first leaf that has any and of some behind it; returns how many. The
+   * tree is that of {@linkcode Walk.generation} or newer. As {@linkcode Walk.entryFrom}.
+   *
+   * @param leaves The most leaves to take any from. (The TypeScript looks at one alone.)
+   */
+  copyForward(
+    header: number,
+    from: number,
+    to: number,
+    leaves: number,
+    flags: number,
+    copies: Float64Array,
+  ): number {
+    const compiled = this.#compiled;
+    if (compiled !== undefined) {
+      const reached = compiled.copyForward(header, from, to, leaves, flags);
+      return this.#takeCopies(reached, copies);
+    }
+    if (flags !== PROTECTED) return -1;
+    this.generation = generationOf(this.#words, header);
+    // What was found may be emptied in place before it is copied: then the search goes on.
+    while (this.find(header, from, to)) {
+      const copied = this.#copyOn(to, copies);
+      this.reached = this.#max;
+      if (copied > 0) return copied;
+    }
+    return 0;
+  }
+
+  /** Copies the entries of the last such leaf and of some before it, the last one first. As {@linkcode Walk.copyForward}. */
+  copyBackward(
+    header: number,
+    from: number,
+    to: number,
+    leaves: number,
+    flags: number,
+    copies: Float64Array,
+  ): number {
+    const compiled = this.#compiled;
+    if (compiled !== undefined) {
+      const reached = compiled.copyBackward(header, from, to, leaves, flags);
+      return this.#takeCopies(reached, copies);
+    }
+    if (flags !== PROTECTED) return -1;
+    this.generation = generationOf(this.#words, header);
+    if (!this.findReverse(header, to, from)) return 0;
+    this.reached = this.#min;
+    return this.#copyBack(from, copies);
+  }
+
+  #takeCopies(reached: number, copies: Float64Array): number {
+    if (reached < 0) return -1;
+    const words = this.#words, word = this.#scratch;
+    const doubles = this.#doubles, double = word >>> 1;
+    const copied = words[word + COPIED];
+    for (let i = 0; i < 3 * copied; i++) copies[i] = doubles[double + i];
+    this.generation = words[word + GENERATION];
+    this.reached = reached;
+    return copied;
+  }
+
+  #copyOn(to: number, copies: Float64Array): number {
     return copyEntries(
       this.#words,
       this.#doubles,
@@ -179,71 +306,32 @@ export class Walk {
       this.#max,
       to,
       this.#hidden,
-      firsts,
-      lasts,
-      values,
+      copies,
     );
   }
 
-  #copyCompiled(
-    compiled: CompiledTrees,
-    to: number,
-    firsts: Float64Array,
-    lasts: Float64Array,
-    values: Uint32Array,
-  ): number {
-    const copied = compiled
-      .copyEntries(
-        this.#leaf,
-        this.#slot,
-        this.first,
-        this.#max,
-        to,
-        this.#hidden,
-      );
-    const words = this.#words, word = this.#scratch;
-    const doubles = this.#doubles, double = word >>> 1;
-    for (let i = 0; i < copied; i++) {
-      firsts[i] = doubles[double + FIRSTS + i];
-      lasts[i] = doubles[double + LASTS + i];
-      values[i] = words[word + VALUES + i];
-    }
-    return copied;
-  }
-
-  /** As {@linkcode Walk.copyEntries}, but backwards, up to the range that was walked to, and those that end at or after `from`. */
-  copyEntriesReverse(
-    from: number,
-    firsts: Float64Array,
-    lasts: Float64Array,
-    values: Uint32Array,
-  ): number {
+  #copyBack(from: number, copies: Float64Array): number {
     let copied = 0;
     do {
       if (this.value === 0) continue;
-      firsts[copied] = this.first;
-      lasts[copied] = this.last;
-      values[copied++] = this.value;
+      copies[3 * copied] = this.first;
+      copies[3 * copied + 1] = this.last;
+      copies[3 * copied + 2] = this.value;
+      copied++;
     } while (this.first > from && this.#stepBackInLeaf());
     return copied;
   }
 
-  /** How many stored ranges overlap `from` … `to`. The walk is nowhere after it. */
+  /** How many stored ranges overlap `from` … `to`: inside a read section or under the lock. The walk is nowhere after it. */
   count(header: number, from: number, to: number): number {
+    if (this.#compiled !== undefined) {
+      return this.#compiled.countEntries(header, from, to);
+    }
     let entries = 0;
     for (let at = from;; at = this.#max + 1) {
       this.to(header, at);
       if (this.#leaf === 0) return entries;
-      entries += this.#countInLeaf(to);
-      if (this.#max >= to) return entries;
-    }
-  }
-
-  #countInLeaf(to: number): number {
-    return this.#compiled !== undefined
-      ? this.#compiled
-        .countEntries(this.#leaf, this.#slot, this.first, to, this.#hidden)
-      : countEntries(
+      entries += countEntries(
         this.#words,
         this.#doubles,
         this.#leaf,
@@ -252,6 +340,8 @@ export class Walk {
         to,
         this.#hidden,
       );
+      if (this.#max >= to) return entries;
+    }
   }
 
   /** The range as an entry. */
@@ -271,6 +361,80 @@ export class Walk {
     if (this.first <= min) return false;
     if (!this.#stepBackInLeaf()) this.to(header, this.first - 1);
     return true;
+  }
+
+  /**
+   * Goes on to the next range, or the next entry, that begins at or before `max`, if the tree's generation is still that one; says if
+   * it did. If not, the walk may have passed empty ranges. For walks that see reserved ranges.
+   */
+  stepOn(
+    header: number,
+    generation: number,
+    max: number,
+    skipsEmpty: boolean,
+  ): boolean {
+    const compiled = this.#compiled;
+    if (compiled !== undefined) {
+      return this.#takeStep(
+        compiled.stepOn(
+          header,
+          generation,
+          this.#leaf,
+          this.#slot,
+          this.last,
+          this.#max,
+          max,
+          skipsEmpty,
+        ),
+      );
+    }
+    if (generationOf(this.#words, header) !== generation) return false;
+    while (this.forward(header, max)) {
+      if (this.value !== 0 || !skipsEmpty) return true;
+    }
+    return false;
+  }
+
+  /** Goes back to the range, or the entry, before, that ends at or after `min`, as {@linkcode Walk.stepOn}. */
+  stepBack(
+    header: number,
+    generation: number,
+    min: number,
+    skipsEmpty: boolean,
+  ): boolean {
+    const compiled = this.#compiled;
+    if (compiled !== undefined) {
+      return this.#takeStep(
+        compiled.stepBack(
+          header,
+          generation,
+          this.#leaf,
+          this.#slot,
+          this.first,
+          this.#min,
+          min,
+          skipsEmpty,
+        ),
+      );
+    }
+    if (generationOf(this.#words, header) !== generation) return false;
+    while (this.backward(header, min)) {
+      if (this.value !== 0 || !skipsEmpty) return true;
+    }
+    return false;
+  }
+
+  #takeStep(slot: number): boolean {
+    if (slot >= 0) {
+      const word = this.#scratch, double = word >>> 1;
+      this.#slot = slot;
+      this.first = this.#doubles[double + FIRST];
+      this.last = this.#doubles[double + LAST];
+      this.value = this.#words[word + VALUE] >>> 0;
+    } else if (slot === ELSEWHERE) {
+      this.#takeWalk();
+    }
+    return slot !== NOWHERE;
   }
 
   /** Whether there is a further range, stored or empty, in the same leaf, and goes there. */

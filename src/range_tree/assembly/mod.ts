@@ -1,8 +1,13 @@
 export { bind } from "./thread";
+export { lookUp, lookUpInside } from "./reader";
 export {
-  copyEntries,
+  copyBackward,
+  copyForward,
   countEntries,
-  lookUp,
-  lookUpInside,
+  find,
+  findBefore,
   seek,
-} from "./reader";
+  stepBack,
+  stepOn,
+} from "./walk";
+export { highestRoom, lowestRoom } from "./gaps";

@@ -15,14 +15,25 @@ export const PIVOT_COUNT: i32 = 20;
 
 export const HEADER_ROOT: usize = 0;
 export const HEADER_FLAGS: usize = 4;
+export const HEADER_GENERATION: usize = 68;
+
+export const MAX_INDEX: f64 = 9007199254740991;
+/** The entry that occupies its range and reads as empty. */
+export const RESERVED: u32 = 0xffff_ffff;
 
 /** The address of a ref. */
 export function addressOf(ref: u32): usize {
   return <usize>ref << 6;
 }
 
-/** Of a header's flags: whether the tree tracks gaps. */
+// Of a header's flags: whether readers need no lock, and whether the tree tracks gaps.
+const RCU: i32 = 1;
 const GAPS: i32 = 8;
+
+/** Whether readers of the tree need no lock. */
+export function isRcu(flags: i32): bool {
+  return (flags & RCU) != 0;
+}
 
 /** Whether the inner nodes of the tree have 12 slots, behind whose pivots stands something else. */
 export function hasNarrowNodes(flags: i32): bool {
@@ -31,27 +42,28 @@ export function hasNarrowNodes(flags: i32): bool {
 
 /**
  * The slot of a node that covers an index: how many pivots are below it. All of them are compared, two at a time, which takes no
- * branch that could be predicted wrongly; those of unused slots are infinite.
+ * branch that could be predicted wrongly; those of unused slots are infinite. They are counted in two sums, neither of which waits
+ * for the other.
  *
  * @param index The index in both lanes.
  * @param isNarrow Whether the node has 12 pivots, not 20.
  */
 export function slotFor(node: usize, index: v128, isNarrow: bool): usize {
-  let below = f64x2.lt(v128.load(node, NODE_PIVOTS), index);
-  below = i64x2.add(below, f64x2.lt(v128.load(node, NODE_PIVOTS + 16), index));
-  below = i64x2.add(below, f64x2.lt(v128.load(node, NODE_PIVOTS + 32), index));
-  below = i64x2.add(below, f64x2.lt(v128.load(node, NODE_PIVOTS + 48), index));
-  below = i64x2.add(below, f64x2.lt(v128.load(node, NODE_PIVOTS + 64), index));
-  below = i64x2.add(below, f64x2.lt(v128.load(node, NODE_PIVOTS + 80), index));
-  if (!isNarrow) {
-    below = i64x2.add(below, f64x2.lt(v128.load(node, NODE_PIVOTS + 96), index));
-    below = i64x2.add(below, f64x2.lt(v128.load(node, NODE_PIVOTS + 112), index));
-    below = i64x2.add(below, f64x2.lt(v128.load(node, NODE_PIVOTS + 128), index));
-    below = i64x2.add(below, f64x2.lt(v128.load(node, NODE_PIVOTS + 144), index));
-  }
   // Where a pivot is below, its lane is -1.
-  const sum = i64x2.extract_lane(below, 0) + i64x2.extract_lane(below, 1);
-  return <usize>-<i32>sum;
+  let even = f64x2.lt(v128.load(node, NODE_PIVOTS), index);
+  let odd = f64x2.lt(v128.load(node, NODE_PIVOTS + 16), index);
+  even = i64x2.add(even, f64x2.lt(v128.load(node, NODE_PIVOTS + 32), index));
+  odd = i64x2.add(odd, f64x2.lt(v128.load(node, NODE_PIVOTS + 48), index));
+  even = i64x2.add(even, f64x2.lt(v128.load(node, NODE_PIVOTS + 64), index));
+  odd = i64x2.add(odd, f64x2.lt(v128.load(node, NODE_PIVOTS + 80), index));
+  if (!isNarrow) {
+    even = i64x2.add(even, f64x2.lt(v128.load(node, NODE_PIVOTS + 96), index));
+    odd = i64x2.add(odd, f64x2.lt(v128.load(node, NODE_PIVOTS + 112), index));
+    even = i64x2.add(even, f64x2.lt(v128.load(node, NODE_PIVOTS + 128), index));
+    odd = i64x2.add(odd, f64x2.lt(v128.load(node, NODE_PIVOTS + 144), index));
+  }
+  const both = i64x2.add(even, odd);
+  return <usize>-(i32x4.extract_lane(both, 0) + i32x4.extract_lane(both, 2));
 }
 
 /** How far above the leaves a node is. */
@@ -77,4 +89,9 @@ export function pivotBefore(node: usize, slot: usize): f64 {
 /** What a slot holds: pairs with the publishing store of the writer. */
 export function slotOf(node: usize, slot: usize): u32 {
   return atomic.load<u32>(node + (slot << 2), NODE_SLOTS);
+}
+
+/** What a slot holds, read plainly: under the tree's lock, whose holder is the only one that changes slots. */
+export function heldSlotOf(node: usize, slot: usize): u32 {
+  return load<u32>(node + (slot << 2), NODE_SLOTS);
 }
