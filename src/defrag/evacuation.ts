@@ -15,6 +15,8 @@ import { wait } from "../sync/atomics.ts";
 
 /** How often the objects that were busy are tried. */
 const ROUNDS = 4;
+/** So many slabs are emptied together where there is no limit of time. */
+const SWEPT_AT_ONCE = 4;
 /** What a thread that was displaced while it held a lock has between two rounds, to release it. */
 const ROUND_MILLIS = 1;
 /** A word to sleep on. */
@@ -80,6 +82,8 @@ export class Evacuation {
    * busy objects begins with a short sleep.
    */
   step(until = Infinity): boolean {
+    // Where there is no limit, nothing has to be looked at between two moves.
+    if (until === Infinity) this.#sweep();
     for (;;) {
       if (this.#at === this.#objects.length) {
         if (!this.#nextSlab(until === Infinity)) return false;
@@ -97,6 +101,50 @@ export class Evacuation {
     }
   }
 
+  /**
+   * Moves the objects of the slabs that are still to be visited in this round, of some at once: so what is done once for all of
+   * them costs each little. Slabs of which an object can't be moved at once are left to be visited one by one.
+   */
+  #sweep(): void {
+    const left = this.#left.splice(0);
+    while (left.length > 0) {
+      const slabs = left.splice(-SWEPT_AT_ONCE).reverse();
+      this.#arena.rcu.readLock();
+      try {
+        const swept = this.#moveAllOf(slabs);
+        this.#left.push(...slabs.slice(swept));
+      } finally {
+        this.#arena.rcu.readUnlock();
+      }
+      this.#arena.rcu.poll();
+    }
+    this.#left.reverse();
+  }
+
+  /** Moves the objects of slabs until one can't be moved at once; returns how many slabs were got through. */
+  #moveAllOf(slabs: readonly number[]): number {
+    const { mover } = this.#cache;
+    const objectsOfEach = this.#cache.objectsOfEach(slabs);
+    const objects = objectsOfEach.flat();
+    mover.prepare(objects);
+    let at = 0;
+    for (;;) {
+      const moved = mover.relocateRun(objects, at);
+      at += moved;
+      this.moves += moved;
+      if (at === objects.length) return slabs.length;
+      if (mover.relocate(objects[at]) !== "moved") break;
+      at++;
+      this.moves++;
+    }
+    let through = 0;
+    for (let end = 0; through < slabs.length; through++) {
+      end += objectsOfEach[through].length;
+      if (end > at) break;
+    }
+    return through;
+  }
+
   /** Ends it: hands over what was moved. Slabs that are empty after its grace period go back by themselves. */
   finish(): void {
     this.#cache.mover.finish();
@@ -104,8 +152,10 @@ export class Evacuation {
 
   /** Puts the slabs back that did not become empty; returns how many did. To be called after the grace period. */
   unisolate(): number {
+    const isolated = this.#cache.isolatedSlabs();
+    if (isolated.length === 0) return this.#chosen.length;
     const ours = new Set(this.#chosen);
-    const kept = this.#cache.isolatedSlabs()
+    const kept = isolated
       .filter((pfn) => ours.has(pfn) && this.#cache.unisolate(pfn)).length;
     return this.#chosen.length - kept;
   }

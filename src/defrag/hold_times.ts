@@ -43,6 +43,16 @@ export class HoldTimes {
     else this.#samples[at % MAX_SAMPLES] = millis;
   }
 
+  /** How many holds there are before the next one that is timed. */
+  get untilNext(): number {
+    return (EVERY - this.#holds % EVERY) % EVERY;
+  }
+
+  /** There were so many holds, none of which was to be timed. */
+  skip(holds: number): void {
+    this.#holds += holds;
+  }
+
   /** The longest of the sampled times, in nanoseconds. */
   get longestNanos(): number {
     return Math.round(this.#longest * 1e6);

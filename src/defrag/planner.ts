@@ -52,13 +52,24 @@ export function planCompaction(
 
 /** The fewest moves that free `count` of the slabs: the sum of the smallest occupancies. */
 export function fewestMoves(slabs: readonly Slab[], count: number): number {
-  return emptiestFirst(slabs).slice(0, count).reduce(
-    (sum, slab) => sum + slab.inUse,
-    0,
-  );
+  const slabsByOccupancy: number[] = [];
+  for (const { inUse } of slabs) {
+    slabsByOccupancy[inUse] = (slabsByOccupancy[inUse] ?? 0) + 1;
+  }
+  let moves = 0, left = count;
+  for (const [inUse, there = 0] of slabsByOccupancy.entries()) {
+    const taken = Math.min(left, there);
+    moves += taken * inUse;
+    left -= taken;
+  }
+  return moves;
 }
 
 /** The slabs, the emptiest first; equal ones stay in their order. */
-export function emptiestFirst(slabs: readonly Slab[]): Slab[] {
-  return slabs.toSorted((a, b) => a.inUse - b.inUse);
+export function emptiestFirst(slabs: readonly Slab[]): readonly Slab[] {
+  // Caches list them in this order.
+  const isSorted = slabs.every((slab, i) =>
+    i === 0 || slabs[i - 1].inUse <= slab.inUse
+  );
+  return isSorted ? slabs : slabs.toSorted((a, b) => a.inUse - b.inUse);
 }
