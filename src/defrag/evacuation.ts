@@ -6,6 +6,9 @@
  * round, which, where there is no limit of time, begins with a short sleep. Moved objects keep their
  * slab until a grace period has passed, which is shared by as many as there are; nothing here waits for one.
  *
+ * Where there is no limit of time, a few slabs are emptied at once first: their objects are listed, their new places allocated and
+ * all of it fetched together, and moved in runs. Only the slabs where that meets an obstacle are visited one by one.
+ *
  * @module
  */
 import type { Arena } from "../memory/arena.ts";
@@ -124,25 +127,21 @@ export class Evacuation {
   /** Moves the objects of slabs until one can't be moved at once; returns how many slabs were got through. */
   #moveAllOf(slabs: readonly number[]): number {
     const { mover } = this.#cache;
-    const objectsOfEach = this.#cache.objectsOfEach(slabs);
-    const objects = objectsOfEach.flat();
+    const objects: number[] = [];
+    const ends = this.#cache.objectsInto(slabs, objects);
     mover.prepare(objects);
     let at = 0;
     for (;;) {
-      const moved = mover.relocateRun(objects, at);
-      at += moved;
-      this.moves += moved;
-      if (at === objects.length) return slabs.length;
-      if (mover.relocate(objects[at]) !== "moved") break;
+      at += mover.relocateRun(objects, at);
+      if (at === objects.length || mover.relocate(objects[at]) !== "moved") {
+        break;
+      }
       at++;
-      this.moves++;
     }
-    let through = 0;
-    for (let end = 0; through < slabs.length; through++) {
-      end += objectsOfEach[through].length;
-      if (end > at) break;
-    }
-    return through;
+    this.moves += at;
+    return at === objects.length
+      ? slabs.length
+      : ends.findIndex((end) => end > at);
   }
 
   /** Ends it: hands over what was moved. Slabs that are empty after its grace period go back by themselves. */

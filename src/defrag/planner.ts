@@ -40,7 +40,8 @@ export function planCompaction(
   slabs: readonly Slab[],
   capacity: number,
 ): CompactionPlan {
-  const objects = slabs.reduce((sum, slab) => sum + slab.inUse, 0);
+  let objects = 0;
+  for (const { inUse } of slabs) objects += inUse;
   const freeableSlabs = slabs.length - Math.ceil(objects / capacity);
   return {
     slabs: slabs.length,
@@ -52,24 +53,20 @@ export function planCompaction(
 
 /** The fewest moves that free `count` of the slabs: the sum of the smallest occupancies. */
 export function fewestMoves(slabs: readonly Slab[], count: number): number {
-  const slabsByOccupancy: number[] = [];
-  for (const { inUse } of slabs) {
-    slabsByOccupancy[inUse] = (slabsByOccupancy[inUse] ?? 0) + 1;
-  }
-  let moves = 0, left = count;
-  for (const [inUse, there = 0] of slabsByOccupancy.entries()) {
-    const taken = Math.min(left, there);
-    moves += taken * inUse;
-    left -= taken;
-  }
+  const emptiest = emptiestFirst(slabs);
+  let moves = 0;
+  for (let i = 0; i < count; i++) moves += emptiest[i].inUse;
   return moves;
 }
 
 /** The slabs, the emptiest first; equal ones stay in their order. */
 export function emptiestFirst(slabs: readonly Slab[]): readonly Slab[] {
   // Caches list them in this order.
-  const isSorted = slabs.every((slab, i) =>
-    i === 0 || slabs[i - 1].inUse <= slab.inUse
-  );
-  return isSorted ? slabs : slabs.toSorted((a, b) => a.inUse - b.inUse);
+  let sorted = 1;
+  while (
+    sorted < slabs.length && slabs[sorted - 1].inUse <= slabs[sorted].inUse
+  ) sorted++;
+  return sorted >= slabs.length
+    ? slabs
+    : slabs.toSorted((a, b) => a.inUse - b.inUse);
 }

@@ -8,15 +8,15 @@
  *    whose parent word is its own ref is dead (*gone*); 0 says that nobody has linked it yet (*busy*).
  * 2. Walk up to the header. A dead node on the way means that a writer is replacing this path right now: *busy*.
  * 3. A tree of lock mode `"none"`, or `"external"` with no lock registered, gives the mover nothing to take: *pinned*.
- * 4. Take a new place, in a slab that is not isolated (they are allocated for a slab's nodes at once), and try the lock. Where there is no room, or the tree is
- *    contended, the node is visited again later: *busy*.
+ * 4. Take a new place, in a slab that is not isolated (they are allocated for many nodes at once), and try the lock. Where there
+ *    is no room, or the tree is contended, the node is visited again later: *busy*.
  * 5. Under the lock check again from the node up, since all that was seen in 2 may have changed before 4: each parent's slot
  *    holds the child, and the header's root is the topmost. From here on nothing of the tree changes but by us.
  * 6. Copy, point the children at the copy. Readers do not follow parent words. Claim the old node, so that it is found if this
  *    thread dies.
  * 7. One atomic store makes the parent's slot (or the root) name the copy: readers go through the old node or the copy,
  *    which hold the same. Then the old node is marked dead, and the lock released.
- * 8. The old node is freed after a grace period: readers may still be inside it. Those of a slab are deferred together.
+ * 8. The old node is freed after a grace period: readers may still be inside it. Those that were moved together are deferred together.
  *
  * Most nodes are of the same tree as the one before. So its lock is tried first and 1 to 3 are left out: 5 finds out if the node
  * is of another tree, and then the whole way is gone. That the header is a header still, and the lock a lock, is known within
@@ -150,7 +150,7 @@ export class NodeMover implements Mover {
 
   /**
    * Allocates the places that these nodes will be moved to, under one hold of the cache's lock instead of one a node, and
-   * fetches the nodes, their parents and the places into the processor's cache. Called inside a read section.
+   * fetches the nodes, what hangs on them and the places into the processor's cache. Called inside a read section.
    */
   prepare(nodes: readonly number[]): void {
     this.#deferRetired();

@@ -385,8 +385,10 @@ export class SlabCache {
   isolateAll(pfns: readonly number[]): number[] {
     const isolated: number[] = [];
     for (let at = 0; at < pfns.length; at += ISOLATED_AT_ONCE) {
+      const end = Math.min(pfns.length, at + ISOLATED_AT_ONCE);
       this.#locked("SlabCache.isolate", () => {
-        for (const pfn of pfns.slice(at, at + ISOLATED_AT_ONCE)) {
+        for (let i = at; i < end; i++) {
+          const pfn = pfns[i];
           if (this.#isPage(pfn) && this.#lists.isolate(pfn)) isolated.push(pfn);
         }
       });
@@ -491,19 +493,24 @@ export class SlabCache {
 
   /** The refs of a slab's objects in use; none if the page is no slab of this cache. Stale as soon as it is read. */
   objectsOf(pfn: number): number[] {
-    if (!this.#isPage(pfn)) return [];
-    return this.#locked(
-      "SlabCache.objectsOf",
-      () => this.#lists.objectsOf(pfn),
-    );
+    const refs: number[] = [];
+    if (this.#isPage(pfn)) this.objectsInto([pfn], refs);
+    return refs;
   }
 
-  /** As {@linkcode SlabCache.objectsOf} for each of some slabs of this cache. */
-  objectsOfEach(pfns: readonly number[]): number[][] {
-    return this.#locked(
-      "SlabCache.objectsOfEach",
-      () => pfns.map((pfn) => this.#lists.objectsOf(pfn)),
-    );
+  /** As {@linkcode SlabCache.objectsOf} for some pages: adds the refs to `refs`; returns how many there are up to each one's last. */
+  objectsInto(pfns: readonly number[], refs: number[]): number[] {
+    const ends: number[] = [];
+    this.#lock("SlabCache.objectsInto");
+    try {
+      for (let i = 0; i < pfns.length; i++) {
+        this.#lists.objectsInto(pfns[i], refs);
+        ends.push(refs.length);
+      }
+    } finally {
+      this.#unlock();
+    }
+    return ends;
   }
 
   /** The refs of all objects in use, those of isolated slabs included. Stale as soon as it is read. */

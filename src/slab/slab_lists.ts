@@ -321,20 +321,19 @@ export class SlabLists {
     return inUse < IS_ISOLATED && inUse * 2 >= this.capacity;
   }
 
-  /** The refs of a slab's objects in use; none if the page is no slab of this cache. */
-  objectsOf(pfn: number): number[] {
+  /** Adds the refs of a slab's objects in use to `refs`; none if the page is no slab of this cache. */
+  objectsInto(pfn: number, refs: number[]): void {
+    const words = this.#words, granules = this.#granules;
     const frame = this.#arena.frameOf(pfn);
-    const owner = this.#words[frame + OWNER];
-    const refs: number[] = [];
-    if ((owner & ID_MASK) !== this.#id || (owner & IS_DYING) !== 0) return refs;
+    const owner = words[frame + OWNER];
+    if ((owner & ID_MASK) !== this.#id || (owner & IS_DYING) !== 0) return;
     let first = this.#arena.pageRef(pfn);
     for (let at = BITMAP; at < BITMAP + 2; at++) {
-      for (let bits = this.#words[frame + at]; bits !== 0; bits &= bits - 1) {
-        refs.push(first + lowestBit(bits) * this.#granules);
+      for (let bits = words[frame + at]; bits !== 0; bits &= bits - 1) {
+        refs.push(first + lowestBit(bits) * granules);
       }
-      first += 32 * this.#granules;
+      first += 32 * granules;
     }
-    return refs;
   }
 
   /** Whether a ref in some page is that of an object of this cache, in use or not. Needs no lock if it is in use. */
