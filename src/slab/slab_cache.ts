@@ -385,18 +385,26 @@ export class SlabCache {
   isolateAll(pfns: readonly number[]): number[] {
     const isolated: number[] = [];
     for (let at = 0; at < pfns.length; at += ISOLATED_AT_ONCE) {
-      const end = Math.min(pfns.length, at + ISOLATED_AT_ONCE);
-      this.#locked("SlabCache.isolate", () => {
-        for (let i = at; i < end; i++) {
-          const pfn = pfns[i];
-          if (this.#isPage(pfn) && this.#lists.isolate(pfn)) isolated.push(pfn);
-        }
-      });
+      this.#isolate(pfns, at, isolated);
     }
     if (isolated.length === 0) return isolated;
     // From here on none can come to be at hand there: `reclaim` keeps nothing of an isolated slab.
     this.#locked("SlabCache.isolateAll", () => this.#returnStocks());
     return isolated;
+  }
+
+  /** Isolates the next slabs from one on, and adds those that it did to `isolated`. */
+  #isolate(pfns: readonly number[], from: number, isolated: number[]): void {
+    const end = Math.min(pfns.length, from + ISOLATED_AT_ONCE);
+    this.#lock("SlabCache.isolateAll");
+    try {
+      for (let i = from; i < end; i++) {
+        const pfn = pfns[i];
+        if (this.#isPage(pfn) && this.#lists.isolate(pfn)) isolated.push(pfn);
+      }
+    } finally {
+      this.#unlock();
+    }
   }
 
   /** Puts an isolated slab back. Returns whether it was isolated. */
@@ -470,14 +478,29 @@ export class SlabCache {
     });
   }
 
+  /** How many slabs that are not isolated have 0, 1, … objects in use. Costs a walk over them. */
+  slabsByOccupancy(): number[] {
+    return this.#locked(
+      "SlabCache.slabsByOccupancy",
+      () => this.#slabsByOccupancy(),
+    );
+  }
+
+  #slabsByOccupancy(): number[] {
+    const counts: number[] = [];
+    for (let inUse = 0; inUse <= this.capacity; inUse++) {
+      counts.push(this.#lists.withInUse(inUse).length);
+    }
+    return counts;
+  }
+
   /** The emptiest slabs that are not isolated, up to `count` of them, the emptiest first. Costs what it returns. */
   emptiestSlabs(count: number): number[] {
     return this.#locked("SlabCache.emptiestSlabs", () => {
-      const slabs: number[] = [];
+      let slabs: number[] = [];
       for (let inUse = 0; inUse < this.capacity; inUse++) {
-        for (
-          const pfn of this.#lists.withInUse(inUse, count - slabs.length)
-        ) slabs.push(pfn);
+        const wanted = count - slabs.length;
+        slabs = slabs.concat(this.#lists.withInUse(inUse, wanted));
       }
       return slabs;
     });
@@ -540,10 +563,7 @@ export class SlabCache {
   stats(): SlabCacheStats {
     return this.#locked("SlabCache.stats", () => {
       this.#returnStocks();
-      const slabsByOccupancy = [];
-      for (let inUse = 0; inUse <= this.capacity; inUse++) {
-        slabsByOccupancy.push(this.#lists.withInUse(inUse).length);
-      }
+      const slabsByOccupancy = this.#slabsByOccupancy();
       return {
         name: this.name,
         objectBytes: this.objectBytes,
