@@ -15,7 +15,7 @@ import type { SlabCache } from "../slab/slab_cache.ts";
 import { Slabs } from "../slab/slabs.ts";
 import { Evacuation, type MovableCache, movableOf } from "./evacuation.ts";
 import { type HoldNanos, holdNanos, HoldTimes } from "./hold_times.ts";
-import { type CompactionPlan, fewestMoves, planCompaction } from "./planner.ts";
+import { type CompactionPlan, fewestMoves, planOf } from "./planner.ts";
 import { type CompactionPolicy, greedy } from "./policies.ts";
 import { NodeMover } from "./relocate.ts";
 import { SlabAges, slabWorldOf, windowMemoryOf } from "./slab_world.ts";
@@ -136,7 +136,7 @@ export class Compactor {
     this.#settle();
     return sumPlans(
       this.#movable().map((cache) =>
-        planCompaction(cache.slabs(), cache.capacity)
+        planOf(cache.slabsByOccupancy(), cache.capacity)
       ),
     );
   }
@@ -235,20 +235,19 @@ export class Compactor {
   }
 
   #evacuate(cache: MovableCache): Outcome {
-    const slabs = cache.slabs();
-    const plan = planCompaction(slabs, cache.capacity);
+    const slabsByOccupancy = cache.slabsByOccupancy();
+    const plan = planOf(slabsByOccupancy, cache.capacity);
     const { freeableSlabs } = plan;
     const chosen = this.#policy.choose(slabWorldOf(this.#arena, cache, {
       freeableSlabs,
       slabsWanted: freeableSlabs,
       ages: this.#agesOf(cache),
-      slabs,
     })).slice(0, freeableSlabs);
     const emptied = this.#emptySlabs(cache, chosen);
     return {
       plan,
       ...emptied,
-      fewestMoves: fewestMoves(slabs, emptied.freedSlabs),
+      fewestMoves: fewestMoves(slabsByOccupancy, emptied.freedSlabs),
     };
   }
 

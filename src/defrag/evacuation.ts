@@ -6,6 +6,9 @@
  * round, which, where there is no limit of time, begins with a short sleep. Moved objects keep their
  * slab until a grace period has passed, which is shared by as many as there are; nothing here waits for one.
  *
+ * Where there is no limit of time, a few slabs are emptied at once first: their objects are listed, their new places allocated and
+ * all of it fetched together, and moved in runs. Only the slabs where that meets an obstacle are visited one by one.
+ *
  * @module
  */
 import type { Arena } from "../memory/arena.ts";
@@ -15,6 +18,11 @@ import { wait } from "../sync/atomics.ts";
 
 /** How often the objects that were busy are tried. */
 const ROUNDS = 4;
+/**
+ * So many slabs are emptied together where there is no limit of time. (Measured: with 4 a move takes a tenth longer, with 2 more
+ * still; half-empty slabs of 8 hold as many nodes as a mover takes at once.)
+ */
+const SWEPT_AT_ONCE = 8;
 /** What a thread that was displaced while it held a lock has between two rounds, to release it. */
 const ROUND_MILLIS = 1;
 /** A word to sleep on. */
@@ -80,6 +88,8 @@ export class Evacuation {
    * busy objects begins with a short sleep.
    */
   step(until = Infinity): boolean {
+    // Where there is no limit, nothing has to be looked at between two moves.
+    if (until === Infinity) this.#sweep();
     for (;;) {
       if (this.#at === this.#objects.length) {
         if (!this.#nextSlab(until === Infinity)) return false;
@@ -97,6 +107,46 @@ export class Evacuation {
     }
   }
 
+  /**
+   * Moves the objects of the slabs that are still to be visited in this round, of some at once: so what is done once for all of
+   * them costs each little. Slabs of which an object can't be moved at once are left to be visited one by one.
+   */
+  #sweep(): void {
+    const left = this.#left.splice(0);
+    while (left.length > 0) {
+      const slabs = left.splice(-SWEPT_AT_ONCE).reverse();
+      this.#arena.rcu.readLock();
+      try {
+        const swept = this.#moveAllOf(slabs);
+        this.#left.push(...slabs.slice(swept));
+      } finally {
+        this.#arena.rcu.readUnlock();
+      }
+      this.#arena.rcu.poll();
+    }
+    this.#left.reverse();
+  }
+
+  /** Moves the objects of slabs until one can't be moved at once; returns how many slabs were got through. */
+  #moveAllOf(slabs: readonly number[]): number {
+    const { mover } = this.#cache;
+    const objects: number[] = [];
+    const ends = this.#cache.objectsInto(slabs, objects);
+    mover.prepare(objects);
+    let at = 0;
+    for (;;) {
+      at += mover.relocateRun(objects, at);
+      if (at === objects.length || mover.relocate(objects[at]) !== "moved") {
+        break;
+      }
+      at++;
+    }
+    this.moves += at;
+    return at === objects.length
+      ? slabs.length
+      : ends.findIndex((end) => end > at);
+  }
+
   /** Ends it: hands over what was moved. Slabs that are empty after its grace period go back by themselves. */
   finish(): void {
     this.#cache.mover.finish();
@@ -104,8 +154,10 @@ export class Evacuation {
 
   /** Puts the slabs back that did not become empty; returns how many did. To be called after the grace period. */
   unisolate(): number {
+    const isolated = this.#cache.isolatedSlabs();
+    if (isolated.length === 0) return this.#chosen.length;
     const ours = new Set(this.#chosen);
-    const kept = this.#cache.isolatedSlabs()
+    const kept = isolated
       .filter((pfn) => ours.has(pfn) && this.#cache.unisolate(pfn)).length;
     return this.#chosen.length - kept;
   }

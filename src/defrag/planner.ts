@@ -40,22 +40,50 @@ export function planCompaction(
   slabs: readonly Slab[],
   capacity: number,
 ): CompactionPlan {
-  const objects = slabs.reduce((sum, slab) => sum + slab.inUse, 0);
-  const freeableSlabs = slabs.length - Math.ceil(objects / capacity);
+  return planOf(slabsByOccupancy(slabs), capacity);
+}
+
+/** As {@linkcode planCompaction}, of how many slabs have 0, 1, … objects in use. */
+export function planOf(
+  slabsByOccupancy: readonly number[],
+  capacity: number,
+): CompactionPlan {
+  let slabs = 0, objects = 0;
+  for (let inUse = 0; inUse < slabsByOccupancy.length; inUse++) {
+    slabs += slabsByOccupancy[inUse];
+    objects += slabsByOccupancy[inUse] * inUse;
+  }
+  const freeableSlabs = slabs - Math.ceil(objects / capacity);
   return {
-    slabs: slabs.length,
+    slabs,
     objects,
     freeableSlabs,
-    fewestMoves: fewestMoves(slabs, freeableSlabs),
+    fewestMoves: fewestMoves(slabsByOccupancy, freeableSlabs),
   };
 }
 
 /** The fewest moves that free `count` of the slabs: the sum of the smallest occupancies. */
-export function fewestMoves(slabs: readonly Slab[], count: number): number {
-  return emptiestFirst(slabs).slice(0, count).reduce(
-    (sum, slab) => sum + slab.inUse,
-    0,
-  );
+export function fewestMoves(
+  slabsByOccupancy: readonly number[],
+  count: number,
+): number {
+  let moves = 0, left = count;
+  for (let inUse = 0; inUse < slabsByOccupancy.length; inUse++) {
+    const freed = Math.min(left, slabsByOccupancy[inUse]);
+    moves += freed * inUse;
+    left -= freed;
+  }
+  return moves;
+}
+
+/** How many of the slabs have 0, 1, … objects in use. */
+export function slabsByOccupancy(slabs: readonly Slab[]): number[] {
+  const counts: number[] = [];
+  for (const { inUse } of slabs) {
+    while (counts.length <= inUse) counts.push(0);
+    counts[inUse]++;
+  }
+  return counts;
 }
 
 /** The slabs, the emptiest first; equal ones stay in their order. */

@@ -47,8 +47,6 @@ export interface SlabWorldOptions {
   readonly slabsWanted: number;
   /** The compactor's memory of the cache. */
   readonly ages: SlabAges;
-  /** The slabs, if they were looked at already. */
-  readonly slabs?: readonly Slab[];
 }
 
 /** One look at one cache. */
@@ -57,7 +55,7 @@ export function slabWorldOf(
   cache: SlabCache,
   options: SlabWorldOptions,
 ): PolicyWorld {
-  let { slabs } = options;
+  let slabs: readonly Slab[] | undefined;
   const all = () => slabs ??= cache.slabs();
   return {
     capacity: cache.capacity,

@@ -82,6 +82,14 @@ export interface CompiledTrees {
   lowestRoom(header: number, size: number, min: number, max: number): number;
   /** `GapSearch.highest`. */
   highestRoom(header: number, size: number, min: number, max: number): number;
+  /** Tells the mover's loops which refs lie in pages, who takes locks, and what a claim of its says. */
+  bindMover(first: number, end: number, thread: number, hands: number): void;
+  /** Fetches nodes that are to be moved, as `touchNodes` of `node.ts`. */
+  fetchNodes(count: number): number;
+  /** Moves nodes as long as nothing is in the way: `NodeMover.relocateRun`, where it stands what the answer means. */
+  moveRun(count: number, header: number, lock: number): number;
+  /** Puts a copy in a node's place, if it is linked in that tree; says whether it did (1) or not (0). Under the tree's lock. */
+  replace(node: number, copy: number, header: number): number;
 }
 
 const compiledTrees = new WasmModule<CompiledTrees>(WASM);

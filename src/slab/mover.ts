@@ -21,6 +21,11 @@ export interface Mover {
   prepare(refs: readonly number[]): void;
   /** Moves one object out of its slab. Called with no lock held. */
   relocate(ref: number): MoveOutcome;
+  /**
+   * Moves objects from `from` on, as long as nothing is in the way, and returns how many: maybe none, then `relocate` says why.
+   * Called inside a read section, with no lock held.
+   */
+  relocateRun(refs: readonly number[], from: number): number;
   /** Whether nothing can be locked to move the object. Stale as soon as it is read. */
   isPinned(ref: number): boolean;
   /** Gives back what was prepared and not used. */

@@ -34,6 +34,8 @@ import { SlabLists } from "./slab_lists.ts";
 import { Stock } from "./stock.ts";
 
 const GRANULE_WORDS = 16;
+/** Slabs that are isolated under one hold of the lock. */
+const ISOLATED_AT_ONCE = 64;
 
 /** One slab, as seen at one moment. */
 export interface Slab {
@@ -348,17 +350,18 @@ export class SlabCache {
     mayKeep: boolean,
   ): void {
     let room = mayKeep && this.#stock !== undefined ? this.#stock.room : 0;
-    const kept: number[] = [];
+    const kept: number[] = [], strays: number[] = [];
     this.#lock("SlabCache.reclaim");
     try {
       // The oldest first: so those that were deferred last, which are in the processor's cache, are taken first.
-      for (let i = refs.length - 1; i >= 0; i--) {
-        const ref = refs[i];
-        if (room > 0 && this.#lists.isWorthKeeping(ref)) {
-          kept.push(ref);
+      for (let at = refs.length - 1; at >= 0;) {
+        if (this.#tracker !== undefined) strays.push(refs[at--]);
+        else if (room > 0 && this.#lists.isWorthKeeping(refs[at])) {
+          kept.push(refs[at--]);
           room--;
-        } else this.#freeDeferred(ref, mistakes);
+        } else at = this.#lists.freeRun(refs, at, strays);
       }
+      for (const ref of strays) this.#freeDeferred(ref, mistakes);
       this.#stock?.keep(kept);
     } finally {
       this.#unlock();
@@ -380,16 +383,28 @@ export class SlabCache {
    * goes back to the slabs once for all of them: it may be of any slab, and is not looked through.
    */
   isolateAll(pfns: readonly number[]): number[] {
-    const isolated = pfns.filter((pfn) => this.#isolate(pfn));
+    const isolated: number[] = [];
+    for (let at = 0; at < pfns.length; at += ISOLATED_AT_ONCE) {
+      this.#isolate(pfns, at, isolated);
+    }
     if (isolated.length === 0) return isolated;
     // From here on none can come to be at hand there: `reclaim` keeps nothing of an isolated slab.
     this.#locked("SlabCache.isolateAll", () => this.#returnStocks());
     return isolated;
   }
 
-  #isolate(pfn: number): boolean {
-    return this.#isPage(pfn) &&
-      this.#locked("SlabCache.isolate", () => this.#lists.isolate(pfn));
+  /** Isolates the next slabs from one on, and adds those that it did to `isolated`. */
+  #isolate(pfns: readonly number[], from: number, isolated: number[]): void {
+    const end = Math.min(pfns.length, from + ISOLATED_AT_ONCE);
+    this.#lock("SlabCache.isolateAll");
+    try {
+      for (let i = from; i < end; i++) {
+        const pfn = pfns[i];
+        if (this.#isPage(pfn) && this.#lists.isolate(pfn)) isolated.push(pfn);
+      }
+    } finally {
+      this.#unlock();
+    }
   }
 
   /** Puts an isolated slab back. Returns whether it was isolated. */
@@ -463,15 +478,29 @@ export class SlabCache {
     });
   }
 
+  /** How many slabs that are not isolated have 0, 1, … objects in use. Costs a walk over them. */
+  slabsByOccupancy(): number[] {
+    return this.#locked(
+      "SlabCache.slabsByOccupancy",
+      () => this.#slabsByOccupancy(),
+    );
+  }
+
+  #slabsByOccupancy(): number[] {
+    const counts: number[] = [];
+    for (let inUse = 0; inUse <= this.capacity; inUse++) {
+      counts.push(this.#lists.withInUse(inUse).length);
+    }
+    return counts;
+  }
+
   /** The emptiest slabs that are not isolated, up to `count` of them, the emptiest first. Costs what it returns. */
   emptiestSlabs(count: number): number[] {
     return this.#locked("SlabCache.emptiestSlabs", () => {
-      const slabs: number[] = [];
+      let slabs: number[] = [];
       for (let inUse = 0; inUse < this.capacity; inUse++) {
-        for (const pfn of this.#lists.withInUse(inUse)) {
-          if (slabs.length === count) return slabs;
-          slabs.push(pfn);
-        }
+        const wanted = count - slabs.length;
+        slabs = slabs.concat(this.#lists.withInUse(inUse, wanted));
       }
       return slabs;
     });
@@ -481,17 +510,30 @@ export class SlabCache {
   isolatedSlabs(): number[] {
     return this.#locked(
       "SlabCache.isolatedSlabs",
-      () => [...this.#lists.isolated()],
+      () => this.#lists.isolated(),
     );
   }
 
   /** The refs of a slab's objects in use; none if the page is no slab of this cache. Stale as soon as it is read. */
   objectsOf(pfn: number): number[] {
-    if (!this.#isPage(pfn)) return [];
-    return this.#locked(
-      "SlabCache.objectsOf",
-      () => this.#lists.objectsOf(pfn),
-    );
+    const refs: number[] = [];
+    if (this.#isPage(pfn)) this.objectsInto([pfn], refs);
+    return refs;
+  }
+
+  /** As {@linkcode SlabCache.objectsOf} for some pages: adds the refs to `refs`; returns how many there are up to each one's last. */
+  objectsInto(pfns: readonly number[], refs: number[]): number[] {
+    const ends: number[] = [];
+    this.#lock("SlabCache.objectsInto");
+    try {
+      for (let i = 0; i < pfns.length; i++) {
+        this.#lists.objectsInto(pfns[i], refs);
+        ends.push(refs.length);
+      }
+    } finally {
+      this.#unlock();
+    }
+    return ends;
   }
 
   /** The refs of all objects in use, those of isolated slabs included. Stale as soon as it is read. */
@@ -521,12 +563,7 @@ export class SlabCache {
   stats(): SlabCacheStats {
     return this.#locked("SlabCache.stats", () => {
       this.#returnStocks();
-      const slabsByOccupancy = [];
-      for (let inUse = 0; inUse <= this.capacity; inUse++) {
-        let slabs = 0;
-        for (const _ of this.#lists.withInUse(inUse)) slabs++;
-        slabsByOccupancy.push(slabs);
-      }
+      const slabsByOccupancy = this.#slabsByOccupancy();
       return {
         name: this.name,
         objectBytes: this.objectBytes,
@@ -622,39 +659,31 @@ export class SlabCache {
 
   /** Takes the first free object of a slab that has one. */
   #take(pfn: number): number {
-    const ref = this.#takeFirst(pfn);
-    this.#lists.relist(pfn, 1);
-    if (this.#tracker !== undefined) {
-      this.#tracker.allocated(ref);
-      this.#words[this.linkIndex(ref)] = this.#hands;
-    }
-    return ref;
+    const refs: number[] = [];
+    this.#takeSome(pfn, refs, 1);
+    return refs[0];
   }
 
-  /**
-   * Takes up to `count` free objects of a slab that has one, and puts the slab on another list once for all of them;
-   * returns how many.
-   */
+  /** Takes up to `count` free objects of a slab that has one, and adds their refs to `refs`; returns how many. */
   #takeSome(pfn: number, refs: number[], count: number): number {
-    if (this.#tracker !== undefined) {
-      // One at a time: it may turn out to be damaged, and then nobody gets it.
-      refs.push(this.#take(pfn));
-      return 1;
-    }
-    const taken = Math.min(count, this.#lists.roomIn(pfn));
-    for (let i = 0; i < taken; i++) refs.push(this.#takeFirst(pfn));
-    this.#lists.relist(pfn, taken);
+    const tracker = this.#tracker;
+    if (tracker !== undefined) return this.#takeTracked(pfn, refs, tracker);
+    const taken = this.#lists.firstFree(pfn, refs, count);
+    // First, so that what is in use is in somebody's hands wherever this thread dies.
+    for (let i = refs.length - taken; i < refs.length; i++) this.claim(refs[i]);
+    this.#lists.take(pfn, taken);
     return taken;
   }
 
-  /** Marks the first free object of a slab that has one as taken; the slab's list is for the caller to change. */
-  #takeFirst(pfn: number): number {
-    const ref = this.#lists.takeFirst(pfn);
-    // In debug mode not yet: what lies there is checked first.
-    if (this.#tracker === undefined) {
-      this.#words[this.linkIndex(ref)] = this.#hands;
-    }
-    return ref;
+  /** In debug mode one at a time: it may turn out to be damaged, and then nobody gets it. */
+  #takeTracked(pfn: number, refs: number[], tracker: ObjectTracker): number {
+    this.#lists.firstFree(pfn, refs, 1);
+    const ref = refs.pop()!;
+    this.#lists.take(pfn, 1);
+    tracker.allocated(ref);
+    this.claim(ref);
+    refs.push(ref);
+    return 1;
   }
 
   #free(ref: number, wasDeferred: boolean): void {
@@ -667,13 +696,10 @@ export class SlabCache {
   /** Frees an object that was deferred, or notes why it can't be. Only what looks for mistakes may fail so. */
   #freeDeferred(ref: number, mistakes: unknown[]): void {
     try {
-      if (this.#tracker !== undefined) return this.#free(ref, true);
-      this.#assertInUse(ref);
+      this.#free(ref, true);
     } catch (error) {
       mistakes.push(error);
-      return;
     }
-    this.#lists.free(ref);
   }
 
   #leaveQuarantine(ref: number): void {

@@ -147,14 +147,14 @@ export class SlabLists {
     return this.#words[this.#counts + ISOLATED];
   }
 
-  /** The slabs that are not isolated and have so many objects in use. */
-  withInUse(inUse: number): Generator<number> {
-    return this.#list(this.#heads + inUse);
+  /** The slabs that are not isolated and have so many objects in use; no more than `most`. */
+  withInUse(inUse: number, most = Infinity): number[] {
+    return this.#list(this.#heads + inUse, most);
   }
 
   /** The slabs that are isolated. */
-  isolated(): Generator<number> {
-    return this.#list(this.#isolatedHead);
+  isolated(): number[] {
+    return this.#list(this.#isolatedHead, Infinity);
   }
 
   /** The fullest slab that has room; -1 if there is none. */
@@ -186,44 +186,79 @@ export class SlabLists {
     this.#push(pfn, frame, this.#heads);
   }
 
-  /** How many objects of a slab that is not isolated are free. */
-  roomIn(pfn: number): number {
-    return this.capacity - this.#words[this.#arena.frameOf(pfn) + IN_USE];
+  /** Adds the refs of the first free objects of a slab that is not isolated to `refs`, up to `most`; returns how many there are. */
+  firstFree(pfn: number, refs: number[], most: number): number {
+    const words = this.#words;
+    const frame = this.#arena.frameOf(pfn), first = this.#arena.pageRef(pfn);
+    const found = Math.min(most, this.capacity - words[frame + IN_USE]);
+    let at = 0, free = ~words[frame + BITMAP];
+    for (let left = found; left > 0; left--) {
+      // So many free bits are below the slab's capacity, so the lowest ones are in range.
+      if (free === 0) free = ~words[frame + BITMAP + ++at];
+      refs.push(first + (at * 32 + lowestBit(free)) * this.#granules);
+      free &= free - 1;
+    }
+    return found;
   }
 
-  /** Marks the first free object of a slab that has one as in use; the caller follows it by {@linkcode SlabLists.relist}. */
-  takeFirst(pfn: number): number {
+  /** Marks the first `count` free objects of a slab as in use, and puts it on the list where it belongs then. */
+  take(pfn: number, count: number): void {
     const words = this.#words;
     const frame = this.#arena.frameOf(pfn);
     let at = BITMAP;
-    // A slab on a partial list has a free bit below its capacity, so the lowest one is in range.
-    let free = ~words[frame + BITMAP];
-    if (free === 0) free = ~words[frame + ++at];
-    const bit = 31 - Math.clz32(free & -free);
-    words[frame + at] |= 1 << bit;
-    words[frame + IN_USE]++;
-    words[this.#counts + OBJECTS]++;
-    const index = (at - BITMAP) * 32 + bit;
-    return this.#arena.pageRef(pfn) + index * this.#granules;
-  }
-
-  /** Puts a slab of which so many objects were taken on the list where it belongs now. */
-  relist(pfn: number, taken: number): void {
-    const frame = this.#arena.frameOf(pfn);
-    const list = this.#heads + this.#words[frame + IN_USE];
-    this.#unlink(frame, list - taken);
-    this.#push(pfn, frame, list);
+    for (let left = count; left > 0; left--) {
+      if (words[frame + at] === -1) at++;
+      words[frame + at] |= words[frame + at] + 1;
+    }
+    const inUse = words[frame + IN_USE];
+    words[frame + IN_USE] = inUse + count;
+    words[this.#counts + OBJECTS] += count;
+    this.#unlink(frame, this.#heads + inUse);
+    this.#push(pfn, frame, this.#heads + inUse + count);
   }
 
   /** Marks an object in use as free. A slab that runs dry is given back if it is isolated, or enough empty ones are there. */
   free(ref: number): void {
-    const words = this.#words;
     const pfn = this.#arena.pfnOf(ref);
+    this.#unmark(this.#arena.frameOf(pfn), this.indexOf(ref));
+    this.#relistFreed(pfn, 1);
+  }
+
+  /**
+   * Frees refs in some pages, from place `at` of the list downwards, as long as they are of one slab, which so changes its list
+   * once for all of them. Those that are no objects in use of this cache are left alone: `strays` gets them.
+   *
+   * @returns The place behind which all is done; -1 at the end.
+   */
+  freeRun(refs: readonly number[], at: number, strays: number[]): number {
+    const pfn = this.#arena.pfnOf(refs[at]);
     const frame = this.#arena.frameOf(pfn);
-    const index = this.indexOf(ref);
+    const isOurs = (this.#words[frame + OWNER] & ID_MASK) === this.#id;
+    let freed = 0;
+    for (; at >= 0 && this.#arena.pfnOf(refs[at]) === pfn; at--) {
+      const ref = refs[at], index = this.indexOf(ref);
+      const isObject = isOurs && (ref & 63) === index * this.#granules;
+      if (isObject && this.#bit(frame, index) !== 0) {
+        this.#unmark(frame, index);
+        freed++;
+      } else strays.push(ref);
+    }
+    if (freed > 0) this.#relistFreed(pfn, freed);
+    return at;
+  }
+
+  #unmark(frame: number, index: number): void {
+    const words = this.#words;
     words[frame + BITMAP + (index >> 5)] &= ~(1 << (index & 31));
-    const inUse = --words[frame + IN_USE];
+    words[frame + IN_USE]--;
     words[this.#counts + OBJECTS]--;
+  }
+
+  /** Puts a slab of which so many objects were freed on the list where it belongs now, or gives it back. */
+  #relistFreed(pfn: number, freed: number): void {
+    const words = this.#words;
+    const frame = this.#arena.frameOf(pfn);
+    const inUse = words[frame + IN_USE];
     if (inUse >= IS_ISOLATED) {
       if (inUse % IS_ISOLATED > 0) return;
       this.#unlink(frame, this.#isolatedHead);
@@ -232,7 +267,7 @@ export class SlabLists {
       this.#release(pfn, frame);
       return;
     }
-    this.#unlink(frame, this.#heads + inUse + 1);
+    this.#unlink(frame, this.#heads + inUse + freed);
     if (inUse === 0 && this.#emptyKept()) this.#release(pfn, frame);
     else this.#push(pfn, frame, this.#heads + inUse);
   }
@@ -286,17 +321,19 @@ export class SlabLists {
     return inUse < IS_ISOLATED && inUse * 2 >= this.capacity;
   }
 
-  /** The refs of a slab's objects in use; none if the page is no slab of this cache. */
-  objectsOf(pfn: number): number[] {
+  /** Adds the refs of a slab's objects in use to `refs`; none if the page is no slab of this cache. */
+  objectsInto(pfn: number, refs: number[]): void {
+    const words = this.#words, granules = this.#granules;
     const frame = this.#arena.frameOf(pfn);
-    const owner = this.#words[frame + OWNER];
-    const refs: number[] = [];
-    if ((owner & ID_MASK) !== this.#id || (owner & IS_DYING) !== 0) return refs;
-    const first = this.#arena.pageRef(pfn);
-    for (let i = 0; i < this.capacity; i++) {
-      if (this.#bit(frame, i) !== 0) refs.push(first + i * this.#granules);
+    const owner = words[frame + OWNER];
+    if ((owner & ID_MASK) !== this.#id || (owner & IS_DYING) !== 0) return;
+    let first = this.#arena.pageRef(pfn);
+    for (let at = BITMAP; at < BITMAP + 2; at++) {
+      for (let bits = words[frame + at]; bits !== 0; bits &= bits - 1) {
+        refs.push(first + lowestBit(bits) * granules);
+      }
+      first += 32 * granules;
     }
-    return refs;
   }
 
   /** Whether a ref in some page is that of an object of this cache, in use or not. Needs no lock if it is in use. */
@@ -442,11 +479,13 @@ export class SlabLists {
     return this.#arena.frameOf(this.#arena.pfnOf(ref));
   }
 
-  *#list(list: number): Generator<number> {
-    for (let pfn = this.#words[list]; pfn >= 0;) {
-      yield pfn;
-      pfn = this.#words[this.#arena.frameOf(pfn) + NEXT];
+  #list(list: number, most: number): number[] {
+    const words = this.#words, pfns: number[] = [];
+    for (let pfn = words[list]; pfn >= 0 && pfns.length < most;) {
+      pfns.push(pfn);
+      pfn = words[this.#arena.frameOf(pfn) + NEXT];
     }
+    return pfns;
   }
 
   /** Puts a slab at the head of a list, which is named by the index of its head. */
@@ -523,6 +562,11 @@ export function takeTrackingPage(words: Words, frame: number): number {
   const tracking = words[frame + TRACKING] - 1;
   words[frame + TRACKING] = 0;
   return tracking;
+}
+
+/** Which is the lowest bit that is set in a word that is not 0. */
+function lowestBit(word: number): number {
+  return 31 - Math.clz32(word & -word);
 }
 
 function popcount(word: number): number {

@@ -121,8 +121,18 @@ export class Slabs {
   #unchain(head: number, refs: number[]): void {
     const { words, thread } = this.#arena;
     const tag = handsOf(thread);
+    let page = -1, linkOfPage = 0, cache: SlabCache | undefined;
     for (let ref = head; ref !== 0;) {
-      const link = this.#linkOf(ref);
+      const pfn = this.#arena.pfnOf(ref);
+      // Most often several are of one page in a row.
+      if (pfn !== page) {
+        page = pfn;
+        const frame = this.#arena.frameOf(pfn);
+        const { id, isPage } = deferredOwner(words, frame);
+        cache = isPage ? undefined : this.#opened(id);
+        linkOfPage = pageLink(frame);
+      }
+      const link = cache === undefined ? linkOfPage : cache.linkIndex(ref);
       refs.push(ref);
       ref = words[link] >>> 0;
       words[link] = tag;
@@ -143,10 +153,16 @@ export class Slabs {
     const { words } = this.#arena;
     const objects: number[][] = [];
     const mistakes: unknown[] = [];
-    for (const ref of refs) {
-      const frame = this.#arena.frameOf(this.#arena.pfnOf(ref));
-      const { id, isPage } = deferredOwner(words, frame);
-      (objects[isPage ? 0 : id] ??= []).push(ref);
+    let page = -1, ofPage: number[] = [];
+    for (let i = 0; i < refs.length; i++) {
+      const ref = refs[i], pfn = this.#arena.pfnOf(ref);
+      // Most often several are of one page in a row.
+      if (pfn !== page) {
+        page = pfn;
+        const { id, isPage } = deferredOwner(words, this.#arena.frameOf(pfn));
+        ofPage = objects[isPage ? 0 : id] ??= [];
+      }
+      ofPage.push(ref);
     }
     for (let id = 1; id <= MAX_CACHES; id++) {
       if (objects[id] !== undefined) {

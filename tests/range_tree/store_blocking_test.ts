@@ -123,6 +123,7 @@ function movableObjects(arena: Arena, count: number): {
   const refs = Array.from({ length: count }, () => cache.allocate());
   cache.mover = {
     prepare() {},
+    relocateRun: () => 0,
     finish() {},
     isPinned: () => false,
     relocate(ref: number): MoveOutcome {

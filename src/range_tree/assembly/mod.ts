@@ -1,3 +1,4 @@
+export { bindMover, fetchNodes, moveRun, replace } from "./mover";
 export { bind } from "./thread";
 export { lookUp, lookUpInside } from "./reader";
 export {
