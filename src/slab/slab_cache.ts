@@ -34,6 +34,8 @@ import { SlabLists } from "./slab_lists.ts";
 import { Stock } from "./stock.ts";
 
 const GRANULE_WORDS = 16;
+/** How many objects a thread that has too few at hand gets: a slab of nodes. */
+const STOCK_UP = 16;
 
 /** One slab, as seen at one moment. */
 export interface Slab {
@@ -222,6 +224,32 @@ export class SlabCache {
     } finally {
       this.#unlock();
     }
+  }
+
+  /** The head of what this thread keeps at hand (`stock.ts`), for compiled loops, which run in no debug arena. */
+  get stockIndex(): number {
+    return this.#stock!.headIndex;
+  }
+
+  /**
+   * Has this thread keep some more objects at hand, of the fullest slabs or a new one; says whether there were any. For compiled
+   * loops: so they need the lock once for many objects.
+   */
+  stockUp(): boolean {
+    this.#arena.lockdep.assertMayAllocate("SlabCache.stockUp");
+    const refs: number[] = [];
+    this.#lock("SlabCache.stockUp");
+    try {
+      while (refs.length < STOCK_UP) {
+        const pfn = this.#fullestOrNew();
+        if (pfn < 0) break;
+        this.#takeSome(pfn, refs, STOCK_UP - refs.length);
+      }
+      this.#stock!.keep(refs);
+    } finally {
+      this.#unlock();
+    }
+    return refs.length > 0;
   }
 
   /** How many pages a slab takes: one, and in debug mode one more to keep track of its objects. */

@@ -6,3 +6,4 @@ export {
   lookUpInside,
   seek,
 } from "./reader";
+export { bindWriter, erase, insertRange, storeRange } from "./writer";

@@ -37,21 +37,33 @@ export function hasNarrowNodes(flags: i32): bool {
  * @param isNarrow Whether the node has 12 pivots, not 20.
  */
 export function slotFor(node: usize, index: v128, isNarrow: bool): usize {
-  let below = f64x2.lt(v128.load(node, NODE_PIVOTS), index);
-  below = i64x2.add(below, f64x2.lt(v128.load(node, NODE_PIVOTS + 16), index));
-  below = i64x2.add(below, f64x2.lt(v128.load(node, NODE_PIVOTS + 32), index));
-  below = i64x2.add(below, f64x2.lt(v128.load(node, NODE_PIVOTS + 48), index));
-  below = i64x2.add(below, f64x2.lt(v128.load(node, NODE_PIVOTS + 64), index));
-  below = i64x2.add(below, f64x2.lt(v128.load(node, NODE_PIVOTS + 80), index));
+  // Added up as a tree, so that few additions wait for each other.
+  let below = i64x2.add(
+    i64x2.add(
+      i64x2.add(pairBelow(node, 0, index), pairBelow(node, 16, index)),
+      i64x2.add(pairBelow(node, 32, index), pairBelow(node, 48, index)),
+    ),
+    i64x2.add(pairBelow(node, 64, index), pairBelow(node, 80, index)),
+  );
   if (!isNarrow) {
-    below = i64x2.add(below, f64x2.lt(v128.load(node, NODE_PIVOTS + 96), index));
-    below = i64x2.add(below, f64x2.lt(v128.load(node, NODE_PIVOTS + 112), index));
-    below = i64x2.add(below, f64x2.lt(v128.load(node, NODE_PIVOTS + 128), index));
-    below = i64x2.add(below, f64x2.lt(v128.load(node, NODE_PIVOTS + 144), index));
+    below = i64x2.add(
+      below,
+      i64x2.add(
+        i64x2.add(pairBelow(node, 96, index), pairBelow(node, 112, index)),
+        i64x2.add(pairBelow(node, 128, index), pairBelow(node, 144, index)),
+      ),
+    );
   }
   // Where a pivot is below, its lane is -1.
   const sum = i64x2.extract_lane(below, 0) + i64x2.extract_lane(below, 1);
   return <usize>-<i32>sum;
+}
+
+/** Of two pivots, -1 where it is below the index. */
+// @ts-ignore: decorator
+@inline
+function pairBelow(node: usize, offset: usize, index: v128): v128 {
+  return f64x2.lt(v128.load(node + offset, NODE_PIVOTS), index);
 }
 
 /** How far above the leaves a node is. */
