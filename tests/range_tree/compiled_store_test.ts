@@ -229,3 +229,18 @@ Deno.test("Compiled stores serve a writer that holds an external lock, and trees
   assert(answers.done > STEPS / 2);
   assertEquals(digest(tree).split(" ").length - 1, mirror.entries.length);
 });
+
+Deno.test("Arena.reap() recovers from a thread that dies before any write of a compiled store", () => {
+  const program = new URL("./compiled_deaths.ts", import.meta.url);
+  // The compiler asks for the environment.
+  const { success, stderr } = new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "--no-prompt",
+      "--allow-read",
+      "--allow-env",
+      program.pathname,
+    ],
+  }).outputSync();
+  assert(success, new TextDecoder().decode(stderr));
+});

@@ -460,7 +460,8 @@ function take(stock: u32): u32 {
   if (ref == 0) return 0;
   const node = addressOf(ref);
   const rest = load<u32>(node, NODE_LINK);
-  // Pairs with the exchange of whoever takes the chain.
+  // Pairs with the exchange of whoever takes the chain. A thread is terminated where it makes a call or turns round in a loop, so
+  // not before it has noted the object, too.
   if (atomic.cmpxchg<u32>(head, ref, rest) != ref) return 0;
   store<i32>(node, hands, NODE_LINK);
   store<i32>(head + stockSize, load<i32>(head + stockSize) - 1);
