@@ -23,6 +23,9 @@
  * A taken list is freed after a grace period that began after the taking; a barrier that gives up pushes what it has taken,
  * which is its own now, back onto the list of the thread that it came from.
  *
+ * What a thread remembers of its list (what it stored there last, how many) stands in words of its slot that nobody else
+ * touches: compiled loops of other layers defer as {@linkcode Rcu.deferChain} does, by the words of {@linkcode Rcu.deferral}.
+ *
  * A thread may die anywhere in this, and then another must be able to tell what it had in its hands (`Arena.reap`):
  * - What is taken is unchained at once into private memory, and each object's link word says whose hands it is in (see
  *   `hands.ts` of the slab layer), until it is free or queued again.
