@@ -9,8 +9,8 @@
  * Protection: all that changes in the cache's record, its lists and the stocks' note, is touched only under the cache's lock,
  * which is taken under tree locks; the page allocator's is taken under it. The heads of stocks and the link words of objects
  * are touched without it: as `stock.ts` says, by whoever has the object in its hands (`hands.ts`), and by RCU. So it is with
- * what debug mode notes of a deferred free. Compiled loops of other layers take objects from the stock and defer them without a call here,
- * with the same notes.
+ * what debug mode notes of a deferred free. Compiled loops of other layers take objects from the stock and defer them without a
+ * call here, with the same notes.
  *
  * Analogous to Linux SLUB; differs: bitmaps instead of free lists, exact fullest-first, a stock of objects a thread instead of
  * per-CPU slabs.

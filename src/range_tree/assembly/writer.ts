@@ -40,6 +40,9 @@ import { scratch } from "./thread";
 const MAX_INDEX: f64 = 9007199254740991;
 const HEADER_GENERATION: usize = 17 << 2;
 const HEADER_COUNT: usize = 18 << 2;
+// Inner nodes of trees that track gaps.
+const MAX_GAP_SLOTS: i32 = 12;
+const MIN_GAP_SLOTS: i32 = 4;
 
 // In the thread's scratch words, behind the answers of readers.
 const ERASED_FIRST: usize = 512;
@@ -56,6 +59,8 @@ const ITEM_SLOTS: usize = 648;
 // What new leaves are built from: as much as two hold.
 const POOL_PIVOTS: usize = 664;
 const POOL_SLOTS: usize = POOL_PIVOTS + 42 * 8;
+// The largest free runs of the new leaves, for their parent.
+const ITEM_GAPS: usize = POOL_SLOTS + 42 * 4;
 
 // What is returned where nothing was changed: another must do it, or the thread has too few nodes at hand.
 const NOT_MINE: i32 = -1;
@@ -227,7 +232,7 @@ function change(first: f64, last: f64, value: u32, stock: u32): i32 {
     isOneLeaf && size <= MAX_SLOTS && (size >= MIN_SLOTS || top == 0) &&
     (size > 1 || value != 0)
   ) return replaceLeaf(node, count, end, items, delta, stock);
-  if (isTracking || top == 0) return NOT_MINE;
+  if (top == 0) return NOT_MINE;
   return replaceLeaves(end, items, size, delta, stock);
 }
 
@@ -369,9 +374,9 @@ function replaceLeaves(
   if (size > 2 * MAX_SLOTS) return NOT_MINE;
   const built: i32 = size > MAX_SLOTS ? 2 : 1;
   const newWidth = width - replaced + built;
-  if (newWidth > MAX_SLOTS || newWidth < (top > 1 ? MIN_SLOTS : 2)) {
-    return NOT_MINE;
-  }
+  const most = isTracking ? MAX_GAP_SLOTS : MAX_SLOTS;
+  const fewest = isTracking ? MIN_GAP_SLOTS : MIN_SLOTS;
+  if (newWidth > most || newWidth < (top > 1 ? fewest : 2)) return NOT_MINE;
   if (isSeen(leaf) || isSeen(parent) || (other != 0 && isSeen(other))) {
     return NOT_MINE;
   }
@@ -400,9 +405,19 @@ function replaceLeaves(
     const child = taken(i + 1);
     fill(addressOf(child), from, to - from);
     atomic.store<u32>(addressOf(child), copy, NODE_PARENT);
-    setItem(i, load<f64>(pivotInPool(to - 1), POOL_PIVOTS), child);
+    const childLast = load<f64>(pivotInPool(to - 1), POOL_PIVOTS);
+    setItem(i, childLast, child);
+    if (isTracking) {
+      const first = i == 0
+        ? leftFirst
+        : load<f64>(pivotInPool(part - 1), POOL_PIVOTS) + 1;
+      const gap = largestRun(addressOf(child), first, childLast);
+      store<f64>(scratch + (<usize>i << 3), gap, ITEM_GAPS);
+    }
   }
-  splice(above, target, width, place, place + replaced, built, lastOfNode(1));
+  const next = place + replaced;
+  if (isTracking) spliceWithGaps(above, target, width, place, next, built);
+  else splice(above, target, width, place, next, built, lastOfNode(1));
   atomic.store<u32>(target, parentOfHeight(1), NODE_PARENT);
   claim(leaf);
   if (other != 0) claim(other);
@@ -415,6 +430,7 @@ function replaceLeaves(
   defer(leaf);
   if (other != 0) defer(other);
   defer(parent);
+  if (isTracking) updateGapsAbove(1, largestGap(target));
   noteChange(delta);
   return 0;
 }
@@ -562,6 +578,35 @@ function splice(
   }
 }
 
+/** As `splice`, of an inner node of a tree that tracks gaps. */
+function spliceWithGaps(
+  node: usize,
+  copy: usize,
+  count: i32,
+  from: i32,
+  to: i32,
+  items: i32,
+): void {
+  const newCount = count + items - (to - from);
+  store<i32>(copy, heightOf(node) | (newCount << 8), NODE_META);
+  let at: i32 = 0;
+  for (; at < from; at++) copyWithGap(node, at, copy, at);
+  for (let item: i32 = 0; item < items; item++, at++) {
+    setPivot(copy, at, itemPivot(item));
+    setSlot(copy, at, itemSlot(item));
+    const gap = load<f64>(scratch + (<usize>item << 3), ITEM_GAPS);
+    store<f64>(copy + gapOffset(at), gap);
+  }
+  for (let old = to; old < count; old++, at++) copyWithGap(node, old, copy, at);
+  for (; at < MAX_GAP_SLOTS; at++) setPivot(copy, at, Infinity);
+}
+
+function copyWithGap(node: usize, from: i32, copy: usize, to: i32): void {
+  setPivot(copy, to, load<f64>(node + (<usize>from << 3), NODE_PIVOTS));
+  setSlot(copy, to, heldSlot(node, from));
+  store<f64>(copy + gapOffset(to), load<f64>(node + gapOffset(from)));
+}
+
 /** Fills a private leaf with slots of the pool. As `fillNode` of `../node.ts`. */
 function fill(node: usize, from: i32, count: i32): void {
   store<i32>(node, count << 8, NODE_META);
@@ -586,29 +631,38 @@ function append(ref: u32, from: i32, to: i32, last: f64, pooled: i32): i32 {
   return pooled;
 }
 
-/** Notes the largest free run of the path's leaf in the nodes above, as far as it changes theirs. */
+/** Notes the largest free run of the leaf in the path's place in the nodes above. */
 function updateGaps(node: usize): void {
-  if (top == 0) return;
-  let gap = largestRun(node);
-  for (let height: i32 = 1; height <= top; height++) {
-    const above = addressOf(pathNode(height));
-    const place = above + gapOffset(pathSlot(height));
+  if (top > 0) updateGapsAbove(0, largestRun(node, firstOfNode(0), leafMax));
+}
+
+/** Notes the gap of what is in the path's place at a height in the nodes above, as far as it changes theirs. */
+function updateGapsAbove(height: i32, gap: f64): void {
+  for (let at = height + 1; at <= top; at++) {
+    const above = addressOf(pathNode(at));
+    const place = above + gapOffset(pathSlot(at));
     if (load<f64>(place) == gap) return;
     store<f64>(place, gap);
-    gap = 0;
-    for (let at = countOf(above) - 1; at >= 0; at--) {
-      const other = load<f64>(above + gapOffset(at));
-      if (other > gap) gap = other;
-    }
+    gap = largestGap(above);
   }
 }
 
-function largestRun(node: usize): f64 {
+/** The largest gap of an inner node. */
+function largestGap(node: usize): f64 {
+  let largest: f64 = 0;
+  for (let at = countOf(node) - 1; at >= 0; at--) {
+    const gap = load<f64>(node + gapOffset(at));
+    if (gap > largest) largest = gap;
+  }
+  return largest;
+}
+
+/** The length of the largest free run in a leaf. */
+function largestRun(node: usize, first: f64, leafLast: f64): f64 {
   const count = countOf(node);
   let largest: f64 = 0;
-  let first = firstOfNode(0);
   for (let at: i32 = 0; at < count; at++) {
-    const last = pivotOf(node, at, leafMax);
+    const last = pivotOf(node, at, leafLast);
     if (heldSlot(node, at) == 0 && last - first >= largest) {
       largest = last - first + 1;
     }
