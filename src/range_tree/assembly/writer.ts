@@ -1,20 +1,20 @@
 /**
- * Stores that change leaves under one parent: `../writer.ts` says what a store is, and `../rebuild.ts` what becomes of leaves that get
- * too full or too empty. What is done here is exactly what these would do: the same nodes are built, of the same objects, and
- * published by one store. Under the tree's lock.
+ * Stores that change one leaf, or one or two under one parent: `../writer.ts` says what a store is, and `../rebuild.ts` what becomes of
+ * leaves that get too full or too empty. What is done here is exactly what these would do: the same nodes are built, and published
+ * by one store. Under the tree's lock.
  *
- * A store that can't be done here returns before anything was changed (*not mine*), and is done there: one that spans leaves, that
- * has a parent filled or emptied, that the root's height changes with, that widens into another leaf; and one for which the
- * thread has too few nodes at hand (`../../slab/stock.ts`), since what allocates more takes locks. Everything that can fail stands
- * before the publishing store, as there.
+ * A store that can't be done here returns before anything was changed (*not mine*), and is done there: one over more leaves, one
+ * that fills or empties a parent, or changes the tree's height. So does one for which the thread has too few nodes at hand
+ * (`../../slab/stock.ts`), since what allocates more takes locks. Everything that can fail stands before the publishing store.
  *
  * The thread may die anywhere. So what is taken bears the note of this thread's hands from then on, as `SlabCache.allocate` leaves
  * it; what is about to be unlinked is claimed before the store that does it; the replaced nodes are marked dead, all of them,
- * before the first is deferred; and what is deferred is noted before it is queued, as `Rcu.deferChain` does.
+ * before the first is deferred; and what is deferred is noted before it is queued, as `Rcu.deferChain` does. New leaves name their new
+ * parent before that is published: whoever follows it meets a node that is in no tree, and in the same hands.
  *
- * Between two calls nothing of the path and the pool is used again. Slots, parent words of what is linked, the root and the heads of
- * lists are stored atomically, because others read them without the lock; read plainly, where only the holder of the lock writes
- * them.
+ * Slots, the root, the parent words of nodes and the heads of lists are stored atomically, because others read them without the
+ * lock, and read plainly, where only the holder of the lock writes them. Gaps are its alone. In the thread's scratch words the
+ * path, the items and the pool are of no use once a store has returned.
  */
 import {
   addressOf,
