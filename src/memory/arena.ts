@@ -47,7 +47,7 @@ import {
 } from "./page_allocator.ts";
 import { Roots, ROOTS_WORDS } from "./roots.ts";
 
-const VERSION = 4;
+const VERSION = 5;
 const MAGIC = 0x41_4c_4f_50; // "POLA"
 const SAVE_MAGIC = 0x53_4c_4f_50; // "POLS"
 /** Refs are u32 offsets in granules of 64 bytes. */
@@ -69,10 +69,11 @@ const ALIGNED_FROM_PAGES = 2 ** 14;
 const HUGE_PAGES = 512;
 /** What the slab layer may use for its caches: 16 records of 128 words. */
 const CACHES_WORDS = 16 * 128;
-/** What a thread has for the objects that it keeps at hand: a line, one word a cache. */
-const STOCK_WORDS = 16;
-/** What compiled loops leave a thread their longer answers in: the entries of a leaf, and more. */
-const SCRATCH_WORDS = 128;
+/** What a thread has for the objects that it keeps at hand: a line that others look at and one of its own, one word a cache. */
+const STOCK_WORDS = 32;
+const STOCK_SIZES = 16;
+/** What compiled loops leave a thread their longer answers in, the entries of a leaf and more, and what stores build nodes of. */
+const SCRATCH_WORDS = 320;
 
 // The header.
 const H_MAGIC = 0;
@@ -248,11 +249,15 @@ export class Arena {
   readonly debug: boolean;
   /** The first word of what the slab layer may use for its caches. */
   readonly cachesIndex: number;
-  /** Where the slab layer may note what threads keep at hand: thread 1's words, from one thread to the next, how many. */
+  /**
+   * Where the slab layer may note what threads keep at hand: thread 1's words, from one thread to the next, how many threads,
+   * and from a word to one for that thread alone.
+   */
   readonly stocks: {
     readonly first: number;
     readonly stride: number;
     readonly threads: number;
+    readonly size: number;
   };
   /** The first of this thread's words in which compiled loops leave their answers: plain, nobody else touches them. */
   readonly scratchIndex: number;
@@ -316,6 +321,7 @@ export class Arena {
       first: sections.stocks,
       stride: STOCK_WORDS,
       threads: maxThreads,
+      size: STOCK_SIZES,
     };
     this.scratchIndex = sections.scratch + (thread - 1) * SCRATCH_WORDS;
     if (format) this.pages.format();

@@ -7,11 +7,12 @@
  * @module
  */
 import type { Arena } from "../memory/arena.ts";
+import { handsOf } from "../slab/hands.ts";
 import { WasmModule } from "../sync/wasm.ts";
 import { WASM } from "./compiled_wasm.ts";
 
 /** What `assembly/mod.ts` exports. */
-export interface CompiledTrees {
+export interface CompiledTrees extends CompiledStores {
   /** Binds an instance to its thread, by the index of words. */
   bind(epochIndex: number, readerIndex: number, scratchIndex: number): void;
   /**
@@ -92,18 +93,67 @@ export interface CompiledTrees {
   replace(node: number, copy: number, header: number): number;
 }
 
+/** What `assembly/writer.ts` exports. Under the tree's lock, by a thread that may allocate. */
+export interface CompiledStores {
+  /** Binds an instance to what its thread notes, keeps at hand and defers by. */
+  bindWriter(
+    hands: number,
+    sizeOffset: number,
+    nextHeadIndex: number,
+    nextSeenIndex: number,
+    waitSeenIndex: number,
+    nextCountIndex: number,
+    handingIndex: number,
+    handingLastIndex: number,
+  ): void;
+  /**
+   * Stores `value` over `first` … `last`; returns what was at `first`. Or, if it has changed nothing: -1 where it can't be done
+   * so, -2 where it takes more nodes than the thread has at hand.
+   *
+   * @param stock The head of the nodes that the thread has at hand.
+   */
+  storeRange(
+    header: number,
+    first: number,
+    last: number,
+    value: number,
+    stock: number,
+  ): number;
+  /** As that if all of the range is free; 1 if it was, 0 if not, below 0 as above. */
+  insertRange(
+    header: number,
+    first: number,
+    last: number,
+    value: number,
+    stock: number,
+  ): number;
+  /** Empties the range that contains an index; returns what it held, or below 0 as above. */
+  erase(header: number, index: number, stock: number): number;
+}
+
 const compiledTrees = new WasmModule<CompiledTrees>(WASM);
 const compiledOf = new WeakMap<Arena, CompiledTrees>();
 
 /** The compiled loops of an arena's thread; nothing where they can't run. */
 export function compiledFor(arena: Arena): CompiledTrees | undefined {
-  const { memory, rcu, scratchIndex } = arena;
+  const { memory, rcu, scratchIndex, stocks, thread } = arena;
   if (memory === undefined) return undefined;
   let compiled = compiledOf.get(arena);
   if (compiled === undefined) {
     compiled = compiledTrees.over(memory);
     if (compiled === undefined) return undefined;
     compiled.bind(rcu.epochIndex, rcu.readerIndex, scratchIndex);
+    const { head, seen, waitSeen, count, handing, handingLast } = rcu.deferral;
+    compiled.bindWriter(
+      handsOf(thread),
+      stocks.size,
+      head,
+      seen,
+      waitSeen,
+      count,
+      handing,
+      handingLast,
+    );
     compiledOf.set(arena, compiled);
   }
   return compiled;

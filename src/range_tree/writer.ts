@@ -19,11 +19,15 @@
  * A free run is always exactly one slot: no two neighbouring slots are empty, also not across leaves. So before a range is
  * emptied it is widened over the free runs that touch it; nothing else can bring two together.
  *
+ * Most stores change one leaf, or split it, or join it to its neighbour. Where there is a WebAssembly memory, these are done by
+ * compiled loops (`assembly/writer.ts`), which build the same nodes and say if they can't.
+ *
  * @module
  */
 import type { Arena } from "../memory/arena.ts";
 import type { SlabCache } from "../slab/slab_cache.ts";
 import type { Words } from "../sync/atomics.ts";
+import { compiledFor, type CompiledStores } from "./compiled.ts";
 import {
   headerParent,
   heldFlagsOf,
@@ -55,6 +59,14 @@ import { Pool } from "./pool.ts";
 import { Rebuild } from "./rebuild.ts";
 import { retireNode } from "./subtree.ts";
 
+// In the thread's scratch words: what compiled stores leave.
+const ERASED_FIRST = 128 / 2; // in doubles
+const ERASED_LAST = 130 / 2;
+const LEFT_COUNT = 132;
+const LEFT = 133;
+/** What they return where they can't be done so. */
+const NOT_MINE = -1;
+
 const writerOf = new WeakMap<Arena, Writer>();
 
 /**
@@ -67,6 +79,8 @@ export class Writer {
   first = 0;
   /** Its last index. */
   last = 0;
+  readonly #arena: Arena;
+  readonly #compiled: CompiledStores | undefined;
   readonly #words: Words;
   readonly #doubles: Doubles;
   readonly #supply: NodeSupply;
@@ -77,6 +91,8 @@ export class Writer {
   #rehearsing = false;
 
   private constructor(arena: Arena) {
+    this.#arena = arena;
+    this.#compiled = compiledFor(arena);
     this.#words = arena.words;
     this.#doubles = arena.doubles;
     this.#supply = new NodeSupply(arena);
@@ -103,14 +119,17 @@ export class Writer {
     last: number,
     value: number,
   ): number {
-    const root = this.#begin(header, first);
-    if (root === 0) {
-      this.#storeFirst(header, nodes, first, last, value);
-      return 0;
+    const compiled = this.#compiled;
+    if (compiled !== undefined && this.#arena.lockdep.mayAllocate) {
+      const { stockIndex } = nodes;
+      do {
+        const before = compiled
+          .storeRange(header, first, last, value, stockIndex);
+        if (before >= 0) return before;
+        if (before === NOT_MINE) break;
+      } while (this.#stockUp(nodes));
     }
-    const before = this.#held();
-    this.#store(header, nodes, root, first, last, value);
-    return before;
+    return this.#storeRange(header, nodes, first, last, value);
   }
 
   /**
@@ -125,6 +144,16 @@ export class Writer {
     last: number,
     value: number,
   ): boolean {
+    const compiled = this.#compiled;
+    if (compiled !== undefined && this.#arena.lockdep.mayAllocate) {
+      const { stockIndex } = nodes;
+      do {
+        const done = compiled
+          .insertRange(header, first, last, value, stockIndex);
+        if (done >= 0) return done === 1;
+        if (done === NOT_MINE) break;
+      } while (this.#stockUp(nodes));
+    }
     const root = this.#begin(header, first);
     if (root === 0) {
       this.#storeFirst(header, nodes, first, last, value);
@@ -145,6 +174,20 @@ export class Writer {
    * @throws {OutOfMemoryError} If a node can't be allocated; the tree is as it was.
    */
   erase(header: number, nodes: SlabCache, index: number): number {
+    const compiled = this.#compiled;
+    if (compiled !== undefined && this.#arena.lockdep.mayAllocate) {
+      const { stockIndex } = nodes;
+      do {
+        const before = compiled.erase(header, index, stockIndex);
+        if (before >= 0) {
+          const { doubles, scratchIndex } = this.#arena;
+          this.first = doubles[scratchIndex / 2 + ERASED_FIRST];
+          this.last = doubles[scratchIndex / 2 + ERASED_LAST];
+          return before;
+        }
+        if (before === NOT_MINE) break;
+      } while (this.#stockUp(nodes));
+    }
     const root = this.#begin(header, index);
     if (root === 0) {
       this.first = 0;
@@ -177,7 +220,7 @@ export class Writer {
   ): number {
     this.#supply.useFirst(reserve);
     try {
-      return this.storeRange(header, nodes, first, last, value);
+      return this.#storeRange(header, nodes, first, last, value);
     } finally {
       this.#supply.useFirst();
     }
@@ -200,12 +243,41 @@ export class Writer {
     this.#supply.useFirst(reserve);
     this.#rehearsing = true;
     try {
-      this.storeRange(header, nodes, first, last, value);
+      this.#storeRange(header, nodes, first, last, value);
       this.#supply.keep(nodes);
     } finally {
       this.#supply.useFirst();
       this.#rehearsing = false;
     }
+  }
+
+  /**
+   * Gets nodes for a compiled store that had too few; says whether there are any. Those that it took before another thread took
+   * the rest are freed.
+   */
+  #stockUp(nodes: SlabCache): boolean {
+    const words = this.#words, { scratchIndex } = this.#arena;
+    const count = words[scratchIndex + LEFT_COUNT];
+    for (let i = 0; i < count; i++) nodes.free(words[scratchIndex + LEFT + i]);
+    words[scratchIndex + LEFT_COUNT] = 0;
+    return nodes.stockUp();
+  }
+
+  #storeRange(
+    header: number,
+    nodes: SlabCache,
+    first: number,
+    last: number,
+    value: number,
+  ): number {
+    const root = this.#begin(header, first);
+    if (root === 0) {
+      this.#storeFirst(header, nodes, first, last, value);
+      return 0;
+    }
+    const before = this.#held();
+    this.#store(header, nodes, root, first, last, value);
+    return before;
   }
 
   /** Begins a store: walks to where it begins, if the tree holds anything, and returns the root. */

@@ -9,7 +9,8 @@
  * Protection: all that changes in the cache's record, its lists and the stocks' note, is touched only under the cache's lock,
  * which is taken under tree locks; the page allocator's is taken under it. The heads of stocks and the link words of objects
  * are touched without it: as `stock.ts` says, by whoever has the object in its hands (`hands.ts`), and by RCU. So it is with
- * what debug mode notes of a deferred free.
+ * what debug mode notes of a deferred free. Compiled loops of other layers take objects from the stock and defer them without a
+ * call here, with the same notes.
  *
  * Analogous to Linux SLUB; differs: bitmaps instead of free lists, exact fullest-first, a stock of objects a thread instead of
  * per-CPU slabs.
@@ -36,6 +37,8 @@ import { Stock } from "./stock.ts";
 const GRANULE_WORDS = 16;
 /** Slabs that are isolated under one hold of the lock. */
 const ISOLATED_AT_ONCE = 64;
+/** How many objects a thread that has too few at hand gets: a slab of nodes. */
+const STOCK_UP = 16;
 
 /** One slab, as seen at one moment. */
 export interface Slab {
@@ -224,6 +227,32 @@ export class SlabCache {
     } finally {
       this.#unlock();
     }
+  }
+
+  /** The head of what this thread keeps at hand (`stock.ts`), for compiled loops, which run in no debug arena. */
+  get stockIndex(): number {
+    return this.#stock!.headIndex;
+  }
+
+  /**
+   * Has this thread keep some more objects at hand, of the fullest slabs or a new one; says whether there were any. For compiled
+   * loops: so they need the lock once for many objects.
+   */
+  stockUp(): boolean {
+    this.#arena.lockdep.assertMayAllocate("SlabCache.stockUp");
+    const refs: number[] = [];
+    this.#lock("SlabCache.stockUp");
+    try {
+      while (refs.length < STOCK_UP) {
+        const pfn = this.#fullestOrNew();
+        if (pfn < 0) break;
+        this.#takeSome(pfn, refs, STOCK_UP - refs.length);
+      }
+      this.#stock!.keep(refs);
+    } finally {
+      this.#unlock();
+    }
+    return refs.length > 0;
   }
 
   /** How many pages a slab takes: one, and in debug mode one more to keep track of its objects. */

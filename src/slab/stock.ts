@@ -7,11 +7,13 @@
  * ranges takes a fifth less time.) To the slabs an object in a stock is in use.
  *
  * A stock is a chain through the objects' link words, whose head is a word of the thread's own. Only the owner makes that word
- * other than 0, so it knows without a look what the word holds: what it stored last, or 0 if another thread has taken the
- * chain, which is done whole, by an exchange with 0. The owner takes the first object by a compare-exchange of the head with
- * the object behind it. If that succeeds, nobody has taken the chain meanwhile, so the link that was read before was the
- * owner's alone. If it fails, the chain is somebody else's, the link that was read may be anything, and is thrown away. No
- * other thread ever puts the head back, so there is no ABA.
+ * other than 0. Another thread takes a chain whole, by an exchange with 0. The owner takes the first object by a
+ * compare-exchange of the head with the object behind it. If that succeeds, nobody has taken the chain meanwhile, so the link
+ * that was read before was the owner's alone. If it fails, the chain is somebody else's, the link that was read may be
+ * anything, and is thrown away. No other thread ever puts the head back, so there is no ABA.
+ *
+ * A second word, which only the owner touches, counts the objects in the chain, unless the head is 0: then another thread may
+ * have taken them. Both words are in the arena, because compiled loops take objects as well as {@linkcode Stock.take} does.
  *
  * Others take chains under the cache's lock, and the owner adds to its own under it. So while the owner adds, the head stays
  * as it is. If it dies then, its lock is taken over, and what it added is told from a note that it made before: the head that
@@ -41,6 +43,8 @@ export interface StockOptions {
   threads: number;
   /** This thread's id, from 1. */
   thread: number;
+  /** From a head to the word that counts its chain. */
+  size: number;
   /** The word of an object that a chain may use. */
   link: number;
   /** The word where the owner of the cache's lock notes the head that it is about to store. */
@@ -58,11 +62,8 @@ export class Stock {
   readonly #words: Words;
   readonly #options: StockOptions;
   readonly #head: number;
+  readonly #size: number;
   readonly #link: number;
-  /** What the owner stored in the head last: what is there, unless another thread took it. */
-  #top = 0;
-  /** How many are in the chain from there on. */
-  #size = 0;
 
   /** Binds the stock of a cache to one thread. It is empty: a thread that leaves, or is reaped, keeps nothing. */
   constructor(words: Words, options: StockOptions) {
@@ -70,11 +71,18 @@ export class Stock {
     this.#options = options;
     this.#link = options.link;
     this.#head = options.first + (options.thread - 1) * options.stride;
+    this.#size = this.#head + options.size;
+    words[this.#size] = 0;
   }
 
-  /** How many more may be kept. */
+  /** The word of the head, by which compiled loops take objects. */
+  get headIndex(): number {
+    return this.#head;
+  }
+
+  /** How many more may be kept, as far as the owner knows: another thread may have taken what it keeps. */
   get room(): number {
-    return MAX_STOCK - this.#size;
+    return MAX_STOCK - this.#words[this.#size];
   }
 
   /** Keeps free objects that nobody else can see. Under the cache's lock. */
@@ -83,12 +91,12 @@ export class Stock {
     const words = this.#words;
     // Pairs with the exchange of whoever took the chain.
     let head = load(words, this.#head) >>> 0;
-    this.#size = (head === 0 ? 0 : this.#size) + refs.length;
+    const size = head === 0 ? 0 : words[this.#size];
     for (const ref of refs) {
       words[ref * GRANULE_WORDS + this.#link] = head;
       head = ref;
     }
-    this.#top = head;
+    words[this.#size] = size + refs.length;
     words[this.#options.keeping] = head;
     // Pairs with the exchange of whoever takes the chain.
     store(words, this.#head, head);
@@ -97,16 +105,19 @@ export class Stock {
 
   /** Takes one object; 0 if there is none. */
   take(): number {
-    const ref = this.#top;
-    if (ref === 0) return 0;
     const words = this.#words;
-    const rest = words[ref * GRANULE_WORDS + this.#link];
-    // Pairs with the exchange of whoever takes the chain.
-    const isOurs = compareExchange(words, this.#head, ref | 0, rest) ===
-      (ref | 0);
-    this.#top = isOurs ? rest >>> 0 : 0;
-    this.#size = isOurs ? this.#size - 1 : 0;
-    return isOurs ? ref : 0;
+    // Pairs, as the compare-exchange below, with the exchange of whoever takes the chain.
+    const ref = load(words, this.#head) >>> 0;
+    if (ref !== 0) {
+      const rest = words[ref * GRANULE_WORDS + this.#link];
+      const was = compareExchange(words, this.#head, ref | 0, rest) >>> 0;
+      if (was === ref) {
+        words[this.#size]--;
+        return ref;
+      }
+    }
+    words[this.#size] = 0;
+    return 0;
   }
 
   /** Takes all that any thread keeps, but for what its owner has in hand. Under the cache's lock. */
@@ -121,7 +132,7 @@ export class Stock {
   /** As {@linkcode Stock.takeAll}, what this thread keeps. */
   takeOwn(): number[] {
     const refs = this.takeFrom(this.#options.thread);
-    this.#top = this.#size = 0;
+    this.#words[this.#size] = 0;
     return refs;
   }
 

@@ -217,6 +217,11 @@ export class Lockdep {
     this.#noAllocation = "";
   }
 
+  /** Whether this thread may allocate: whether it is in no section that must not. */
+  get mayAllocate(): boolean {
+    return this.#noAllocation === "";
+  }
+
   /**
    * Asserts that this thread may allocate.
    *

@@ -5,5 +5,11 @@
  */
 export { SpinLock } from "./spin_lock.ts";
 export { Lockdep, LockdepError } from "./lockdep.ts";
-export { Rcu, type RcuOptions, type RcuStall, RcuStallError } from "./rcu.ts";
+export {
+  Rcu,
+  type RcuDeferral,
+  type RcuOptions,
+  type RcuStall,
+  RcuStallError,
+} from "./rcu.ts";
 export type { InlineAtomics, Words } from "./atomics.ts";

@@ -23,6 +23,9 @@
  * A taken list is freed after a grace period that began after the taking; a barrier that gives up pushes what it has taken,
  * which is its own now, back onto the list of the thread that it came from.
  *
+ * What a thread remembers of its list (what it stored there last, how many) stands in words of its slot that nobody else
+ * touches: compiled loops of other layers defer as {@linkcode Rcu.deferChain} does, by the words of {@linkcode Rcu.deferral}.
+ *
  * A thread may die anywhere in this, and then another must be able to tell what it had in its hands (`Arena.reap`):
  * - What is taken is unchained at once into private memory, and each object's link word says whose hands it is in (see
  *   `hands.ts` of the slab layer), until it is free or queued again.
@@ -62,6 +65,13 @@ const HANDING = 20;
 const HANDING_LAST = 21;
 /** Whether a barrier that gave up has put something back; atomic. */
 const PUT_BACK = 22;
+// Words of the owner alone, in the arena because compiled loops defer as well as `Rcu.deferChain` does.
+/** What the owner stored last as the head of its list: most often what is there. */
+const NEXT_SEEN = 23;
+/** And as that of the list that waits. */
+const WAIT_SEEN = 24;
+/** How many refs it has put into its list. */
+const NEXT_COUNT = 25;
 /** In the head of a list: it is empty, and the rest is the head with which another thread, or a barrier, took it. */
 const TAKEN = 0x8000_0000 | 0;
 
@@ -145,6 +155,22 @@ export interface Reclaimer {
   giveBack(): boolean;
 }
 
+/** The words in which a thread defers, by index. All but the first are its own. */
+export interface RcuDeferral {
+  /** The head of its list: atomic. */
+  readonly head: number;
+  /** What it stored there last. */
+  readonly seen: number;
+  /** What it stored last as the head of the list that waits. */
+  readonly waitSeen: number;
+  /** How many refs it has put into its list. */
+  readonly count: number;
+  /** The first of the refs that it is about to put there. */
+  readonly handing: number;
+  /** The link word of the last of them. */
+  readonly handingLast: number;
+}
+
 /** A list of deferred refs that a barrier has taken. */
 interface TakenList {
   /** The thread that it was taken from. */
@@ -169,6 +195,8 @@ export class Rcu {
   readonly #maxThreads: number;
   readonly #thread: number;
   readonly #reader: number;
+  /** The first word of this thread's slot. */
+  readonly #own: number;
   readonly #lockdep: Lockdep;
   readonly #assertCanReclaim: () => void;
   readonly #reclaimer: Reclaimer;
@@ -176,11 +204,6 @@ export class Rcu {
   #sections = 0;
   /** Whether it is seen to that a section which spans an `await` is found, and whether this one does. */
   #awaits: 0 | 1 | 2 = UNWATCHED;
-  /** What this thread stored last as the head of its list: most often what is there. */
-  #nextHead = 0;
-  /** And as that of the list that waits. */
-  #waitHead = 0;
-  #nextCount = 0;
   #waitCount = 0;
   #waitTarget = 0;
   /** Lists that a barrier has taken. */
@@ -194,7 +217,13 @@ export class Rcu {
     this.#slots = options.slotsIndex;
     this.#maxThreads = options.maxThreads;
     this.#thread = options.thread;
-    this.#reader = this.#slot(options.thread) + READER;
+    const own = this.#own = this.#slot(options.thread);
+    this.#reader = own + READER;
+    // They are those of whoever had the slot before.
+    words[own + NEXT_SEEN] =
+      words[own + WAIT_SEEN] =
+      words[own + NEXT_COUNT] =
+        0;
     this.#lockdep = options.lockdep;
     this.#assertCanReclaim = () => options.assertCanReclaim();
     this.#reclaimer = options.reclaimer;
@@ -229,6 +258,19 @@ export class Rcu {
     return this.#reader;
   }
 
+  /** The words in which this thread defers, for loops that do it without a call: as {@linkcode Rcu.deferChain}. */
+  get deferral(): RcuDeferral {
+    const own = this.#own;
+    return {
+      head: own + NEXT_HEAD,
+      seen: own + NEXT_SEEN,
+      waitSeen: own + WAIT_SEEN,
+      count: own + NEXT_COUNT,
+      handing: own + HANDING,
+      handingLast: own + HANDING_LAST,
+    };
+  }
+
   /** How many read sections this thread is inside of. */
   get depth(): number {
     return this.#depth;
@@ -249,7 +291,7 @@ export class Rcu {
    * have given that up.
    */
   get pending(): number {
-    return this.#nextCount + this.#waitCount;
+    return this.#words[this.#own + NEXT_COUNT] + this.#waitCount;
   }
 
   /**
@@ -328,23 +370,24 @@ export class Rcu {
    * @param count How many there are.
    */
   deferChain(first: number, lastLink: number, count: number): void {
-    const words = this.#words;
-    const slot = this.#slot(this.#thread);
+    const words = this.#words, slot = this.#own;
     words[slot + HANDING_LAST] = lastLink;
-    if (first === this.#nextHead || first === this.#waitHead) {
+    if (
+      first === words[slot + NEXT_SEEN] || first === words[slot + WAIT_SEEN]
+    ) {
       this.#clearMarks(first);
     }
     words[slot + HANDING] = first;
     // What this thread stored there last is there still, unless another one has taken the list.
-    let seen = this.#nextHead;
+    let seen = words[slot + NEXT_SEEN];
     for (;;) {
       words[lastLink] = seen < 0 ? 0 : seen;
       const was = compareExchange(words, slot + NEXT_HEAD, seen, first);
       if (was === seen) break;
       seen = was;
     }
-    this.#nextHead = first | 0;
-    this.#nextCount += count;
+    words[slot + NEXT_SEEN] = first;
+    words[slot + NEXT_COUNT] += count;
   }
 
   /**
@@ -352,7 +395,7 @@ export class Rcu {
    * called where waiting may not.
    */
   poll(): void {
-    if (this.#nextCount >= BATCH) this.#freeElapsed(true);
+    if (this.#words[this.#own + NEXT_COUNT] >= BATCH) this.#freeElapsed(true);
   }
 
   /** Frees what can be freed without waiting, however little has gathered. Returns whether nothing is left. */
@@ -368,7 +411,7 @@ export class Rcu {
       if (this.#waitCount > 0 && !this.#elapsed(this.#waitTarget)) break;
       this.#waitCount = 0;
       this.#assertCanReclaim();
-      const slot = this.#slot(this.#thread);
+      const slot = this.#own;
       this.#words[slot + HANDING] = 0;
       const head = exchange(this.#words, slot + WAIT_HEAD, 0);
       if (head <= 0) continue;
@@ -380,7 +423,7 @@ export class Rcu {
 
   /** Whether this thread's list holds what it does not count: what another thread's barrier took and put back. */
   #hasMore(): boolean {
-    return load(this.#words, this.#slot(this.#thread) + NEXT_HEAD) > 0;
+    return load(this.#words, this.#own + NEXT_HEAD) > 0;
   }
 
   /**
@@ -428,7 +471,7 @@ export class Rcu {
       gaveBack = this.#reclaimer.giveBack();
     }
     this.#hasLeft = true;
-    store(this.#words, this.#slot(this.#thread) + ALIVE, 0);
+    store(this.#words, this.#own + ALIVE, 0);
   }
 
   /**
@@ -511,11 +554,11 @@ export class Rcu {
   }
 
   #startBatch(): void {
-    const words = this.#words, slot = this.#slot(this.#thread);
-    if (this.#waitHead !== 0) {
+    const words = this.#words, slot = this.#own;
+    if (words[slot + WAIT_SEEN] !== 0) {
       // It is empty; a mark in it may name what is moved there now.
       store(words, slot + WAIT_HEAD, 0);
-      this.#waitHead = 0;
+      words[slot + WAIT_SEEN] = 0;
     }
     let head = load(words, slot + NEXT_HEAD);
     while (head > 0) {
@@ -525,12 +568,12 @@ export class Rcu {
       if (was === head) break;
       head = was;
     }
-    this.#nextHead = head > 0 ? 0 : head & ~TAKEN;
+    words[slot + NEXT_SEEN] = head > 0 ? 0 : head & ~TAKEN;
     // At least 1: a list that another thread's barrier put back is not counted.
-    this.#waitCount = head <= 0 ? 0 : Math.max(1, this.#nextCount);
-    this.#nextCount = 0;
+    this.#waitCount = head <= 0 ? 0 : Math.max(1, words[slot + NEXT_COUNT]);
+    words[slot + NEXT_COUNT] = 0;
     if (head <= 0) return;
-    this.#waitHead = head;
+    words[slot + WAIT_SEEN] = head;
     store(words, slot + WAIT_HEAD, head);
     this.#waitTarget = this.#startGracePeriod();
   }
@@ -540,13 +583,14 @@ export class Rcu {
    * not count for it. Meanwhile the note says that it is in hand for certain.
    */
   #clearMarks(first: number): void {
-    const words = this.#words, slot = this.#slot(this.#thread);
+    const words = this.#words, slot = this.#own;
     words[slot + HANDING] = first | TAKEN;
     for (const head of [NEXT_HEAD, WAIT_HEAD]) {
       compareExchange(words, slot + head, first | TAKEN, 0);
     }
-    if (first === this.#nextHead) this.#nextHead = 0;
-    if (first === this.#waitHead) this.#waitHead = 0;
+    for (const seen of [NEXT_SEEN, WAIT_SEEN]) {
+      if (first === words[slot + seen]) words[slot + seen] = 0;
+    }
   }
 
   /** Whether no thread is inside a section that began before `target`. */
@@ -574,7 +618,7 @@ export class Rcu {
       const waitedMillis = performance.now() - start;
       if (waitedMillis > stallMillis) this.#reportStall(target, waitedMillis);
       // Nobody writes this word: a sleep of a millisecond between two looks.
-      wait(this.#words, this.#slot(this.#thread) + IDLE, 0, 1);
+      wait(this.#words, this.#own + IDLE, 0, 1);
     }
   }
 
@@ -595,7 +639,7 @@ export class Rcu {
   /** Takes the lists of threads, this one's among them; says whether there is anything to free. */
   #take(from: number, to: number): boolean {
     // What this thread takes of its own it no longer hands over.
-    this.#words[this.#slot(this.#thread) + HANDING] = 0;
+    this.#words[this.#own + HANDING] = 0;
     for (let thread = from; thread <= to; thread++) {
       const mark = thread === this.#thread ? 0 : TAKEN;
       for (const which of [NEXT_HEAD, WAIT_HEAD]) {
@@ -605,7 +649,7 @@ export class Rcu {
       }
     }
     // What this thread counts was taken, or has been freed by another.
-    this.#nextCount = 0;
+    this.#words[this.#own + NEXT_COUNT] = 0;
     this.#waitCount = 0;
     return this.#taken.length > 0;
   }
@@ -632,7 +676,7 @@ export class Rcu {
     let seen = load(words, slot + NEXT_HEAD);
     const link = this.#reclaimer.chain(refs);
     if (isOwn) {
-      this.#nextHead = seen & ~TAKEN;
+      words[slot + NEXT_SEEN] = seen & ~TAKEN;
       return this.deferChain(refs[0], link, refs.length);
     }
     for (;;) {

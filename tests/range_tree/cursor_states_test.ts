@@ -1,5 +1,4 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { stub } from "@std/testing/mock";
 import {
   Arena,
   type Cursor,
@@ -7,6 +6,7 @@ import {
   OutOfMemoryError,
   RangeTree,
 } from "../../mod.ts";
+import { failAfter } from "./failures.ts";
 import { cacheOf } from "./worlds.ts";
 
 // The tables of `docs/cursor.md`, row by row: each has its test here, and each test a row there.
@@ -263,7 +263,7 @@ const ROWS: Record<string, readonly Case[]> = {
     ].map((use) => ({
       from: [15, 25] as Range,
       call: (c: Cursor, arena: Arena) => {
-        using _full = stub(cacheOf(arena), "tryAllocate", () => 0);
+        using _full = failAfter(cacheOf(arena), 0);
         assertThrows(() => use(c), OutOfMemoryError);
       },
     })),

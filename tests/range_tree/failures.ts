@@ -30,13 +30,17 @@ export function stateOf(arena: Arena, tree: RangeTree): unknown {
   };
 }
 
-/** Lets a cache hand out so many objects and none after them, until disposed of. */
+/**
+ * Lets a cache hand out so many objects and none after them, until disposed of. Compiled stores find none at hand, so that all are
+ * asked for one by one.
+ */
 export function failAfter(
   cache: SlabCache,
   allocations: number,
 ): Disposable & { failed: boolean } {
   const allocate = cache.tryAllocate.bind(cache);
   const allocateInto = cache.allocateInto.bind(cache);
+  cache.giveBack();
   let left = allocations;
   const state = { failed: false };
   const one = stub(cache, "tryAllocate", () => {
@@ -44,6 +48,7 @@ export function failAfter(
     state.failed = true;
     return 0;
   });
+  const atHand = stub(cache, "stockUp", () => false);
   // Fewer than were asked for is no failure yet: the rest may not be needed.
   const some = stub(cache, "allocateInto", (refs, count) => {
     const granted = Math.max(0, Math.min(count, left));
@@ -54,6 +59,7 @@ export function failAfter(
     [Symbol.dispose]() {
       one.restore();
       some.restore();
+      atHand.restore();
     },
   });
 }

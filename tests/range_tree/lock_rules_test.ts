@@ -348,6 +348,8 @@ for (const [name, { lock, memory, call }] of Object.entries(RULES)) {
       wanted++;
       return 0;
     });
+    cacheOf(arena).giveBack();
+    using _atHand = stub(cacheOf(arena), "stockUp", () => false);
     using _few = stub(cacheOf(arena), "allocateInto", () => {
       wanted++;
     });

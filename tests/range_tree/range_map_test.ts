@@ -1,5 +1,4 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { stub } from "@std/testing/mock";
 import {
   Arena,
   MAX_INDEX,
@@ -8,6 +7,7 @@ import {
   RangeTree,
 } from "../../mod.ts";
 import { rng, seeds } from "../seed.ts";
+import { failAfter } from "./failures.ts";
 import { Mirror } from "./mirror.ts";
 import { cacheOf, Crowd } from "./worlds.ts";
 
@@ -127,7 +127,7 @@ Deno.test("RangeMap changes nothing when a node can't be allocated", () => {
   ];
   for (const change of changes) {
     {
-      using _none = stub(cacheOf(arena), "tryAllocate", () => 0);
+      using _none = failAfter(cacheOf(arena), 0);
       assertThrows(change, OutOfMemoryError);
     }
     map.validate();

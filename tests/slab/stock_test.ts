@@ -10,7 +10,14 @@ const BATCH = 64;
 /** The stocks of three threads in memory of their own. */
 function stocks(): { words: Int32Array<SharedArrayBuffer>; stocks: Stock[] } {
   const words = new Int32Array(new SharedArrayBuffer(4 * 16 * 1024));
-  const options = { first: 1, stride: 16, threads: 3, link: 3, keeping: 0 };
+  const options = {
+    first: 1,
+    stride: 16,
+    threads: 3,
+    size: 8,
+    link: 3,
+    keeping: 0,
+  };
   return {
     words,
     stocks: [1, 2, 3].map((thread) =>
@@ -62,6 +69,7 @@ Deno.test("Stock keeps refs beyond 2^31", () => {
     first: 0,
     stride: 16,
     threads: 1,
+    size: 8,
     thread: 1,
     link: 3,
     keeping: 1,

@@ -28,7 +28,12 @@ interface Work {
 }
 
 workerPort.onmessage = ({ data }: MessageEvent<StressCommand>) => {
-  const arena = Arena.attach(data.memory);
+  // By its buffer where it is to die: of an access by `Atomics`, which nobody makes in a WebAssembly memory.
+  const arena = Arena.attach(
+    data.diesAfter === undefined || data.memory instanceof SharedArrayBuffer
+      ? data.memory
+      : data.memory.buffer as unknown as SharedArrayBuffer,
+  );
   const work = workOf(arena, data);
   workerPort.postMessage({ thread: arena.thread });
   if (data.diesAfter !== undefined) {

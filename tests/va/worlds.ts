@@ -101,6 +101,8 @@ export function failAfter(
   const stubs = Slabs.of(arena).all()
     .filter((cache) => CACHES.includes(cache.name))
     .flatMap((cache) => {
+      // Compiled stores find no node at hand: so all are asked for one by one.
+      cache.giveBack();
       const tryAllocate = cache.tryAllocate.bind(cache);
       const setPagesAside = cache.setPagesAside.bind(cache);
       const allocateInto = cache.allocateInto.bind(cache);
@@ -110,6 +112,7 @@ export function failAfter(
           state.failed = true;
           return 0;
         }),
+        stub(cache, "stockUp", () => false),
         stub(cache, "setPagesAside", (pfns: number[], count: number) => {
           if (left-- > 0) return setPagesAside(pfns, count);
           state.failed = true;

@@ -12,3 +12,4 @@ export {
   stepOn,
 } from "./walk";
 export { highestRoom, lowestRoom } from "./gaps";
+export { bindWriter, erase, insertRange, storeRange } from "./writer";

@@ -1,0 +1,749 @@
+/**
+ * Stores that change one leaf, or one or two under one parent: `../writer.ts` says what a store is, and `../rebuild.ts` what becomes of
+ * leaves that get too full or too empty. What is done here is exactly what these would do: the same nodes are built, and published
+ * by one store. Under the tree's lock.
+ *
+ * A store that can't be done here returns before anything was changed (*not mine*), and is done there: one over more leaves, one
+ * that fills or empties a parent, or changes the tree's height. So does one for which the thread has too few nodes at hand
+ * (`../../slab/stock.ts`), since what allocates more takes locks. Everything that can fail stands before the publishing store.
+ *
+ * The thread may die anywhere. So what is taken bears the note of this thread's hands from then on, as `SlabCache.allocate` leaves
+ * it; what is about to be unlinked is claimed before the store that does it; the replaced nodes are marked dead, all of them,
+ * before the first is deferred; and what is deferred is noted before it is queued, as `Rcu.deferChain` does. New leaves name their new
+ * parent before that is published: whoever follows it meets a node that is in no tree, and in the same hands.
+ *
+ * Slots, the root, the parent words of nodes and the heads of lists are stored atomically, because others read them without the
+ * lock, and read plainly, where only the holder of the lock writes them. Gaps are its alone. In the thread's scratch words the
+ * path, the items and the pool are of no use once a store has returned.
+ */
+import {
+  addressOf,
+  countOf,
+  hasNarrowNodes,
+  HEADER_FLAGS,
+  HEADER_ROOT,
+  heightOf,
+  MAX_SLOTS,
+  MIN_SLOTS,
+  NODE_LINK,
+  NODE_META,
+  NODE_PARENT,
+  NODE_PIVOTS,
+  NODE_SLOTS,
+  PIVOT_COUNT,
+  pivotBefore,
+  pivotOf,
+  slotFor,
+} from "./node";
+import { scratch } from "./thread";
+
+const MAX_INDEX: f64 = 9007199254740991;
+const HEADER_GENERATION: usize = 17 << 2;
+const HEADER_COUNT: usize = 18 << 2;
+// Inner nodes of trees that track gaps.
+const MAX_GAP_SLOTS: i32 = 12;
+const MIN_GAP_SLOTS: i32 = 4;
+
+// In the thread's scratch words, behind the answers of readers.
+const ERASED_FIRST: usize = 512;
+const ERASED_LAST: usize = 520;
+// How many nodes were taken for a store that is not mine, and the nodes.
+const LEFT_COUNT: usize = 528;
+const TAKEN: usize = 532;
+// The path: the node and the slot at each height.
+const PATH_NODES: usize = 544;
+const PATH_SLOTS: usize = 608;
+// What stands in the place of some slots: up to three items.
+const ITEM_PIVOTS: usize = 624;
+const ITEM_SLOTS: usize = 648;
+// What new leaves are built from: as much as two hold.
+const POOL_PIVOTS: usize = 664;
+const POOL_SLOTS: usize = POOL_PIVOTS + 42 * 8;
+// The largest free runs of the new leaves, for their parent.
+const ITEM_GAPS: usize = POOL_SLOTS + 42 * 4;
+
+// What is returned where nothing was changed: another must do it, or the thread has too few nodes at hand.
+const NOT_MINE: i32 = -1;
+const NO_NODES: i32 = -2;
+
+// What this thread notes in the link word of what it has in its hands.
+let hands: i32 = 0;
+// From the head of a stock to the word that counts it.
+let stockSize: usize = 0;
+// The words of this thread's list of deferred frees.
+let nextHead: usize = 0;
+let nextSeen: usize = 0;
+let waitSeen: usize = 0;
+let nextCount: usize = 0;
+let handing: usize = 0;
+let handingLast: usize = 0;
+
+// The tree, and where the path ends.
+let tree: usize = 0;
+let isTracking: bool = false;
+let top: i32 = 0;
+let leaf: u32 = 0;
+let slot: i32 = 0;
+let leafMax: f64 = 0;
+// The leaf that the range ends in.
+let rightLeaf: u32 = 0;
+let rightMax: f64 = 0;
+
+/** Binds what a store needs of the thread's own words, by their indices. */
+export function bindWriter(
+  handsNote: i32,
+  sizeOffset: i32,
+  nextHeadIndex: i32,
+  nextSeenIndex: i32,
+  waitSeenIndex: i32,
+  nextCountIndex: i32,
+  handingIndex: i32,
+  handingLastIndex: i32,
+): void {
+  hands = handsNote;
+  stockSize = <usize>sizeOffset << 2;
+  nextHead = <usize>nextHeadIndex << 2;
+  nextSeen = <usize>nextSeenIndex << 2;
+  waitSeen = <usize>waitSeenIndex << 2;
+  nextCount = <usize>nextCountIndex << 2;
+  handing = <usize>handingIndex << 2;
+  handingLast = <usize>handingLastIndex << 2;
+  store<i32>(scratch, 0, LEFT_COUNT);
+}
+
+/** Stores over a range; returns what was at its beginning, or what is below 0 if it did not. */
+export function storeRange(
+  header: u32,
+  first: f64,
+  last: f64,
+  value: u32,
+  stock: u32,
+): f64 {
+  if (!begin(header, first)) return NOT_MINE;
+  const before = heldSlot(addressOf(leaf), slot);
+  const failed = change(first, last, value, stock);
+  return failed != 0 ? <f64>failed : <f64>before;
+}
+
+/** Stores over a range if all of it is free: 1 if it was, 0 if not, or what is below 0 if it did not. */
+export function insertRange(
+  header: u32,
+  first: f64,
+  last: f64,
+  value: u32,
+  stock: u32,
+): i32 {
+  if (!begin(header, first)) return NOT_MINE;
+  const node = addressOf(leaf);
+  // A free run is one slot.
+  if (heldSlot(node, slot) != 0 || last > pivotOf(node, slot, leafMax)) return 0;
+  const failed = change(first, last, value, stock);
+  return failed != 0 ? failed : 1;
+}
+
+/** Empties the range that contains an index, and leaves its bounds; returns what it held, or what is below 0 if it did not. */
+export function erase(header: u32, index: f64, stock: u32): f64 {
+  if (!begin(header, index)) return NOT_MINE;
+  const node = addressOf(leaf);
+  const before = heldSlot(node, slot);
+  const first = firstOfSlot(node, slot);
+  const last = pivotOf(node, slot, leafMax);
+  if (before != 0) {
+    const failed = change(first, last, 0, stock);
+    if (failed != 0) return failed;
+  }
+  store<f64>(scratch, first, ERASED_FIRST);
+  store<f64>(scratch, last, ERASED_LAST);
+  return <f64>before;
+}
+
+/** Begins a store: walks to the slot that covers an index; says whether the tree holds anything. */
+function begin(header: u32, index: f64): bool {
+  tree = addressOf(header);
+  isTracking = hasNarrowNodes(load<i32>(tree, HEADER_FLAGS));
+  if (load<u32>(tree, HEADER_ROOT) == 0) return false;
+  walk(index);
+  return true;
+}
+
+/** Walks to the slot that covers an index. */
+function walk(index: f64): void {
+  let ref = load<u32>(tree, HEADER_ROOT);
+  const key = f64x2.splat(index);
+  let to = MAX_INDEX;
+  let node = addressOf(ref);
+  let height = heightOf(node);
+  top = height;
+  let at = slotFor(node, key, isTracking && height > 0);
+  while (height > 0) {
+    store<u32>(scratch + (<usize>height << 2), ref, PATH_NODES);
+    store<u8>(scratch + <usize>height, <u8>at, PATH_SLOTS);
+    to = pivotOf(node, at, to);
+    ref = load<u32>(node + (at << 2), NODE_SLOTS);
+    node = addressOf(ref);
+    height--;
+    at = slotFor(node, key, isTracking && height > 0);
+  }
+  leaf = ref;
+  slot = <i32>at;
+  leafMax = to;
+}
+
+/** Stores over a range that begins in the path's slot: 0 if it did, else what it returns instead. */
+function change(first: f64, last: f64, value: u32, stock: u32): i32 {
+  if (value == 0) {
+    last = widenedLast(last);
+    first = widenedFirst(first);
+  }
+  if (last > leafMax) {
+    if (!findRight(last)) return NOT_MINE;
+  } else {
+    rightLeaf = leaf;
+    rightMax = leafMax;
+  }
+  const node = addressOf(leaf), right = addressOf(rightLeaf);
+  const end = <i32>slotFor(right, f64x2.splat(last), false);
+  const begin = firstOfSlot(node, slot), endLast = pivotOf(right, end, rightMax);
+  const cut = heldSlot(node, slot), rest = heldSlot(right, end);
+  const count = countOf(node);
+  const isOneLeaf = leaf == rightLeaf;
+  if (
+    isOneLeaf && slot == end && first == begin && last == endLast &&
+    (value != 0 || count > 1)
+  ) {
+    storeSlot(node, cut, value);
+    return 0;
+  }
+  let delta = <i32>(value != 0);
+  if (isOneLeaf) delta -= entriesIn(node, slot, end + 1);
+  else delta -= entriesIn(node, slot, count) + entriesIn(right, 0, end + 1);
+  let items: i32 = 0;
+  if (first > begin) {
+    setItem(items++, first - 1, cut);
+    delta += <i32>(cut != 0);
+  }
+  setItem(items++, last, value);
+  if (last < endLast) {
+    setItem(items++, endLast, rest);
+    delta += <i32>(rest != 0);
+  }
+  const size = slot + items + countOf(right) - (end + 1);
+  if (
+    isOneLeaf && size <= MAX_SLOTS && (size >= MIN_SLOTS || top == 0) &&
+    (size > 1 || value != 0)
+  ) return replaceLeaf(node, count, end, items, delta, stock);
+  if (top == 0) return NOT_MINE;
+  return replaceLeaves(end, items, size, delta, stock);
+}
+
+/** Finds the leaf that a range ends in if it is the next one under the same parent; says whether it is. */
+function findRight(last: f64): bool {
+  const parent = addressOf(pathNode(1));
+  const place = pathSlot(1) + 1;
+  if (top == 0 || place == countOf(parent)) return false;
+  rightLeaf = heldSlot(parent, place);
+  rightMax = pivotOf(parent, place, lastOfNode(1));
+  return last <= rightMax;
+}
+
+/** How many of the slots `from` … `to − 1` of a leaf are not empty. */
+function entriesIn(node: usize, from: i32, to: i32): i32 {
+  let entries: i32 = 0;
+  for (let at = from; at < to; at++) {
+    entries += <i32>(heldSlot(node, at) != 0);
+  }
+  return entries;
+}
+
+/** The end of the free run that `last` is in or that follows it; `last` if there is none. */
+function widenedLast(last: f64): f64 {
+  if (last == MAX_INDEX) return last;
+  const next = last + 1;
+  if (next > leafMax) {
+    const end = lastOfFree(next);
+    return end < 0 ? last : end;
+  }
+  const node = addressOf(leaf);
+  const at = <i32>slotFor(node, f64x2.splat(next), false);
+  return heldSlot(node, at) == 0 ? pivotOf(node, at, leafMax) : last;
+}
+
+/** The beginning of the free run that `first` is in or that precedes it; `first` if there is none. Moves the path. */
+function widenedFirst(first: f64): f64 {
+  const node = addressOf(leaf);
+  const begin = firstOfSlot(node, slot);
+  if (begin < first || first == 0) {
+    return heldSlot(node, slot) == 0 ? begin : first;
+  }
+  if (slot > 0) {
+    if (heldSlot(node, slot - 1) != 0) return first;
+    slot--;
+  } else {
+    if (lastOfFree(first - 1) < 0) return first;
+    walk(first - 1);
+  }
+  return firstOfSlot(addressOf(leaf), slot);
+}
+
+/** The end of the free run that an index is in, in a leaf that the path does not lead to; -1 if it is in none. */
+function lastOfFree(index: f64): f64 {
+  const key = f64x2.splat(index);
+  let ref = load<u32>(tree, HEADER_ROOT);
+  let last = MAX_INDEX;
+  for (let height = top; height >= 0; height--) {
+    const node = addressOf(ref);
+    const at = slotFor(node, key, isTracking && height > 0);
+    last = pivotOf(node, at, last);
+    ref = load<u32>(node + (at << 2), NODE_SLOTS);
+  }
+  return ref == 0 ? last : -1;
+}
+
+function storeSlot(node: usize, old: u32, value: u32): void {
+  if (old == 0 && value == 0) return;
+  // Pairs with the loads of readers.
+  atomic.store<u32>(node + (<usize>slot << 2), value, NODE_SLOTS);
+  const delta = <i32>(value != 0) - <i32>(old != 0);
+  if (isTracking && delta != 0) updateGaps(node);
+  noteChange(delta);
+}
+
+/** Puts a copy of the leaf in its place, in which the items stand for the slots from the path's up to `end`. */
+function replaceLeaf(
+  node: usize,
+  count: i32,
+  end: i32,
+  items: i32,
+  delta: i32,
+  stock: u32,
+): i32 {
+  if (isSeen(leaf)) return NOT_MINE;
+  const copy = take(stock);
+  if (copy == 0) return NO_NODES;
+  const target = addressOf(copy);
+  splice(node, target, count, slot, end + 1, items, leafMax);
+  // Pairs with the load of a mover.
+  atomic.store<u32>(target, parentOfHeight(0), NODE_PARENT);
+  claim(leaf);
+  publish(0, copy);
+  retire(leaf);
+  defer(leaf);
+  if (isTracking) updateGaps(target);
+  noteChange(delta);
+  return 0;
+}
+
+/**
+ * Puts one or two leaves in the place of one that is too full, of one that is too empty and a neighbour, or of two that the range
+ * touches; and a copy of their parent, which leads to the new ones, in its place.
+ */
+function replaceLeaves(
+  end: i32,
+  items: i32,
+  size: i32,
+  delta: i32,
+  stock: u32,
+): i32 {
+  const parent = pathNode(1);
+  const above = addressOf(parent);
+  const width = countOf(above);
+  let place = pathSlot(1);
+  // What the splitting of two leaves depends on, as in `Rebuild`.
+  let leftSlot = slot, leftFirst = firstOfNode(0);
+  let rightSlot = end, rightCount = countOf(addressOf(rightLeaf));
+  let rightLast = rightMax;
+  let before: u32 = 0, behind: u32 = 0;
+  if (size < MIN_SLOTS) {
+    if (leaf != rightLeaf) return NOT_MINE;
+    if (place < width - 1) {
+      behind = heldSlot(above, place + 1);
+      rightLast = pivotOf(above, place + 1, lastOfNode(1));
+      rightSlot = 0;
+      rightCount = countOf(addressOf(behind));
+      size += rightCount;
+    } else if (place > 0) {
+      place--;
+      before = heldSlot(above, place);
+      leftFirst = place > 0 ? pivotBefore(above, place) + 1 : firstOfNode(1);
+      leftSlot = countOf(addressOf(before)) - 1;
+      size += leftSlot + 1;
+    } else return NOT_MINE;
+  }
+  const other = leaf != rightLeaf ? rightLeaf : before | behind;
+  const replaced: i32 = other == 0 ? 1 : 2;
+  if (size > 2 * MAX_SLOTS) return NOT_MINE;
+  const built: i32 = size > MAX_SLOTS ? 2 : 1;
+  const newWidth = width - replaced + built;
+  const most = isTracking ? MAX_GAP_SLOTS : MAX_SLOTS;
+  const fewest = isTracking ? MIN_GAP_SLOTS : MIN_SLOTS;
+  if (newWidth > most || newWidth < (top > 1 ? fewest : 2)) return NOT_MINE;
+  if (isSeen(leaf) || isSeen(parent) || (other != 0 && isSeen(other))) {
+    return NOT_MINE;
+  }
+  if (!takeSome(built + 1, stock)) return NO_NODES;
+  let pooled: i32 = 0;
+  if (before != 0) pooled = append(before, 0, leftSlot + 1, firstOfNode(0) - 1, 0);
+  pooled = append(leaf, 0, slot, leafMax, pooled);
+  for (let item: i32 = 0; item < items; item++) {
+    store<f64>(pivotInPool(pooled), itemPivot(item), POOL_PIVOTS);
+    store<u32>(slotInPool(pooled++), itemSlot(item), POOL_SLOTS);
+  }
+  const rest = countOf(addressOf(rightLeaf));
+  pooled = append(rightLeaf, end + 1, rest, rightMax, pooled);
+  if (behind != 0) append(behind, 0, rightCount, rightLast, pooled);
+  let part = size;
+  if (built == 2) {
+    if (rightLast == MAX_INDEX && rightSlot >= rightCount - 2) {
+      part = size - MIN_SLOTS < MAX_SLOTS ? size - MIN_SLOTS : MAX_SLOTS;
+    } else if (leftFirst == 0 && leftSlot <= 1) {
+      part = size - MAX_SLOTS > MIN_SLOTS ? size - MAX_SLOTS : MIN_SLOTS;
+    } else part = (size + 1) >> 1;
+  }
+  const copy = taken(0), target = addressOf(copy);
+  for (let i: i32 = 0; i < built; i++) {
+    const from = i == 0 ? 0 : part, to = i == 0 ? part : size;
+    const child = taken(i + 1);
+    fill(addressOf(child), from, to - from);
+    atomic.store<u32>(addressOf(child), copy, NODE_PARENT);
+    const childLast = load<f64>(pivotInPool(to - 1), POOL_PIVOTS);
+    setItem(i, childLast, child);
+    if (isTracking) {
+      const first = i == 0
+        ? leftFirst
+        : load<f64>(pivotInPool(part - 1), POOL_PIVOTS) + 1;
+      const gap = largestRun(addressOf(child), first, childLast);
+      store<f64>(scratch + (<usize>i << 3), gap, ITEM_GAPS);
+    }
+  }
+  const next = place + replaced;
+  if (isTracking) spliceWithGaps(above, target, width, place, next, built);
+  else splice(above, target, width, place, next, built, lastOfNode(1));
+  atomic.store<u32>(target, parentOfHeight(1), NODE_PARENT);
+  claim(leaf);
+  if (other != 0) claim(other);
+  claim(parent);
+  publish(1, copy);
+  adoptChildren(target, copy, newWidth);
+  retire(leaf);
+  if (other != 0) retire(other);
+  retire(parent);
+  defer(leaf);
+  if (other != 0) defer(other);
+  defer(parent);
+  if (isTracking) updateGapsAbove(1, largestGap(target));
+  noteChange(delta);
+  return 0;
+}
+
+/** Notes that a node is in this thread's hands, before it is unlinked. */
+function claim(ref: u32): void {
+  store<i32>(addressOf(ref), hands, NODE_LINK);
+}
+
+/** Marks a node that was unlinked dead. */
+function retire(ref: u32): void {
+  // Pairs with the load of a mover.
+  atomic.store<u32>(addressOf(ref), ref, NODE_PARENT);
+}
+
+/** Stores the one word that leads to what takes the place of the path's node at a height. */
+function publish(height: i32, ref: u32): void {
+  // Pairs with the loads of readers.
+  if (height == top) atomic.store<u32>(tree, ref, HEADER_ROOT);
+  else {
+    const node = addressOf(pathNode(height + 1));
+    const at = <usize>pathSlot(height + 1);
+    atomic.store<u32>(node + (at << 2), ref, NODE_SLOTS);
+  }
+}
+
+/** Points all children of a node at it: as `adoptChildren` of `../node.ts`, which says why they are read before. */
+function adoptChildren(node: usize, ref: u32, count: i32): void {
+  let fetched: u32 = 0;
+  for (let at: i32 = 0; at < count; at++) {
+    fetched |= load<u32>(addressOf(heldSlot(node, at)), NODE_PARENT);
+  }
+  if (fetched == 0xffff_ffff) return; // never
+  for (let at: i32 = 0; at < count; at++) {
+    atomic.store<u32>(addressOf(heldSlot(node, at)), ref, NODE_PARENT);
+  }
+}
+
+/** Takes an object of the thread's stock, as `Stock.take` and `SlabCache.allocate` do; 0 if there is none. */
+function take(stock: u32): u32 {
+  const head = <usize>stock << 2;
+  const ref = atomic.load<u32>(head);
+  if (ref == 0) return 0;
+  const node = addressOf(ref);
+  const rest = load<u32>(node, NODE_LINK);
+  // Pairs with the exchange of whoever takes the chain. A thread is terminated where it makes a call or turns round in a loop, so
+  // not before it has noted the object, too.
+  if (atomic.cmpxchg<u32>(head, ref, rest) != ref) return 0;
+  store<i32>(node, hands, NODE_LINK);
+  store<i32>(head + stockSize, load<i32>(head + stockSize) - 1);
+  return ref;
+}
+
+/**
+ * Takes that many; says whether it could. If another thread has taken the chain meanwhile, those that were taken before are left
+ * for the caller to free.
+ */
+function takeSome(count: i32, stock: u32): bool {
+  if (load<i32>((<usize>stock << 2) + stockSize) < count) return false;
+  for (let i: i32 = 0; i < count; i++) {
+    const ref = take(stock);
+    if (ref == 0) {
+      store<i32>(scratch, i, LEFT_COUNT);
+      return false;
+    }
+    store<u32>(scratch + (<usize>i << 2), ref, TAKEN);
+  }
+  return true;
+}
+
+function taken(at: i32): u32 {
+  return load<u32>(scratch + (<usize>at << 2), TAKEN);
+}
+
+/** Whether a list began with this object when the thread looked last: then its mark is to be cleared before it is deferred. */
+function isSeen(ref: u32): bool {
+  return ref == load<u32>(nextSeen) || ref == load<u32>(waitSeen);
+}
+
+/** Defers the freeing of a node: as `Rcu.deferChain` of one that is not seen. */
+function defer(ref: u32): void {
+  const link = addressOf(ref) + NODE_LINK;
+  store<u32>(handingLast, <u32>(link >> 2));
+  store<u32>(handing, ref);
+  let seen = load<i32>(nextSeen);
+  for (;;) {
+    store<i32>(link, seen < 0 ? 0 : seen);
+    // Pairs with the access that takes the list.
+    const was = atomic.cmpxchg<i32>(nextHead, seen, <i32>ref);
+    if (was == seen) break;
+    seen = was;
+  }
+  store<u32>(nextSeen, ref);
+  store<i32>(nextCount, load<i32>(nextCount) + 1);
+}
+
+function noteChange(delta: i32): void {
+  atomic.add<i32>(tree, 1, HEADER_GENERATION);
+  if (delta != 0) atomic.add<i32>(tree, delta, HEADER_COUNT);
+}
+
+/** As `spliceNode` of `../node.ts`, with the items for what stands in the place of slots `from` … `to − 1`. */
+function splice(
+  node: usize,
+  copy: usize,
+  count: i32,
+  from: i32,
+  to: i32,
+  items: i32,
+  last: f64,
+): void {
+  const shift = items - (to - from);
+  const newCount = count + shift;
+  store<i32>(copy, heightOf(node) | (newCount << 8), NODE_META);
+  let at: i32 = 0;
+  // Two at a time, whatever of the last pair is too many is written again below.
+  for (; at < from; at += 2) {
+    v128.store(
+      copy + (<usize>at << 3),
+      v128.load(node + (<usize>at << 3), NODE_PIVOTS),
+      NODE_PIVOTS,
+    );
+  }
+  at = from;
+  for (let item: i32 = 0; item < items; item++, at++) {
+    if (at < PIVOT_COUNT) setPivot(copy, at, itemPivot(item));
+  }
+  for (let old = to; at < PIVOT_COUNT && old < PIVOT_COUNT; at += 2, old += 2) {
+    v128.store(
+      copy + (<usize>at << 3),
+      v128.load(node + (<usize>old << 3), NODE_PIVOTS),
+      NODE_PIVOTS,
+    );
+  }
+  if (shift < 0) {
+    if (count == MAX_SLOTS) setPivot(copy, newCount - 1, last);
+    for (at = newCount; at < PIVOT_COUNT; at++) setPivot(copy, at, Infinity);
+  }
+  for (at = 0; at < from; at++) setSlot(copy, at, heldSlot(node, at));
+  for (let item: i32 = 0; item < items; item++) {
+    setSlot(copy, at++, itemSlot(item));
+  }
+  for (let old = to; old < count; old++) {
+    setSlot(copy, at++, heldSlot(node, old));
+  }
+}
+
+/** As `splice`, of an inner node of a tree that tracks gaps. */
+function spliceWithGaps(
+  node: usize,
+  copy: usize,
+  count: i32,
+  from: i32,
+  to: i32,
+  items: i32,
+): void {
+  const newCount = count + items - (to - from);
+  store<i32>(copy, heightOf(node) | (newCount << 8), NODE_META);
+  let at: i32 = 0;
+  for (; at < from; at++) copyWithGap(node, at, copy, at);
+  for (let item: i32 = 0; item < items; item++, at++) {
+    setPivot(copy, at, itemPivot(item));
+    setSlot(copy, at, itemSlot(item));
+    const gap = load<f64>(scratch + (<usize>item << 3), ITEM_GAPS);
+    store<f64>(copy + gapOffset(at), gap);
+  }
+  for (let old = to; old < count; old++, at++) copyWithGap(node, old, copy, at);
+  for (; at < MAX_GAP_SLOTS; at++) setPivot(copy, at, Infinity);
+}
+
+function copyWithGap(node: usize, from: i32, copy: usize, to: i32): void {
+  setPivot(copy, to, load<f64>(node + (<usize>from << 3), NODE_PIVOTS));
+  setSlot(copy, to, heldSlot(node, from));
+  store<f64>(copy + gapOffset(to), load<f64>(node + gapOffset(from)));
+}
+
+/** Fills a private leaf with slots of the pool. As `fillNode` of `../node.ts`. */
+function fill(node: usize, from: i32, count: i32): void {
+  store<i32>(node, count << 8, NODE_META);
+  for (let at: i32 = 0; at < PIVOT_COUNT; at++) {
+    const pivot = at < count
+      ? load<f64>(pivotInPool(from + at), POOL_PIVOTS)
+      : Infinity;
+    setPivot(node, at, pivot);
+  }
+  for (let at: i32 = 0; at < count; at++) {
+    setSlot(node, at, load<u32>(slotInPool(from + at), POOL_SLOTS));
+  }
+}
+
+/** Adds slots `from` … `to − 1` of a leaf to the pool; returns how many it holds then. */
+function append(ref: u32, from: i32, to: i32, last: f64, pooled: i32): i32 {
+  const node = addressOf(ref);
+  for (let at = from; at < to; at++) {
+    store<f64>(pivotInPool(pooled), pivotOf(node, at, last), POOL_PIVOTS);
+    store<u32>(slotInPool(pooled++), heldSlot(node, at), POOL_SLOTS);
+  }
+  return pooled;
+}
+
+/** Notes the largest free run of the leaf in the path's place in the nodes above. */
+function updateGaps(node: usize): void {
+  if (top > 0) updateGapsAbove(0, largestRun(node, firstOfNode(0), leafMax));
+}
+
+/** Notes the gap of what is in the path's place at a height in the nodes above, as far as it changes theirs. */
+function updateGapsAbove(height: i32, gap: f64): void {
+  for (let at = height + 1; at <= top; at++) {
+    const above = addressOf(pathNode(at));
+    const place = above + gapOffset(pathSlot(at));
+    if (load<f64>(place) == gap) return;
+    store<f64>(place, gap);
+    gap = largestGap(above);
+  }
+}
+
+/** The largest gap of an inner node. */
+function largestGap(node: usize): f64 {
+  let largest: f64 = 0;
+  for (let at = countOf(node) - 1; at >= 0; at--) {
+    const gap = load<f64>(node + gapOffset(at));
+    if (gap > largest) largest = gap;
+  }
+  return largest;
+}
+
+/** The length of the largest free run in a leaf. */
+function largestRun(node: usize, first: f64, leafLast: f64): f64 {
+  const count = countOf(node);
+  let largest: f64 = 0;
+  for (let at: i32 = 0; at < count; at++) {
+    const last = pivotOf(node, at, leafLast);
+    if (heldSlot(node, at) == 0 && last - first >= largest) {
+      largest = last - first + 1;
+    }
+    first = last + 1;
+  }
+  return largest;
+}
+
+/** Where an inner node of a tree that tracks gaps keeps that of a slot. */
+function gapOffset(at: i32): usize {
+  return <usize>(at + (at < 8 ? 13 : 19)) << 3;
+}
+
+function firstOfSlot(node: usize, at: i32): f64 {
+  return at > 0 ? pivotBefore(node, at) + 1 : firstOfNode(0);
+}
+
+/** The first index of the path's node at a height. */
+function firstOfNode(height: i32): f64 {
+  for (let at = height + 1; at <= top; at++) {
+    const place = pathSlot(at);
+    if (place > 0) return pivotBefore(addressOf(pathNode(at)), place) + 1;
+  }
+  return 0;
+}
+
+/** The last index of the path's node at a height. */
+function lastOfNode(height: i32): f64 {
+  for (let at = height + 1; at <= top; at++) {
+    const place = pathSlot(at);
+    if (place < PIVOT_COUNT) {
+      return pivotOf(addressOf(pathNode(at)), place, MAX_INDEX);
+    }
+  }
+  return MAX_INDEX;
+}
+
+/** What the parent word of the path's node at a height holds. */
+function parentOfHeight(height: i32): u32 {
+  return height == top ? <u32>(tree >> 6) + 1 : pathNode(height + 1);
+}
+
+function pathNode(height: i32): u32 {
+  return load<u32>(scratch + (<usize>height << 2), PATH_NODES);
+}
+
+function pathSlot(height: i32): i32 {
+  return load<u8>(scratch + <usize>height, PATH_SLOTS);
+}
+
+function setItem(at: i32, pivot: f64, held: u32): void {
+  store<f64>(scratch + (<usize>at << 3), pivot, ITEM_PIVOTS);
+  store<u32>(scratch + (<usize>at << 2), held, ITEM_SLOTS);
+}
+
+function itemPivot(at: i32): f64 {
+  return load<f64>(scratch + (<usize>at << 3), ITEM_PIVOTS);
+}
+
+function itemSlot(at: i32): u32 {
+  return load<u32>(scratch + (<usize>at << 2), ITEM_SLOTS);
+}
+
+function pivotInPool(at: i32): usize {
+  return scratch + (<usize>at << 3);
+}
+
+function slotInPool(at: i32): usize {
+  return scratch + (<usize>at << 2);
+}
+
+function setPivot(node: usize, at: i32, pivot: f64): void {
+  store<f64>(node + (<usize>at << 3), pivot, NODE_PIVOTS);
+}
+
+/** What a slot holds, read plainly: only the holder of the lock changes it. */
+function heldSlot(node: usize, at: i32): u32 {
+  return load<u32>(node + (<usize>at << 2), NODE_SLOTS);
+}
+
+/** Sets a slot of a private node. */
+function setSlot(node: usize, at: i32, held: u32): void {
+  store<u32>(node + (<usize>at << 2), held, NODE_SLOTS);
+}

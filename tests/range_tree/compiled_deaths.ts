@@ -1,0 +1,206 @@
+/**
+ * Lets a thread die at every step of compiled stores, which no access by `Atomics` tells: the sources are compiled anew with a
+ * trap before each of their writes. Then another thread reaps it, and looks whether all of the store is there or nothing of
+ * it, and whether anything is lost. Exits 1 if so. Run by `compiled_store_test.ts`, since the compiler needs a permission more.
+ *
+ * @module
+ */
+import { assert, assertEquals } from "@std/assert";
+import asc from "assemblyscript/asc";
+import { Arena } from "../../src/memory/mod.ts";
+import { RangeTree } from "../../src/range_tree/mod.ts";
+import {
+  compiledFor,
+  type CompiledTrees,
+} from "../../src/range_tree/compiled.ts";
+import { handsOf } from "../../src/slab/hands.ts";
+import { Slabs } from "../../src/slab/mod.ts";
+import { rng } from "../seed.ts";
+import { lostIn, settle } from "../stress/lost.ts";
+import { Mirror } from "./mirror.ts";
+import { assertSame, cacheOf, digest } from "./worlds.ts";
+
+const FOLDER = "src/range_tree/assembly/";
+const WRITE = /^( *)(?=.*\b(v128\.store|store<|atomic\.(add|cmpxchg)<).*)/;
+const TRAP = `
+let stepsLeft: i32 = -1;
+export function dieAfter(steps: i32): void { stepsLeft = steps; }
+function step(): void { if (stepsLeft-- == 0) unreachable(); }
+`;
+const RANGES = 1200;
+const SEEDS = 24;
+
+interface Dying extends CompiledTrees {
+  dieAfter(steps: number): void;
+}
+
+function withTraps(source: string): string {
+  let isTaken = false;
+  const lines = source.split("\n").map((line) => {
+    // Between taking an object and noting that no thread is terminated: see `take`.
+    const isExempt = isTaken || line.trimStart().startsWith("//");
+    isTaken = line.includes("atomic.cmpxchg<u32>(head");
+    return isExempt ? line : line.replace(WRITE, "$1step(); ");
+  });
+  return lines.join("\n") + TRAP;
+}
+
+async function compile(): Promise<WebAssembly.Module> {
+  let bytes: Uint8Array | undefined;
+  const { error, stderr } = await asc.main(
+    [
+      `${FOLDER}mod.ts`,
+      ..."-O3 --runtime stub --noAssert --importMemory --sharedMemory".split(
+        " ",
+      ),
+      ..."--initialMemory 1 --maximumMemory 65536 --enable threads,simd".split(
+        " ",
+      ),
+      ..."--outFile out.wasm".split(" "),
+    ],
+    {
+      readFile: (name) => {
+        try {
+          const text = Deno.readTextFileSync(name);
+          if (name.endsWith("assembly/writer.ts")) return withTraps(text);
+          return name.endsWith("assembly/mod.ts")
+            ? text + 'export { dieAfter } from "./writer";\n'
+            : text;
+        } catch {
+          return null;
+        }
+      },
+      writeFile: (_name, contents) => {
+        bytes = contents as Uint8Array;
+      },
+      listFiles: () => [],
+    },
+  );
+  assert(error === null && bytes !== undefined, String(stderr));
+  return new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>);
+}
+
+/** Has a thread's compiled stores be those with traps, and its atomic accesses throw once it has met one. */
+function doom(victim: Arena, module: WebAssembly.Module): Dying {
+  const memory = victim.memory!;
+  const { exports } = new WebAssembly.Instance(module, { env: { memory } });
+  const dying = Object.assign(
+    compiledFor(victim)!,
+    exports as unknown as Dying,
+  );
+  for (const name of ["storeRange", "insertRange", "erase"] as const) {
+    const original = dying[name] as (...numbers: number[]) => number;
+    dying[name] = (...numbers: number[]) => {
+      try {
+        return original(...numbers);
+      } catch (error) {
+        stopAtomics(victim);
+        throw error;
+      }
+    };
+  }
+  const { rcu, scratchIndex, stocks, thread } = victim;
+  dying.bind(rcu.epochIndex, rcu.readerIndex, scratchIndex);
+  const { head, seen, waitSeen, count, handing, handingLast } = rcu.deferral;
+  dying.bindWriter(
+    handsOf(thread),
+    stocks.size,
+    head,
+    seen,
+    waitSeen,
+    count,
+    handing,
+    handingLast,
+  );
+  return dying;
+}
+
+function stopAtomics(victim: Arena): void {
+  const inline = victim.words.inline as unknown as Record<string, unknown>;
+  for (const name of Object.keys(inline)) {
+    inline[name] = () => {
+      throw new Error("dead");
+    };
+  }
+}
+
+type Change = (
+  to: Pick<Mirror, "storeRange" | "insertRange" | "erase">,
+) => unknown;
+
+/** A change of a range that is there: of all of it, a part, or what it touches. */
+function changeOf(seed: number): Change {
+  const random = rng(seed);
+  const first = random.int(RANGES) * 10;
+  return random.pick<Change>([
+    (to) => to.storeRange(first, first + 5, 7),
+    (to) => to.storeRange(first + 2, first + 3, 7),
+    (to) => to.insertRange(first + 7, first + 8, 7),
+    (to) => to.storeRange(first + 4, first + 24, 7),
+    (to) => to.erase(first),
+    (to) => to.storeRange(first, first + 39, 0),
+    (to) => to.storeRange(first, first + 59, 7),
+  ]);
+}
+
+const module = await compile();
+let deaths = 0, longest = 0;
+for (let seed = 1; seed <= SEEDS; seed++) {
+  const change = changeOf(seed);
+  let died = true;
+  for (let steps = 0; died; steps++) {
+    const arena = Arena.create({ byteLength: 2 ** 20 });
+    const modes = { name: "tree", rcu: seed % 2 === 0, gaps: seed % 5 === 0 };
+    const tree = RangeTree.create(arena, modes);
+    const mirror = new Mirror();
+    for (let i = 0; i < RANGES; i++) {
+      mirror.entries.push({ first: 10 * i, last: 10 * i + 5, value: i + 1 });
+    }
+    // Lean leaves for some, full ones for others.
+    if (seed % 3 === 0) tree.bulkLoad(mirror.entries);
+    else {
+      for (const { first, last, value } of mirror.entries) {
+        tree.storeRange(first, last, value);
+      }
+    }
+    const victim = Arena.attach(arena.shared);
+    const theirs = RangeTree.attach(victim, "tree");
+    const dying = doom(victim, module);
+    // So that there is something at hand, and a list that something is queued in already.
+    theirs.storeRange(5, 5, 0);
+    mirror.storeRange(5, 5, 0);
+    cacheOf(victim).stockUp();
+    const before = digest(tree);
+    dying.dieAfter(steps);
+    try {
+      change(theirs);
+      died = false;
+      victim.leave();
+    } catch (error) {
+      assert(error instanceof Error, String(error));
+      died = true;
+    }
+    if (!died) {
+      change(mirror);
+      longest = Math.max(longest, steps);
+    }
+    if (died) {
+      deaths++;
+      arena.reap(victim.thread);
+      if (digest(tree) !== before) change(mirror);
+    }
+    assertSame(tree, mirror);
+    tree.storeRange(20_000, 20_010, 5);
+    mirror.storeRange(20_000, 20_010, 5);
+    assertSame(tree, mirror);
+    for (const cache of Slabs.of(arena).all()) cache.validate();
+    arena.pages.validate();
+    settle(arena);
+    assertEquals(
+      lostIn(arena),
+      { nodes: 0, headers: 0, pages: 0 },
+      `seed ${seed}, died at step ${steps}`,
+    );
+  }
+}
+console.log(JSON.stringify({ deaths, longest }));
