@@ -104,13 +104,18 @@ export function initMapping(
   words[base + FLAGS] = spec.flags | 0;
 }
 
-/** A copy of a mapping. Inside the read section in which its ref was found, or under the outer lock. */
+/**
+ * A copy of a mapping. Inside the read section in which its ref was found, or under the outer lock.
+ *
+ * @param from Where its fields stand, if they were copied from there already.
+ */
 export function readMapping(
   words: Words,
   doubles: Doubles,
   ref: number,
+  from: number = ref,
 ): Mapping {
-  const at = ref * 8, base = ref * 16;
+  const at = from * 8, base = from * 16;
   const start = doubles[at + START];
   return {
     ref,

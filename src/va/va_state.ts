@@ -18,9 +18,9 @@
  * @module
  */
 import type { Arena } from "../memory/mod.ts";
-import { generationOf, heldRootOf, rootOf } from "../range_tree/header.ts";
+import { generationOf, noteChange, rootOf } from "../range_tree/header.ts";
 import { MAX_INDEX, RangeTree } from "../range_tree/mod.ts";
-import { heldLookup, lookup } from "../range_tree/node.ts";
+import { lookup } from "../range_tree/node.ts";
 import { TreeLock } from "../range_tree/tree_lock.ts";
 import { TreeMemory } from "../range_tree/tree_memory.ts";
 import { Walk } from "../range_tree/walk.ts";
@@ -28,6 +28,7 @@ import { Writer } from "../range_tree/writer.ts";
 import { type SlabCache, Slabs } from "../slab/mod.ts";
 import { load, store, type Words } from "../sync/atomics.ts";
 import { spinLock, spinUnlock } from "../sync/spin_lock.ts";
+import { compiledFor, type CompiledManagers } from "./compiled.ts";
 import {
   type BadRange,
   VaError,
@@ -43,6 +44,7 @@ import {
   MAPPING_BYTES,
   MAPPING_LINK,
   type MappingSpec,
+  offsetAt,
   readMapping,
   startOf,
 } from "./mapping.ts";
@@ -223,6 +225,11 @@ export class VaState {
   /** A walk over the tree of mappings. */
   readonly walk: Walk;
   readonly #lockClass: number;
+  readonly #compiled: CompiledManagers | undefined;
+  /** Where compiled loops leave the fields of a mapping, as if it were one. */
+  readonly #copied: number;
+  /** The word of the slot in which a compiled {@linkcode VaState.heldWhole} found a mapping last. */
+  #heldSlot = 0;
 
   /** The manager with that header. */
   constructor(arena: Arena, header: number) {
@@ -258,6 +265,8 @@ export class VaState {
     this.walk = new Walk(arena);
     this.supply = ordinarySupply(this);
     this.reserve = new Reserve(this);
+    this.#compiled = compiledFor(arena);
+    this.#copied = arena.scratchIndex / 16;
     this.#lockClass = arena.lockdep.lockClass("va manager");
   }
 
@@ -321,19 +330,72 @@ export class VaState {
     this.arena.lockdep.release(index);
   }
 
+  /** A copy of the mapping that covers an address. From any thread, without a lock. */
+  lookup(address: number, site: string): Mapping | undefined {
+    const compiled = this.#compiled;
+    if (compiled === undefined) return this.#lookup(address, site);
+    const ref = compiled
+      .locate(this.header, this.life, this.tree.ref, address);
+    if (ref > 0) return this.#copiedMapping(ref);
+    if (ref < 0) refuseDestroyed(site);
+    return undefined;
+  }
+
+  #lookup(address: number, site: string): Mapping | undefined {
+    const { rcu } = this.arena;
+    rcu.readLock();
+    try {
+      this.assertLive(site);
+      const ref = this.refAt(address);
+      return ref === 0 ? undefined : readMapping(this.words, this.doubles, ref);
+    } finally {
+      rcu.readUnlock();
+    }
+  }
+
+  /** Where in its object an address leads, −1 if nothing is mapped there. From any thread, without a lock. */
+  translate(address: number, site: string): number {
+    const compiled = this.#compiled;
+    if (compiled === undefined) return this.#translate(address, site);
+    const place = compiled
+      .translate(this.header, this.life, this.tree.ref, address);
+    if (place < -1) refuseDestroyed(site);
+    return place;
+  }
+
+  #translate(address: number, site: string): number {
+    const { rcu } = this.arena;
+    rcu.readLock();
+    try {
+      this.assertLive(site);
+      const ref = this.refAt(address);
+      return ref === 0 ? -1 : offsetAt(this.doubles, ref, address);
+    } finally {
+      rcu.readUnlock();
+    }
+  }
+
+  /** The mapping whose fields a compiled loop has copied. */
+  #copiedMapping(ref: number): Mapping {
+    return readMapping(this.words, this.doubles, ref, this.#copied);
+  }
+
   /** The mappings that overlap `first` … `last`, in ascending order. Under the outer lock. */
   overlapping(first: number, last: number): Mapping[] {
+    const compiled = this.#compiled;
+    if (compiled === undefined) return this.#overlapping(first, last);
+    // Nearly always it is one mapping that covers all of it, or a hole.
+    const ref = compiled.covering(this.tree.ref, first, last);
+    if (ref > 0) return [this.#copiedMapping(ref)];
+    return ref === 0 ? [] : this.#overlapping(first, last);
+  }
+
+  #overlapping(first: number, last: number): Mapping[] {
     const { rcu } = this.arena;
     const walk = this.walk, header = this.tree.ref;
     const mappings: Mapping[] = [];
     rcu.readLock();
     try {
-      // Nearly always one mapping covers all of it, and a plain descent costs less than a walk.
-      const only = this.refAt(first);
-      if (only !== 0 && lastOf(this.doubles, only) >= last) {
-        mappings.push(readMapping(this.words, this.doubles, only));
-        return mappings;
-      }
       if (!walk.find(header, first, last)) return mappings;
       do {
         mappings.push(readMapping(this.words, this.doubles, walk.value));
@@ -357,10 +419,37 @@ export class VaState {
       this.tree.load(address) !== 0;
   }
 
-  /** The mapping that covers an address, 0 = none. Under the tree's lock. */
-  heldRefAt(address: number): number {
-    const root = heldRootOf(this.words, this.tree.ref);
-    return root === 0 ? 0 : heldLookup(this.words, this.doubles, root, address);
+  /**
+   * The mapping of exactly that range; 0 if all of it lies in a hole, −1 if it is neither. Under the outer lock and the tree's.
+   */
+  heldWhole(first: number, last: number): number {
+    const compiled = this.#compiled;
+    if (compiled !== undefined) {
+      const found = compiled.heldWhole(this.tree.ref, first, last);
+      this.#heldSlot = this.words[this.arena.scratchIndex];
+      return found;
+    }
+    const walk = this.walk;
+    walk.to(this.tree.ref, first);
+    const mapping = walk.value;
+    if (mapping === 0) return walk.last >= last ? 0 : -1;
+    return walk.first === first && walk.last === last &&
+        startOf(this.doubles, mapping) === first &&
+        lastOf(this.doubles, mapping) === last
+      ? mapping
+      : -1;
+  }
+
+  /** Puts a mapping in the place of the one that {@linkcode VaState.heldWhole} found there just now. Needs no memory. */
+  replaceHeld(first: number, last: number, mapping: number): void {
+    const { words, tree } = this;
+    if (this.#compiled === undefined) {
+      this.writer.storeRange(tree.ref, this.nodes, first, last, mapping);
+      return;
+    }
+    // As the writer does where a range is exactly one entry; pairs with the readers' loads of the slot.
+    store(words, this.#heldSlot, mapping);
+    noteChange(words, tree.ref, 0);
   }
 
   /**

@@ -39,7 +39,8 @@ export function lookUpInside(header: u32, index: f64): u32 {
   return entryAt(header, index, hasNarrowNodes(flags));
 }
 
-function entryAt(header: u32, index: f64, areNarrow: bool): u32 {
+/** As `lookUpInside`, where it is known whether inner nodes are narrow. */
+export function entryAt(header: u32, index: f64, areNarrow: bool): u32 {
   let ref = atomic.load<u32>(addressOf(header), HEADER_ROOT);
   if (ref == 0) return 0;
   const key = f64x2.splat(index);
