@@ -174,26 +174,26 @@ export function bindInPlace(
     bo = bos.find(object);
     if (bo === 0) return false;
   }
-  let replaced = 0, mapping = 0;
-  state.treeLock.enterWriter("VaManager.bind");
+  const replaced = state.enterWhole("VaManager.bind", start, last);
+  let mapping = 0;
   try {
-    replaced = state.heldWhole(start, last);
-    if (replaced < 0) return false;
-    mapping = supply.createMapping(spec);
+    if (replaced >= 0) mapping = supply.createMapping(spec);
     if (replaced === 0) supply.storeLocked(tree, start, last, mapping);
-    else {
-      // If this thread dies from here on, it is its own: see `recover.ts`.
-      state.caches.mappings.claim(replaced);
-      state.replaceHeld(start, last, mapping);
-    }
   } catch (error) {
+    state.treeLock.exitWriter();
     if (mapping !== 0) supply.giveBack(mapping);
     throw error;
-  } finally {
-    state.treeLock.exitWriter();
   }
-  if (bo !== 0) bos.link(bo, mapping);
-  if (replaced !== 0) state.retire(replaced);
+  if (replaced > 0) {
+    // If this thread dies from here on, it is its own: see `recover.ts`.
+    state.caches.mappings.claim(replaced);
+    state.replaceAndExit(replaced, mapping, bo);
+    state.caches.mappings.defer(replaced);
+  } else {
+    state.treeLock.exitWriter();
+    if (replaced < 0) return false;
+    if (bo !== 0) bos.link(bo, mapping);
+  }
   state.arena.rcu.poll();
   return true;
 }
@@ -219,16 +219,16 @@ export function unbindInPlace(
 ): boolean {
   const last = start + range - 1;
   const { tree } = state;
-  let removed = 0;
-  state.treeLock.enterWriter("VaManager.unbind");
+  const removed = state.enterWhole("VaManager.unbind", start, last);
   try {
-    removed = state.heldWhole(start, last);
-    if (removed <= 0) return removed === 0;
-    state.caches.mappings.claim(removed);
-    supply.storeLocked(tree, start, last, 0);
+    if (removed > 0) {
+      state.caches.mappings.claim(removed);
+      supply.storeLocked(tree, start, last, 0);
+    }
   } finally {
     state.treeLock.exitWriter();
   }
+  if (removed <= 0) return removed === 0;
   state.retire(removed);
   state.arena.rcu.poll();
   return true;

@@ -23,8 +23,27 @@ export interface CompiledManagers {
   locate(header: number, life: number, tree: number, address: number): number;
   /** What covers a range, its fields in the scratch words; 0 = it is a hole, -2 = neither. Under the outer lock. */
   covering(tree: number, first: number, last: number): number;
-  /** `VaState.heldWhole`; the first of the scratch words then names the word of the slot. */
+  /** `VaState.enterWhole` without waiting: -2 = the lock was not taken, -3 = it was and the tree is no more. */
+  enterWhole(
+    tree: number,
+    identity: number,
+    lock: number,
+    thread: number,
+    first: number,
+    last: number,
+  ): number;
+  /** The same under the tree's lock. Of a mapping the first of the scratch words then names the word of the slot. */
   heldWhole(tree: number, first: number, last: number): number;
+  /** `VaState.replaceAndExit`; 0 if the lock must still be released. */
+  replaceAndExit(
+    slot: number,
+    old: number,
+    fresh: number,
+    bo: number,
+    tree: number,
+    lock: number,
+    thread: number,
+  ): number;
 }
 
 const compiledManagers = new WasmModule<CompiledManagers>(WASM);

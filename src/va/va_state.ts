@@ -18,7 +18,7 @@
  * @module
  */
 import type { Arena } from "../memory/mod.ts";
-import { generationOf, noteChange, rootOf } from "../range_tree/header.ts";
+import { generationOf, identityOf, rootOf } from "../range_tree/header.ts";
 import { MAX_INDEX, RangeTree } from "../range_tree/mod.ts";
 import { lookup } from "../range_tree/node.ts";
 import { TreeLock } from "../range_tree/tree_lock.ts";
@@ -73,6 +73,9 @@ const HEADER_LINK = 31;
 const LIVE = 0x5600_0000;
 const LIVE_MASK = 0x7f00_0000;
 const SERIAL_MASK = 0x00ff_ffff;
+
+/** What compiled loops say where they have not taken the tree's lock. */
+const NOT_TAKEN = -2;
 
 /** Flag: a map request must lie in one region. */
 export const REGIONS_REQUIRED = 1;
@@ -228,7 +231,9 @@ export class VaState {
   readonly #compiled: CompiledManagers | undefined;
   /** Where compiled loops leave the fields of a mapping, as if it were one. */
   readonly #copied: number;
-  /** The word of the slot in which a compiled {@linkcode VaState.heldWhole} found a mapping last. */
+  /** What the flags of the tree of mappings say but for their RCU bit. */
+  readonly #identity: number;
+  /** The word of the slot in which {@linkcode VaState.enterWhole} found a mapping last, if it is compiled. */
   #heldSlot = 0;
 
   /** The manager with that header. */
@@ -266,6 +271,7 @@ export class VaState {
     this.supply = ordinarySupply(this);
     this.reserve = new Reserve(this);
     this.#compiled = compiledFor(arena);
+    this.#identity = identityOf(this.treeLock.seenFlags);
     this.#copied = arena.scratchIndex / 16;
     this.#lockClass = arena.lockdep.lockClass("va manager");
   }
@@ -420,36 +426,87 @@ export class VaState {
   }
 
   /**
-   * The mapping of exactly that range; 0 if all of it lies in a hole, −1 if it is neither. Under the outer lock and the tree's.
+   * Takes the lock of the tree of mappings; then the mapping of exactly that range, 0 if all of it lies in a hole, −1 if it is
+   * neither. Under the outer lock.
+   *
+   * @throws {Error} As {@linkcode TreeLock.enterWriter}; then the lock is not held.
    */
-  heldWhole(first: number, last: number): number {
-    const compiled = this.#compiled;
-    if (compiled !== undefined) {
-      const found = compiled.heldWhole(this.tree.ref, first, last);
-      this.#heldSlot = this.words[this.arena.scratchIndex];
-      return found;
+  enterWhole(site: string, first: number, last: number): number {
+    const compiled = this.#compiled, { treeLock } = this;
+    if (compiled === undefined) {
+      treeLock.enterWriter(site);
+      return this.#heldWhole(first, last);
     }
+    const found = treeLock.isInternal
+      ? this.#enterWhole(compiled, site, first, last)
+      : NOT_TAKEN;
+    if (found !== NOT_TAKEN) return found;
+    treeLock.enterWriter(site);
+    const held = compiled.heldWhole(this.tree.ref, first, last);
+    this.#heldSlot = this.words[this.arena.scratchIndex];
+    return held;
+  }
+
+  /** Takes the lock, unless another thread holds it or there is something to be reported. */
+  #enterWhole(
+    compiled: CompiledManagers,
+    site: string,
+    first: number,
+    last: number,
+  ): number {
+    const { treeLock } = this;
+    treeLock.noteEnter(site);
+    const found = compiled.enterWhole(
+      this.tree.ref,
+      this.#identity,
+      treeLock.index,
+      this.arena.thread,
+      first,
+      last,
+    );
+    this.#heldSlot = this.words[this.arena.scratchIndex];
+    if (found > NOT_TAKEN) return found;
+    if (found === NOT_TAKEN) treeLock.noteExit();
+    else treeLock.exitWriter();
+    return NOT_TAKEN;
+  }
+
+  #heldWhole(first: number, last: number): number {
     const walk = this.walk;
     walk.to(this.tree.ref, first);
     const mapping = walk.value;
     if (mapping === 0) return walk.last >= last ? 0 : -1;
-    return walk.first === first && walk.last === last &&
-        startOf(this.doubles, mapping) === first &&
+    return walk.last === last && startOf(this.doubles, mapping) === first &&
         lastOf(this.doubles, mapping) === last
       ? mapping
       : -1;
   }
 
-  /** Puts a mapping in the place of the one that {@linkcode VaState.heldWhole} found there just now. Needs no memory. */
-  replaceHeld(first: number, last: number, mapping: number): void {
-    const { words, tree } = this;
-    if (this.#compiled === undefined) {
-      this.writer.storeRange(tree.ref, this.nodes, first, last, mapping);
+  /**
+   * Puts a new mapping in the place of the one that {@linkcode VaState.enterWhole} has found, releases the tree's lock, links the
+   * new one to a VmBo, unless that is 0, and unlinks the old one. Needs no memory.
+   */
+  replaceAndExit(old: number, fresh: number, bo: number): void {
+    const compiled = this.#compiled, { tree, treeLock } = this;
+    if (compiled !== undefined) {
+      const isReleased = compiled.replaceAndExit(
+        this.#heldSlot,
+        old,
+        fresh,
+        bo,
+        tree.ref,
+        treeLock.isInternal ? treeLock.index : -1,
+        this.arena.thread,
+      );
+      if (isReleased === 0) treeLock.exitWriter();
+      else if (treeLock.isInternal) treeLock.noteExit();
       return;
     }
-    // As the writer does where a range is exactly one entry; pairs with the readers' loads of the slot.
-    store(words, this.#heldSlot, mapping);
-    noteChange(words, tree.ref, 0);
+    const first = startOf(this.doubles, old), last = lastOf(this.doubles, old);
+    this.writer.storeRange(tree.ref, this.nodes, first, last, fresh);
+    treeLock.exitWriter();
+    if (bo !== 0) this.bos.link(bo, fresh);
+    this.bos.unlink(old);
   }
 
   /**

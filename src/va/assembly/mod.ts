@@ -1,3 +1,3 @@
 export { bind } from "../../range_tree/assembly/thread";
 export { covering, locate, translate } from "./lookup";
-export { heldWhole } from "./bind";
+export { enterWhole, heldWhole, replaceAndExit } from "./bind";
