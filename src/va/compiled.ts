@@ -34,6 +34,8 @@ export interface CompiledManagers {
   ): number;
   /** The same under the tree's lock. Of a mapping the first of the scratch words then names the word of the slot. */
   heldWhole(tree: number, first: number, last: number): number;
+  /** `VaState.fetch`; the addresses are the first doubles of the scratch words. */
+  fetch(tree: number, count: number): void;
   /** `VaState.replaceAndExit`; 0 if the lock must still be released. */
   replaceAndExit(
     slot: number,

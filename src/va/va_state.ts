@@ -74,6 +74,8 @@ const LIVE = 0x5600_0000;
 const LIVE_MASK = 0x7f00_0000;
 const SERIAL_MASK = 0x00ff_ffff;
 
+/** For how many changes what they will look for is fetched at once. */
+export const MAX_FETCHED = 16;
 /** What compiled loops say where they have not taken the tree's lock. */
 const NOT_TAKEN = -2;
 
@@ -423,6 +425,21 @@ export class VaState {
   hasMapping(address: number): boolean {
     return address >= 0 && address <= MAX_INDEX &&
       this.tree.load(address) !== 0;
+  }
+
+  /**
+   * Fetches what changes at the starts of some spans will look for into the processor's cache, for up to {@linkcode MAX_FETCHED} from
+   * the one at `from` on; where nothing is compiled, nothing. Needs no lock.
+   */
+  fetch(spans: readonly VaSpan[], from: number): void {
+    const compiled = this.#compiled, { doubles } = this;
+    if (compiled === undefined) return;
+    const first = this.arena.scratchIndex >>> 1;
+    const count = Math.min(MAX_FETCHED, spans.length - from);
+    for (let i = 0; i < count; i++) {
+      doubles[first + i] = spans[from + i].start;
+    }
+    compiled.fetch(this.tree.ref, count);
   }
 
   /**

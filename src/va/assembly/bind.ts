@@ -13,8 +13,9 @@ import {
   NODE_SLOTS,
   pivotOf,
   slotFor,
+  slotOf,
 } from "../../range_tree/assembly/node";
-import { scratch } from "../../range_tree/assembly/thread";
+import { enter, leave, scratch } from "../../range_tree/assembly/thread";
 import {
   BO_COUNT,
   BO_HEAD,
@@ -30,9 +31,12 @@ import {
 const HEADER_GENERATION: usize = 17 << 2;
 const RCU: i32 = 1;
 
-// What `heldWhole` leaves: the word of the slot, and what nobody looks at.
+// What `heldWhole` leaves: the word of the slot.
 const SLOT_WORD: usize = 0;
-const TOUCHED: usize = 4;
+// Where `fetch` keeps how far it has come, behind up to 16 addresses.
+const FETCHED_REFS: usize = 16 * 8;
+// What nobody looks at.
+const TOUCHED: usize = FETCHED_REFS + 16 * 4;
 
 const MAX_INDEX: f64 = 9007199254740991;
 
@@ -100,12 +104,41 @@ export function heldWhole(tree: u32, first: f64, last: f64): i32 {
  * Fetches the mappings before and behind this one on its VmBo's list, which change when it is taken off, while there is other
  * work to do.
  */
-function touchNeighbours(mapping: usize): void {
+export function touchNeighbours(mapping: usize): void {
   const next = addressOf(load<u32>(mapping, MAPPING_NEXT));
   const prev = addressOf(load<u32>(mapping, MAPPING_PREV));
   // Where there is none this reads the arena's first words. The reads are not left out, since what they read is kept.
   const touched = load<u32>(next, MAPPING_PREV) ^ load<u32>(prev, MAPPING_NEXT);
   store<u32>(scratch, touched, TOUCHED);
+}
+
+/**
+ * Fetches what binds at some addresses will look for, as far as it is there now: nodes, mappings, and the mappings before and
+ * behind these. The addresses are the first doubles of the scratch words. It goes down with all of them at once, since reads
+ * that do not wait for each other overlap; what is found is not used, and may have changed when the binds come.
+ */
+export function fetch(tree: u32, count: i32): void {
+  const entered = enter();
+  const root = atomic.load<u32>(addressOf(tree), HEADER_ROOT);
+  if (root != 0) {
+    const refs = scratch + FETCHED_REFS;
+    const end = refs + (<usize>count << 2);
+    for (let at = refs; at < end; at += 4) store<u32>(at, root);
+    for (let height = heightOf(addressOf(root)); height >= 0; height--) {
+      let address = scratch;
+      for (let at = refs; at < end; at += 4) {
+        const node = addressOf(load<u32>(at));
+        const key = f64x2.splat(load<f64>(address));
+        store<u32>(at, slotOf(node, slotFor(node, key, false)));
+        address += 8;
+      }
+    }
+    for (let at = refs; at < end; at += 4) {
+      const ref = load<u32>(at);
+      if (ref != 0) touchNeighbours(addressOf(ref));
+    }
+  }
+  leave(entered);
 }
 
 /**
