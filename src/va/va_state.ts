@@ -18,7 +18,7 @@
  * @module
  */
 import type { Arena } from "../memory/mod.ts";
-import { generationOf, identityOf, rootOf } from "../range_tree/header.ts";
+import { heldGenerationOf, identityOf, rootOf } from "../range_tree/header.ts";
 import { MAX_INDEX, RangeTree } from "../range_tree/mod.ts";
 import { lookup } from "../range_tree/node.ts";
 import { TreeLock } from "../range_tree/tree_lock.ts";
@@ -45,6 +45,7 @@ import {
   MAPPING_LINK,
   type MappingSpec,
   offsetAt,
+  readCopied,
   readMapping,
   startOf,
 } from "./mapping.ts";
@@ -278,9 +279,9 @@ export class VaState {
     this.#lockClass = arena.lockdep.lockClass("va manager");
   }
 
-  /** A number that goes up with every change of the mappings. */
+  /** A number that goes up with every change of the mappings. Under the outer lock. */
   get generation(): number {
-    return generationOf(this.words, this.tree.ref);
+    return heldGenerationOf(this.words, this.tree.ref);
   }
 
   /** Whether mappings are linked to their VmBos by the manager. */
@@ -385,7 +386,7 @@ export class VaState {
 
   /** The mapping whose fields a compiled loop has copied. */
   #copiedMapping(ref: number): Mapping {
-    return readMapping(this.words, this.doubles, ref, this.#copied);
+    return readCopied(this.words, this.doubles, ref, this.#copied);
   }
 
   /** The mappings that overlap `first` … `last`, in ascending order. Under the outer lock. */

@@ -4,7 +4,13 @@
  * @module
  */
 import { assertEquals, assertThrows } from "@std/assert";
-import { Arena, type OperationList, VaError, VaManager } from "../../mod.ts";
+import {
+  Arena,
+  BindQueue,
+  type OperationList,
+  VaError,
+  VaManager,
+} from "../../mod.ts";
 import { MappingFlag } from "../../src/va/mod.ts";
 import { type Rng, rng, seeds } from "../seed.ts";
 import { PAGE, VaMirror } from "./mirror.ts";
@@ -140,6 +146,10 @@ for (const seed of seeds("VA twins")) {
   Deno.test(`VaManager does the same compiled and not, by turns, seed ${seed}`, () => {
     const random = rng(seed);
     const world = twins({ reserved: { start: 2 ** 30, range: PAGE } });
+    const queues = {
+      compiled: new BindQueue(world.compiled),
+      plain: new BindQueue(world.plain),
+    };
     const mirror = new VaMirror();
     for (let step = 0; step < 600; step++) {
       const by = random.int(2) === 0 ? world.compiled : world.plain;
@@ -152,11 +162,18 @@ for (const seed of seeds("VA twins")) {
         textOf(world.compiled.unmapOps(request)),
         textOf(world.plain.unmapOps(request)),
       );
-      const way = random.int(5);
+      const way = random.int(7);
       if (way < 2) by.bind(request);
       else if (way < 4) by.commit(by.mapOps(request));
-      else by.unbind(request);
-      if (way < 4) mirror.map(request);
+      else if (way < 6) {
+        // So many that what they look for is fetched in several turns.
+        const ops = Array.from({ length: 20 }, () => request);
+        const queue = by === world.plain ? queues.plain : queues.compiled;
+        queue.submit(ops.map((each) => ({ ...each, op: "map" })), {
+          sync: true,
+        });
+      } else by.unbind(request);
+      if (way < 6) mirror.map(request);
       else mirror.unmap(request);
       assertSame(by === world.plain ? world.compiled : world.plain, mirror);
       for (let look = 0; look < 4; look++) {

@@ -1,6 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { Arena, Slabs, VaManager } from "../../mod.ts";
-import { dyingAfter } from "../stress/dying.ts";
+import { compiledFor as treesFor } from "../../src/range_tree/compiled.ts";
+import { compiledFor as managersFor } from "../../src/va/compiled.ts";
+import { dyingAfter, dyingAfterCalls } from "../stress/dying.ts";
 import { lostIn, settle } from "../stress/lost.ts";
 import { cacheOf } from "../range_tree/worlds.ts";
 
@@ -36,6 +38,11 @@ function worldOf(): { arena: Arena; vm: VaManager } {
     for (const object of [2, 7]) vm.obtainBo(object).evicted = true;
   }
   return { arena, vm };
+}
+
+/** All that is compiled for a thread. */
+function compiledOf(arena: Arena): object[] {
+  return [arena.words.inline!, treesFor(arena)!, managersFor(arena)!];
 }
 
 /** What a manager maps, as text. */
@@ -74,8 +81,13 @@ function assertInOrder(vm: VaManager, message: string): void {
   assertEquals(objects(vm.evictedBos()), flagged.evicted, message);
 }
 
-for (const [name, run] of Object.entries(OPERATIONS)) {
-  Deno.test(`Arena.reap() recovers a VA manager whose writer dies at any step of ${name}`, () => {
+for (
+  const [[name, run], by] of Object.entries(OPERATIONS).flatMap((each) =>
+    (["buffer", "shared"] as const).map((by) => [each, by] as const)
+  )
+) {
+  const steps = by === "buffer" ? "step" : "call of what is compiled";
+  Deno.test(`Arena.reap() recovers a VA manager whose writer dies at any ${steps} of ${name}`, () => {
     const whole = worldOf().vm;
     const before = picture(whole);
     {
@@ -85,10 +97,12 @@ for (const [name, run] of Object.entries(OPERATIONS)) {
     const after = picture(whole);
     for (let step = 0, died = true; died; step++) {
       const { arena, vm } = worldOf();
-      const victim = Arena.attach(arena.buffer);
+      const victim = Arena.attach(arena[by]);
       const theirs = VaManager.attach(victim, "vm");
       {
-        using killing = dyingAfter(step);
+        using killing = by === "buffer"
+          ? dyingAfter(step)
+          : dyingAfterCalls(step, compiledOf(victim));
         try {
           const guard = theirs.lock();
           run(theirs);
