@@ -91,7 +91,6 @@ export function heldWhole(tree: u32, first: f64, last: f64): i32 {
   } while (height-- > 0);
   if (ref == 0) return end >= last ? 0 : NEITHER;
   const mapping = addressOf(ref);
-  touchNeighbours(mapping);
   store<u32>(scratch, <u32>(word >> 2), SLOT_WORD);
   // An entry that ends where its mapping does, and covers the first address of it, is all of it.
   return end == last && load<f64>(mapping, MAPPING_LAST) == last &&
@@ -100,11 +99,8 @@ export function heldWhole(tree: u32, first: f64, last: f64): i32 {
     : NEITHER;
 }
 
-/**
- * Fetches the mappings before and behind this one on its VmBo's list, which change when it is taken off, while there is other
- * work to do.
- */
-export function touchNeighbours(mapping: usize): void {
+/** Fetches the mappings before and behind this one on its VmBo's list, which change when it is taken off. */
+function touchNeighbours(mapping: usize): void {
   const next = addressOf(load<u32>(mapping, MAPPING_NEXT));
   const prev = addressOf(load<u32>(mapping, MAPPING_PREV));
   // Where there is none this reads the arena's first words. The reads are not left out, since what they read is kept.

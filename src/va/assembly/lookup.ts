@@ -17,7 +17,6 @@ import {
 } from "../../range_tree/assembly/node";
 import { entryAt } from "../../range_tree/assembly/reader";
 import { enter, leave, scratch } from "../../range_tree/assembly/thread";
-import { touchNeighbours } from "./bind";
 import {
   MANAGER_LIFE,
   MAPPING_FLAGS,
@@ -101,8 +100,6 @@ export function covering(tree: u32, first: f64, last: f64): i32 {
     copyFields(addressOf(ref));
   }
   leave(entered);
-  // The holder of the outer lock is the only one who frees it. What it is asked for is most often to replace it.
-  if (ref != 0) touchNeighbours(addressOf(ref));
   return end >= last ? <i32>ref : SEVERAL;
 }
 
