@@ -1,12 +1,19 @@
 /**
  * Workload: a VA manager beside the bare tree. Every mapping is a page; each is mapped over once, with another object, in random
- * order; then each is looked up.
+ * order; then each is looked up, by the same thread or another one.
  *
  * @module
  */
 import { Arena, type BindOp, BindQueue, RangeTree, VaManager } from "../mod.ts";
 import { changeOrder, emptyHash, fold, storeOrder } from "./keys.ts";
-import { nanosEach, runVariant, type Variant } from "./variant.ts";
+import type { LookupAnswer, LookupCommand } from "./va_worker.ts";
+import {
+  nanosEach,
+  type Outcome,
+  runVariant,
+  type Variant,
+} from "./variant.ts";
+import { BenchWorker } from "./worker.ts";
 
 const PAGE = 4096;
 /** The most operations that a job has. */
@@ -138,11 +145,40 @@ function jobs(ranges: number): ReturnType<Variant> {
   return { hash, figures: { over, fastest } };
 }
 
+/** Lookups by another thread, of pages that were mapped as those of the other variants. */
+async function fromWorker(ranges: number): Promise<Outcome> {
+  const arena = arenaOf(ranges);
+  const vm = VaManager.create(arena, { range: 2 ** 47 });
+  const map = (order: Int32Array, shift: number) => {
+    for (let i = 0; i < ranges; i++) {
+      const start = order[i] * PAGE, object = objectOf(i + shift);
+      vm.bind({ start, range: PAGE, object, offset: 0 });
+    }
+  };
+  map(storeOrder(ranges), 0);
+  map(changeOrder(ranges, 0), 7);
+  using worker = new BenchWorker("va_worker.ts");
+  worker.port.postMessage(
+    {
+      memory: arena.shared,
+      ref: vm.ref,
+      ranges,
+      page: PAGE,
+    } satisfies LookupCommand,
+  );
+  const { objects, places, ...figures } = await worker.answer<LookupAnswer>();
+  let hash = emptyHash();
+  for (const object of objects) hash = fold(hash, object);
+  for (const place of places) hash = fold(hash, place);
+  return { hash, figures };
+}
+
 if (import.meta.main) {
   await runVariant({
     "bare tree": measured(bareTree),
     "operations": measured(withOps),
     "at once": measured(atOnce),
     jobs,
+    "another worker": fromWorker,
   });
 }

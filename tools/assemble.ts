@@ -19,6 +19,10 @@ const MODULES = [
     source: "src/range_tree/assembly/mod.ts",
     target: "src/range_tree/compiled_wasm.ts",
   },
+  {
+    source: "src/va/assembly/mod.ts",
+    target: "src/va/compiled_wasm.ts",
+  },
 ];
 
 /** The most pages that a WebAssembly memory has. */

@@ -190,6 +190,11 @@ export function generationOf(words: Words, header: number): number {
   return load(words, header * 16 + GENERATION);
 }
 
+/** The generation, read plainly: under a lock that keeps all writers out. */
+export function heldGenerationOf(words: Words, header: number): number {
+  return words[header * 16 + GENERATION];
+}
+
 /** How many entries are stored. */
 export function entryCountOf(words: Words, header: number): number {
   return load(words, header * 16 + COUNT) >>> 0;

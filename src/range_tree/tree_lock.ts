@@ -171,6 +171,21 @@ export class TreeLock {
     this.#begin(site);
   }
 
+  /**
+   * Notes that this thread is about to take the tree's own lock by a compiled loop, which does all the rest of
+   * {@linkcode TreeLock.enterWriter}, but for waiting. If it does not take it, {@linkcode TreeLock.noteExit} takes that back.
+   *
+   * @throws {LockdepError} If this thread holds a lock of its class.
+   */
+  noteEnter(site: string): void {
+    this.#arena.lockdep.acquire(this.#class, this.index, site);
+  }
+
+  /** Notes that a compiled loop has released the lock. */
+  noteExit(): void {
+    this.#arena.lockdep.release(this.index);
+  }
+
   /** Ends writing. */
   exitWriter(): void {
     if (this.#internal) this.unlock();

@@ -15,11 +15,9 @@
 import { VaExistsError } from "./errors.ts";
 import { splitRule } from "./generate.ts";
 import {
-  lastOf,
   mappingFlagsOf,
   type MappingSpec,
   setMappingFlags,
-  startOf,
 } from "./mapping.ts";
 import {
   type MapOp,
@@ -138,8 +136,23 @@ export function applySpan(
   list: OperationList,
   supply: VaSupply,
 ): void {
+  const whole = wholeOf(list);
+  if (whole !== undefined && bindInPlace(state, whole, supply)) return;
   const change = changeOf(list);
   if (change !== undefined) carryOut(state, change, supply);
+}
+
+/** What a list maps, if it does so where nothing is, or in the place of exactly one mapping; nothing if it does more. */
+function wholeOf(list: OperationList): MappingSpec | undefined {
+  const op = list.at(list.length - 1);
+  if (op?.kind !== "map" || list.length > 2) return undefined;
+  const { mapping } = op;
+  if (list.length === 1) return mapping;
+  const before = list.at(0)!;
+  return before.kind === "unmap" && before.mapping.start === mapping.start &&
+      before.mapping.range === mapping.range
+    ? mapping
+    : undefined;
 }
 
 /**
@@ -161,22 +174,26 @@ export function bindInPlace(
     bo = bos.find(object);
     if (bo === 0) return false;
   }
-  let replaced = 0, mapping = 0;
-  state.treeLock.enterWriter("VaManager.bind");
+  const replaced = state.enterWhole("VaManager.bind", start, last);
+  let mapping = 0;
   try {
-    replaced = state.heldRefAt(start);
-    if (!isWhole(state, replaced, start, last)) return false;
-    mapping = supply.createMapping(spec);
-    if (replaced !== 0) state.caches.mappings.claim(replaced);
-    supply.storeLocked(tree, start, last, mapping);
+    if (replaced >= 0) mapping = supply.createMapping(spec);
+    if (replaced === 0) supply.storeLocked(tree, start, last, mapping);
   } catch (error) {
+    state.treeLock.exitWriter();
     if (mapping !== 0) supply.giveBack(mapping);
     throw error;
-  } finally {
-    state.treeLock.exitWriter();
   }
-  if (bo !== 0) bos.link(bo, mapping);
-  if (replaced !== 0) state.retire(replaced);
+  if (replaced > 0) {
+    // If this thread dies from here on, it is its own: see `recover.ts`.
+    state.caches.mappings.claim(replaced);
+    state.replaceAndExit(replaced, mapping, bo);
+    state.caches.mappings.defer(replaced);
+  } else {
+    state.treeLock.exitWriter();
+    if (replaced < 0) return false;
+    if (bo !== 0) bos.link(bo, mapping);
+  }
   state.arena.rcu.poll();
   return true;
 }
@@ -194,22 +211,6 @@ export function applyRequest(
   return list;
 }
 
-/** Whether a range is all of a mapping or, with none, lies in a hole. Under the tree's lock. */
-function isWhole(
-  state: VaState,
-  mapping: number,
-  start: number,
-  last: number,
-): boolean {
-  const { doubles, walk, tree } = state;
-  if (mapping !== 0) {
-    return startOf(doubles, mapping) === start &&
-      lastOf(doubles, mapping) === last;
-  }
-  walk.to(tree.ref, start);
-  return walk.last >= last;
-}
-
 /** Unmaps a range where exactly one mapping is, or nothing. As {@linkcode bindInPlace}. */
 export function unbindInPlace(
   state: VaState,
@@ -218,17 +219,16 @@ export function unbindInPlace(
 ): boolean {
   const last = start + range - 1;
   const { tree } = state;
-  let removed = 0;
-  state.treeLock.enterWriter("VaManager.unbind");
+  const removed = state.enterWhole("VaManager.unbind", start, last);
   try {
-    removed = state.heldRefAt(start);
-    if (!isWhole(state, removed, start, last)) return false;
-    if (removed === 0) return true;
-    state.caches.mappings.claim(removed);
-    supply.storeLocked(tree, start, last, 0);
+    if (removed > 0) {
+      state.caches.mappings.claim(removed);
+      supply.storeLocked(tree, start, last, 0);
+    }
   } finally {
     state.treeLock.exitWriter();
   }
+  if (removed <= 0) return removed === 0;
   state.retire(removed);
   state.arena.rcu.poll();
   return true;

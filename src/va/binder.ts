@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { entryCountOf } from "../range_tree/header.ts";
 import type { Lockdep } from "../sync/mod.ts";
 import {
   applyRequest,
@@ -18,7 +19,7 @@ import { OperationList, type VaSpan } from "./operations.ts";
 import { assertInRegion, findRegion } from "./regions.ts";
 import type { Promised, Reserve } from "./reserve.ts";
 import { specOf } from "./request.ts";
-import type { VaState } from "./va_state.ts";
+import { MAX_FETCHED, type VaState } from "./va_state.ts";
 
 /** How a bind queue changes its manager. Under the outer lock. */
 export class Binder {
@@ -57,7 +58,11 @@ export class Binder {
         assertInRegion(state, span, region, what),
       isEmpty: (start, range) =>
         state.first(start, start + range - 1) === undefined,
-      findRegion: (start, range) => findRegion(state, start, range),
+      // Where there are no regions at all, which only the outer lock's holder can change, that is known at a glance.
+      findRegion: (start, range) =>
+        entryCountOf(state.words, state.regions.ref) === 0
+          ? undefined
+          : findRegion(state, start, range),
     };
   }
 
@@ -118,7 +123,9 @@ export class Binder {
     const state = this.#state;
     state.assertWriter("BindQueue");
     const lists: OperationList[] = [];
-    for (const op of ops) {
+    for (let i = 0; i < ops.length; i++) {
+      const op = ops[i];
+      if (i % MAX_FETCHED === 0) state.fetch(ops, i);
       if (op.op === "sparseMap") {
         this.#setRegion(op, 1);
         continue;

@@ -110,15 +110,37 @@ export function readMapping(
   doubles: Doubles,
   ref: number,
 ): Mapping {
-  const at = ref * 8, base = ref * 16;
+  const flags = load(words, ref * 16 + FLAGS) >>> 0;
+  return mappingOf(words, doubles, ref, ref, flags);
+}
+
+/** A copy of a mapping whose fields stand in the same places of memory of this thread's own, at `copy`. */
+export function readCopied(
+  words: Words,
+  doubles: Doubles,
+  ref: number,
+  copy: number,
+): Mapping {
+  const flags = words[copy * 16 + FLAGS] >>> 0;
+  return mappingOf(words, doubles, ref, copy, flags);
+}
+
+function mappingOf(
+  words: Words,
+  doubles: Doubles,
+  ref: number,
+  from: number,
+  flags: number,
+): Mapping {
+  const at = from * 8;
   const start = doubles[at + START];
   return {
     ref,
     start,
     range: doubles[at + LAST] - start + 1,
-    object: words[base + OBJECT] >>> 0,
+    object: words[from * 16 + OBJECT] >>> 0,
     offset: doubles[at + OFFSET],
-    flags: load(words, base + FLAGS) >>> 0,
+    flags,
     repeat: doubles[at + REPEAT],
     phase: doubles[at + PHASE],
   };

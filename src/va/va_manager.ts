@@ -31,9 +31,7 @@ import {
   MappingFlag,
   mappingFlagsOf,
   type MappingSpec,
-  offsetAt,
   OWN_FLAGS,
-  readMapping,
   setMappingFlags,
   startOf,
 } from "./mapping.ts";
@@ -207,32 +205,12 @@ export class VaManager {
 
   /** The mapping that covers an address. Needs no lock. */
   lookup(address: number): Mapping | undefined {
-    const state = this.#state;
-    const { rcu } = state.arena;
-    rcu.readLock();
-    try {
-      state.assertLive("VaManager.lookup");
-      const ref = state.refAt(address);
-      return ref === 0
-        ? undefined
-        : readMapping(state.words, state.doubles, ref);
-    } finally {
-      rcu.readUnlock();
-    }
+    return this.#state.lookup(address, "VaManager.lookup");
   }
 
   /** Where in its object an address leads, −1 if nothing is mapped there. Needs no lock, and makes no garbage. */
   translate(address: number): number {
-    const state = this.#state;
-    const { rcu } = state.arena;
-    rcu.readLock();
-    try {
-      state.assertLive("VaManager.translate");
-      const ref = state.refAt(address);
-      return ref === 0 ? -1 : offsetAt(state.doubles, ref, address);
-    } finally {
-      rcu.readUnlock();
-    }
+    return this.#state.translate(address, "VaManager.translate");
   }
 
   /**

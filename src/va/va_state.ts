@@ -18,9 +18,9 @@
  * @module
  */
 import type { Arena } from "../memory/mod.ts";
-import { generationOf, heldRootOf, rootOf } from "../range_tree/header.ts";
+import { heldGenerationOf, identityOf, rootOf } from "../range_tree/header.ts";
 import { MAX_INDEX, RangeTree } from "../range_tree/mod.ts";
-import { heldLookup, lookup } from "../range_tree/node.ts";
+import { lookup } from "../range_tree/node.ts";
 import { TreeLock } from "../range_tree/tree_lock.ts";
 import { TreeMemory } from "../range_tree/tree_memory.ts";
 import { Walk } from "../range_tree/walk.ts";
@@ -28,6 +28,7 @@ import { Writer } from "../range_tree/writer.ts";
 import { type SlabCache, Slabs } from "../slab/mod.ts";
 import { load, store, type Words } from "../sync/atomics.ts";
 import { spinLock, spinUnlock } from "../sync/spin_lock.ts";
+import { compiledFor, type CompiledManagers } from "./compiled.ts";
 import {
   type BadRange,
   VaError,
@@ -43,6 +44,8 @@ import {
   MAPPING_BYTES,
   MAPPING_LINK,
   type MappingSpec,
+  offsetAt,
+  readCopied,
   readMapping,
   startOf,
 } from "./mapping.ts";
@@ -71,6 +74,11 @@ const HEADER_LINK = 31;
 const LIVE = 0x5600_0000;
 const LIVE_MASK = 0x7f00_0000;
 const SERIAL_MASK = 0x00ff_ffff;
+
+/** For how many changes what they will look for is fetched at once. */
+export const MAX_FETCHED = 16;
+/** What compiled loops say where they have not taken the tree's lock. */
+const NOT_TAKEN = -2;
 
 /** Flag: a map request must lie in one region. */
 export const REGIONS_REQUIRED = 1;
@@ -223,6 +231,13 @@ export class VaState {
   /** A walk over the tree of mappings. */
   readonly walk: Walk;
   readonly #lockClass: number;
+  readonly #compiled: CompiledManagers | undefined;
+  /** Where compiled loops leave the fields of a mapping, as if it were one. */
+  readonly #copied: number;
+  /** What the flags of the tree of mappings say but for their RCU bit. */
+  readonly #identity: number;
+  /** The word of the slot in which {@linkcode VaState.enterWhole} found a mapping last, if it is compiled. */
+  #heldSlot = 0;
 
   /** The manager with that header. */
   constructor(arena: Arena, header: number) {
@@ -258,12 +273,15 @@ export class VaState {
     this.walk = new Walk(arena);
     this.supply = ordinarySupply(this);
     this.reserve = new Reserve(this);
+    this.#compiled = compiledFor(arena);
+    this.#identity = identityOf(this.treeLock.seenFlags);
+    this.#copied = arena.scratchIndex / 16;
     this.#lockClass = arena.lockdep.lockClass("va manager");
   }
 
-  /** A number that goes up with every change of the mappings. */
+  /** A number that goes up with every change of the mappings. Under the outer lock. */
   get generation(): number {
-    return generationOf(this.words, this.tree.ref);
+    return heldGenerationOf(this.words, this.tree.ref);
   }
 
   /** Whether mappings are linked to their VmBos by the manager. */
@@ -321,19 +339,72 @@ export class VaState {
     this.arena.lockdep.release(index);
   }
 
+  /** A copy of the mapping that covers an address. From any thread, without a lock. */
+  lookup(address: number, site: string): Mapping | undefined {
+    const compiled = this.#compiled;
+    if (compiled === undefined) return this.#lookup(address, site);
+    const ref = compiled
+      .locate(this.header, this.life, this.tree.ref, address);
+    if (ref > 0) return this.#copiedMapping(ref);
+    if (ref < 0) refuseDestroyed(site);
+    return undefined;
+  }
+
+  #lookup(address: number, site: string): Mapping | undefined {
+    const { rcu } = this.arena;
+    rcu.readLock();
+    try {
+      this.assertLive(site);
+      const ref = this.refAt(address);
+      return ref === 0 ? undefined : readMapping(this.words, this.doubles, ref);
+    } finally {
+      rcu.readUnlock();
+    }
+  }
+
+  /** Where in its object an address leads, −1 if nothing is mapped there. From any thread, without a lock. */
+  translate(address: number, site: string): number {
+    const compiled = this.#compiled;
+    if (compiled === undefined) return this.#translate(address, site);
+    const place = compiled
+      .translate(this.header, this.life, this.tree.ref, address);
+    if (place < -1) refuseDestroyed(site);
+    return place;
+  }
+
+  #translate(address: number, site: string): number {
+    const { rcu } = this.arena;
+    rcu.readLock();
+    try {
+      this.assertLive(site);
+      const ref = this.refAt(address);
+      return ref === 0 ? -1 : offsetAt(this.doubles, ref, address);
+    } finally {
+      rcu.readUnlock();
+    }
+  }
+
+  /** The mapping whose fields a compiled loop has copied. */
+  #copiedMapping(ref: number): Mapping {
+    return readCopied(this.words, this.doubles, ref, this.#copied);
+  }
+
   /** The mappings that overlap `first` … `last`, in ascending order. Under the outer lock. */
   overlapping(first: number, last: number): Mapping[] {
+    const compiled = this.#compiled;
+    if (compiled === undefined) return this.#overlapping(first, last);
+    // Nearly always it is one mapping that covers all of it, or a hole.
+    const ref = compiled.covering(this.tree.ref, first, last);
+    if (ref > 0) return [this.#copiedMapping(ref)];
+    return ref === 0 ? [] : this.#overlapping(first, last);
+  }
+
+  #overlapping(first: number, last: number): Mapping[] {
     const { rcu } = this.arena;
     const walk = this.walk, header = this.tree.ref;
     const mappings: Mapping[] = [];
     rcu.readLock();
     try {
-      // Nearly always one mapping covers all of it, and a plain descent costs less than a walk.
-      const only = this.refAt(first);
-      if (only !== 0 && lastOf(this.doubles, only) >= last) {
-        mappings.push(readMapping(this.words, this.doubles, only));
-        return mappings;
-      }
       if (!walk.find(header, first, last)) return mappings;
       do {
         mappings.push(readMapping(this.words, this.doubles, walk.value));
@@ -357,10 +428,103 @@ export class VaState {
       this.tree.load(address) !== 0;
   }
 
-  /** The mapping that covers an address, 0 = none. Under the tree's lock. */
-  heldRefAt(address: number): number {
-    const root = heldRootOf(this.words, this.tree.ref);
-    return root === 0 ? 0 : heldLookup(this.words, this.doubles, root, address);
+  /**
+   * Fetches what changes at the starts of some spans will look for into the processor's cache, for up to {@linkcode MAX_FETCHED} from
+   * the one at `from` on; where nothing is compiled, nothing. Needs no lock.
+   */
+  fetch(spans: readonly VaSpan[], from: number): void {
+    const compiled = this.#compiled, { doubles } = this;
+    if (compiled === undefined) return;
+    const first = this.arena.scratchIndex >>> 1;
+    const count = Math.min(MAX_FETCHED, spans.length - from);
+    for (let i = 0; i < count; i++) {
+      doubles[first + i] = spans[from + i].start;
+    }
+    compiled.fetch(this.tree.ref, count);
+  }
+
+  /**
+   * Takes the lock of the tree of mappings; then the mapping of exactly that range, 0 if all of it lies in a hole, −1 if it is
+   * neither. Under the outer lock.
+   *
+   * @throws {Error} As {@linkcode TreeLock.enterWriter}; then the lock is not held.
+   */
+  enterWhole(site: string, first: number, last: number): number {
+    const compiled = this.#compiled, { treeLock } = this;
+    if (compiled === undefined) {
+      treeLock.enterWriter(site);
+      return this.#heldWhole(first, last);
+    }
+    const found = treeLock.isInternal
+      ? this.#enterWhole(compiled, site, first, last)
+      : NOT_TAKEN;
+    if (found !== NOT_TAKEN) return found;
+    treeLock.enterWriter(site);
+    const held = compiled.heldWhole(this.tree.ref, first, last);
+    this.#heldSlot = this.words[this.arena.scratchIndex];
+    return held;
+  }
+
+  /** Takes the lock, unless another thread holds it or there is something to be reported. */
+  #enterWhole(
+    compiled: CompiledManagers,
+    site: string,
+    first: number,
+    last: number,
+  ): number {
+    const { treeLock } = this;
+    treeLock.noteEnter(site);
+    const found = compiled.enterWhole(
+      this.tree.ref,
+      this.#identity,
+      treeLock.index,
+      this.arena.thread,
+      first,
+      last,
+    );
+    this.#heldSlot = this.words[this.arena.scratchIndex];
+    if (found > NOT_TAKEN) return found;
+    if (found === NOT_TAKEN) treeLock.noteExit();
+    else treeLock.exitWriter();
+    return NOT_TAKEN;
+  }
+
+  #heldWhole(first: number, last: number): number {
+    const walk = this.walk;
+    walk.to(this.tree.ref, first);
+    const mapping = walk.value;
+    if (mapping === 0) return walk.last >= last ? 0 : -1;
+    return walk.last === last && startOf(this.doubles, mapping) === first &&
+        lastOf(this.doubles, mapping) === last
+      ? mapping
+      : -1;
+  }
+
+  /**
+   * Puts a new mapping in the place of the one that {@linkcode VaState.enterWhole} has found, releases the tree's lock, links the
+   * new one to a VmBo, unless that is 0, and unlinks the old one. Needs no memory.
+   */
+  replaceAndExit(old: number, fresh: number, bo: number): void {
+    const compiled = this.#compiled, { tree, treeLock } = this;
+    if (compiled !== undefined) {
+      const isReleased = compiled.replaceAndExit(
+        this.#heldSlot,
+        old,
+        fresh,
+        bo,
+        tree.ref,
+        treeLock.isInternal ? treeLock.index : -1,
+        this.arena.thread,
+      );
+      if (isReleased === 0) treeLock.exitWriter();
+      else if (treeLock.isInternal) treeLock.noteExit();
+      return;
+    }
+    const first = startOf(this.doubles, old), last = lastOf(this.doubles, old);
+    this.writer.storeRange(tree.ref, this.nodes, first, last, fresh);
+    treeLock.exitWriter();
+    if (bo !== 0) this.bos.link(bo, fresh);
+    this.bos.unlink(old);
   }
 
   /**

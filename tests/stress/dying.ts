@@ -77,3 +77,31 @@ function endingAfter(
     },
   });
 }
+
+/**
+ * As {@linkcode dyingAfter}, for a thread that makes its accesses by what is compiled: the `steps`-th call of the functions of these
+ * objects, and all after it, do not happen.
+ */
+export function dyingAfterCalls(
+  steps: number,
+  compiled: readonly object[],
+): Disposable & { died: boolean } {
+  const state = { died: false };
+  let left = steps;
+  const originals = compiled.map((each) => ({ ...each }));
+  for (const each of compiled as Record<string, CallableFunction>[]) {
+    for (const [name, call] of Object.entries(each)) {
+      each[name] = (...args: unknown[]) => {
+        if (left-- <= 0) {
+          state.died = true;
+          throw new Killed();
+        }
+        return call(...args);
+      };
+    }
+  }
+  return Object.assign(state, {
+    [Symbol.dispose]: () =>
+      compiled.forEach((each, i) => Object.assign(each, originals[i])),
+  });
+}

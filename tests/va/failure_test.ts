@@ -34,6 +34,8 @@ const OPERATIONS: Record<string, (vm: VaManager) => unknown> = {
     vm.commit(
       vm.mapOps(pages(5 * 700 + 4, 1, 1, 8 * 700 + 4), { merge: true }),
     ),
+  "commit() of a map over a mapping": (vm) =>
+    vm.commit(vm.mapOps(pages(5 * 700, 4, 2))),
   "commit() of an unmap": (vm) =>
     vm.commit(vm.unmapOps(pages(5 * 700 + 1, 3003))),
   "commit() of an unmap of all": (vm) =>

@@ -1,8 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
-import { Arena, Slabs, VaManager } from "../../mod.ts";
-import { dyingAfter } from "../stress/dying.ts";
-import { lostIn, settle } from "../stress/lost.ts";
-import { cacheOf } from "../range_tree/worlds.ts";
+import { Arena, VaManager } from "../../mod.ts";
+import { compiledFor as treesFor } from "../../src/range_tree/compiled.ts";
+import { compiledFor as managersFor } from "../../src/va/compiled.ts";
+import { dyingAfter, dyingAfterCalls } from "../stress/dying.ts";
+import { assertInOrder, assertReaped, picture, worldOf } from "./reaped.ts";
 
 /** What is done to a manager, under its outer lock, by a thread that dies of it. */
 const OPERATIONS: Record<string, (vm: VaManager) => void> = {
@@ -19,63 +20,18 @@ const OPERATIONS: Record<string, (vm: VaManager) => void> = {
   "releasing a VmBo": (vm) => vm.releaseBo(7),
 };
 
-function worldOf(): { arena: Arena; vm: VaManager } {
-  const arena = Arena.create({ byteLength: 2 ** 21 });
-  const vm = VaManager.create(arena, {
-    range: 2 ** 30,
-    outerLock: "manager",
-    name: "vm",
-  });
-  {
-    using _guard = vm.lock();
-    for (let i = 1; i <= 10; i++) {
-      const object = 1 + i % 3;
-      vm.bind({ start: 100 * i, range: 100, object, offset: 1000 * i });
-    }
-    for (const object of [1, 3, 7]) vm.obtainBo(object).external = true;
-    for (const object of [2, 7]) vm.obtainBo(object).evicted = true;
-  }
-  return { arena, vm };
+/** All that is compiled for a thread. */
+function compiledOf(arena: Arena): object[] {
+  return [arena.words.inline!, treesFor(arena)!, managersFor(arena)!];
 }
 
-/** What a manager maps, as text. */
-function picture(vm: VaManager): string {
-  return [...vm.mappings()].map(({ start, range, object, offset }) =>
-    `${start}+${range}:${object}@${offset}`
-  ).join(" ");
-}
-
-/** Every entry is the whole of a mapping, and the VmBos link exactly what is mapped. */
-function assertInOrder(vm: VaManager, message: string): void {
-  const linked = new Map<number, number[]>();
-  for (const { first, last, value } of vm.tree) {
-    const mapping = vm.findFirst(first, 1)!;
-    assertEquals(
-      [mapping.ref, mapping.start, mapping.range],
-      [value, first, last - first + 1],
-      message,
-    );
-    const refs = linked.get(mapping.object) ?? [];
-    linked.set(mapping.object, [...refs, mapping.ref]);
-  }
-  const flagged = { external: new Set<number>(), evicted: new Set<number>() };
-  for (const object of [1, 2, 3, 7, 9]) {
-    const bo = vm.bo(object);
-    const refs = bo?.mappings().map(({ ref }) => ref) ?? [];
-    const expected = linked.get(object) ?? [];
-    assertEquals(refs.toSorted(), expected.toSorted(), message);
-    assertEquals(bo?.count ?? 0, expected.length, message);
-    if (bo?.external) flagged.external.add(object);
-    if (bo?.evicted) flagged.evicted.add(object);
-  }
-  const objects = (bos: { object: number }[]) =>
-    new Set(bos.map(({ object }) => object));
-  assertEquals(objects(vm.externalBos()), flagged.external, message);
-  assertEquals(objects(vm.evictedBos()), flagged.evicted, message);
-}
-
-for (const [name, run] of Object.entries(OPERATIONS)) {
-  Deno.test(`Arena.reap() recovers a VA manager whose writer dies at any step of ${name}`, () => {
+for (
+  const [[name, run], by] of Object.entries(OPERATIONS).flatMap((each) =>
+    (["buffer", "shared"] as const).map((by) => [each, by] as const)
+  )
+) {
+  const steps = by === "buffer" ? "step" : "call of what is compiled";
+  Deno.test(`Arena.reap() recovers a VA manager whose writer dies at any ${steps} of ${name}`, () => {
     const whole = worldOf().vm;
     const before = picture(whole);
     {
@@ -85,10 +41,12 @@ for (const [name, run] of Object.entries(OPERATIONS)) {
     const after = picture(whole);
     for (let step = 0, died = true; died; step++) {
       const { arena, vm } = worldOf();
-      const victim = Arena.attach(arena.buffer);
+      const victim = Arena.attach(arena[by]);
       const theirs = VaManager.attach(victim, "vm");
       {
-        using killing = dyingAfter(step);
+        using killing = by === "buffer"
+          ? dyingAfter(step)
+          : dyingAfterCalls(step, compiledOf(victim));
         try {
           const guard = theirs.lock();
           run(theirs);
@@ -102,25 +60,7 @@ for (const [name, run] of Object.entries(OPERATIONS)) {
         assertEquals(picture(vm), after);
         break;
       }
-      arena.reap(victim.thread);
-      const message = `died at access ${step}`;
-      {
-        using _guard = vm.lock();
-        const now = picture(vm);
-        assert(now === before || now === after, `${message}: ${now}`);
-        assertInOrder(vm, message);
-        // It works on.
-        vm.bind({ start: 5000, range: 10, object: 9, offset: 0 });
-        assertInOrder(vm, message);
-      }
-      settle(arena);
-      assertEquals(lostIn(arena), { nodes: 0, headers: 0, pages: 0 }, message);
-      const inUse = (cache: string) => cacheOf(arena, cache).stats().objects;
-      assertEquals(inUse("va_mapping"), vm.tree.count, message);
-      using _guard = vm.lock();
-      const bos = [1, 2, 3, 7, 9].filter((object) => vm.bo(object)).length;
-      assertEquals(inUse("va_bo"), bos, message);
-      for (const cache of Slabs.of(arena).all()) cache.validate();
+      assertReaped(arena, vm, victim.thread, [before, after], `at ${step}`);
     }
   });
 }
@@ -170,4 +110,19 @@ Deno.test("Arena.reap() gives a part that remains of a mapping no object that an
     assertEquals(right.lookup(100)!.offset, 7777, `died at access ${step}`);
     assert(left.lookup(100)!.ref !== right.lookup(100)!.ref);
   }
+});
+
+Deno.test("Arena.reap() recovers a VA manager whose writer dies before any write of a compiled bind", () => {
+  const program = new URL("./compiled_deaths.ts", import.meta.url);
+  // The compiler asks for the environment.
+  const { success, stderr } = new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "--no-prompt",
+      "--allow-read",
+      "--allow-env",
+      program.pathname,
+    ],
+  }).outputSync();
+  assert(success, new TextDecoder().decode(stderr));
 });

@@ -6,8 +6,16 @@ import { ROUND } from "./reader_worker.ts";
 
 const PAGES = 2000;
 
-for (const way of ["bind", "commit", "queue"] as const) {
-  Deno.test(`VaManager readers in another thread never find a hole while ranges are mapped over and nodes move, ${way}`, async () => {
+for (
+  const [way, by] of [
+    ["bind", "shared"],
+    // What is handed on as a buffer runs nothing compiled.
+    ["bind", "buffer"],
+    ["commit", "shared"],
+    ["queue", "shared"],
+  ] as const
+) {
+  Deno.test(`VaManager readers in another thread never find a hole while ranges are mapped over and nodes move, ${way}, ${by}`, async () => {
     const arena = Arena.create({ byteLength: 2 ** 24 });
     const vm = VaManager.create(arena, { name: "vm", range: 2 ** 47 });
     const queue = new BindQueue(vm);
@@ -24,7 +32,7 @@ for (const way of ["bind", "commit", "queue"] as const) {
       });
     try {
       const ready = answer();
-      worker.postMessage({ memory: arena.shared, signals, end: PAGES * PAGE });
+      worker.postMessage({ memory: arena[by], signals, end: PAGES * PAGE });
       await ready;
       const random = rng(1);
       let steps = 0;

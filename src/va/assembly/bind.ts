@@ -1,0 +1,193 @@
+/**
+ * A bind that replaces exactly one mapping: taking the tree's lock and looking what is there, and when the new mapping is made,
+ * storing it, releasing the lock, and bringing the VmBos' lists up to date. As `bindInPlace` of `../apply.ts` does it, which says
+ * why it may be done. Under the outer lock.
+ *
+ * Under the tree's lock slots are read plainly: only its holder changes them.
+ */
+import {
+  addressOf,
+  HEADER_FLAGS,
+  HEADER_ROOT,
+  heightOf,
+  NODE_SLOTS,
+  pivotOf,
+  slotFor,
+  slotOf,
+} from "../../range_tree/assembly/node";
+import { enter, leave, scratch } from "../../range_tree/assembly/thread";
+import {
+  BO_COUNT,
+  BO_HEAD,
+  BO_TAIL,
+  MAPPING_BO,
+  MAPPING_LAST,
+  MAPPING_NEXT,
+  MAPPING_PREV,
+  MAPPING_START,
+} from "./mapping";
+
+// Of a tree's header: see `../../range_tree/header.ts`.
+const HEADER_GENERATION: usize = 17 << 2;
+const RCU: i32 = 1;
+
+// What `heldWhole` leaves: the word of the slot.
+const SLOT_WORD: usize = 0;
+// Where `fetch` keeps how far it has come, behind up to 16 addresses.
+const FETCHED_REFS: usize = 16 * 8;
+// What nobody looks at.
+const TOUCHED: usize = FETCHED_REFS + 16 * 4;
+
+const MAX_INDEX: f64 = 9007199254740991;
+
+/** What is answered where neither one mapping nor a hole is there … */
+const NEITHER: i32 = -1;
+/** … where the lock was not taken, because another thread holds it or the tree is no more … */
+const NOT_TAKEN: i32 = -2;
+/** … and where it was taken, the tree is no more, and somebody sleeps on the lock. */
+const LOST: i32 = -3;
+
+/**
+ * Takes the lock of a tree of that identity and does what `heldWhole` does.
+ *
+ * @param lock The word of the lock; it is in the tree.
+ */
+export function enterWhole(
+  tree: u32,
+  identity: i32,
+  lock: i32,
+  thread: i32,
+  first: f64,
+  last: f64,
+): i32 {
+  const header = addressOf(tree);
+  // The flags are looked at before and after: see `../../range_tree/tree_lock.ts`.
+  if ((atomic.load<i32>(header, HEADER_FLAGS) & ~RCU) != identity) return NOT_TAKEN;
+  const word = <usize>lock << 2;
+  if (atomic.cmpxchg<i32>(word, 0, thread) != 0) return NOT_TAKEN;
+  if ((load<i32>(header, HEADER_FLAGS) & ~RCU) != identity) {
+    return atomic.cmpxchg<i32>(word, thread, 0) == thread ? NOT_TAKEN : LOST;
+  }
+  return heldWhole(tree, first, last);
+}
+
+/**
+ * The mapping of exactly that range, the word of whose slot is left in the scratch words; 0 = a hole covers all of it, -1 = neither.
+ * Under the tree's lock.
+ */
+export function heldWhole(tree: u32, first: f64, last: f64): i32 {
+  let ref = load<u32>(addressOf(tree), HEADER_ROOT);
+  if (ref == 0) return 0;
+  const key = f64x2.splat(first);
+  let end = MAX_INDEX;
+  let word: usize = 0;
+  let height = heightOf(addressOf(ref));
+  do {
+    const node = addressOf(ref);
+    const slot = slotFor(node, key, false);
+    end = pivotOf(node, slot, end);
+    word = node + (slot << 2) + NODE_SLOTS;
+    ref = load<u32>(word);
+  } while (height-- > 0);
+  if (ref == 0) return end >= last ? 0 : NEITHER;
+  const mapping = addressOf(ref);
+  store<u32>(scratch, <u32>(word >> 2), SLOT_WORD);
+  // An entry that ends where its mapping does, and covers the first address of it, is all of it.
+  return end == last && load<f64>(mapping, MAPPING_LAST) == last &&
+      load<f64>(mapping, MAPPING_START) == first
+    ? <i32>ref
+    : NEITHER;
+}
+
+/** Fetches the mappings before and behind this one on its VmBo's list, which change when it is taken off. */
+function touchNeighbours(mapping: usize): void {
+  const next = addressOf(load<u32>(mapping, MAPPING_NEXT));
+  const prev = addressOf(load<u32>(mapping, MAPPING_PREV));
+  // Where there is none this reads the arena's first words. The reads are not left out, since what they read is kept.
+  const touched = load<u32>(next, MAPPING_PREV) ^ load<u32>(prev, MAPPING_NEXT);
+  store<u32>(scratch, touched, TOUCHED);
+}
+
+/**
+ * Fetches what binds at some addresses will look for, as far as it is there now: nodes, mappings, and the mappings before and
+ * behind these. The addresses are the first doubles of the scratch words. It goes down with all of them at once, since reads
+ * that do not wait for each other overlap; what is found is not used, and may have changed when the binds come.
+ */
+export function fetch(tree: u32, count: i32): void {
+  const entered = enter();
+  const root = atomic.load<u32>(addressOf(tree), HEADER_ROOT);
+  if (root != 0) {
+    const refs = scratch + FETCHED_REFS;
+    const end = refs + (<usize>count << 2);
+    for (let at = refs; at < end; at += 4) store<u32>(at, root);
+    for (let height = heightOf(addressOf(root)); height >= 0; height--) {
+      let address = scratch;
+      for (let at = refs; at < end; at += 4) {
+        const node = addressOf(load<u32>(at));
+        const key = f64x2.splat(load<f64>(address));
+        store<u32>(at, slotOf(node, slotFor(node, key, false)));
+        address += 8;
+      }
+    }
+    for (let at = refs; at < end; at += 4) {
+      const ref = load<u32>(at);
+      if (ref != 0) touchNeighbours(addressOf(ref));
+    }
+  }
+  leave(entered);
+}
+
+/**
+ * Stores a new mapping in the slot that `heldWhole` found, releases the tree's lock, links the new mapping to its VmBo, unless that is
+ * 0, and takes the old one off its list.
+ *
+ * @param lock The word of the lock; -1 if it is not the tree's own.
+ * @returns Whether the lock is released: not if somebody sleeps on it, who must be woken.
+ */
+export function replaceAndExit(
+  slot: i32,
+  old: u32,
+  fresh: u32,
+  bo: u32,
+  tree: u32,
+  lock: i32,
+  thread: i32,
+): bool {
+  // Publishes the mapping: pairs with the readers' loads of the slot.
+  atomic.store<u32>(<usize>slot << 2, fresh);
+  atomic.add<i32>(addressOf(tree), 1, HEADER_GENERATION);
+  const isReleased = lock < 0 || atomic.cmpxchg<i32>(<usize>lock << 2, thread, 0) == thread;
+  if (bo != 0) link(bo, fresh);
+  unlink(addressOf(old));
+  return isReleased;
+}
+
+/** As `BoTable.link`. */
+function link(bo: u32, mapping: u32): void {
+  const list = addressOf(bo), last = addressOf(mapping);
+  const tail = load<u32>(list, BO_TAIL);
+  store<u32>(last, bo, MAPPING_BO);
+  store<u32>(last, 0, MAPPING_NEXT);
+  store<u32>(last, tail, MAPPING_PREV);
+  if (tail == 0) store<u32>(list, mapping, BO_HEAD);
+  else store<u32>(addressOf(tail), mapping, MAPPING_NEXT);
+  store<u32>(list, mapping, BO_TAIL);
+  store<u32>(list, load<u32>(list, BO_COUNT) + 1, BO_COUNT);
+}
+
+/** As `BoTable.unlink`. */
+function unlink(mapping: usize): void {
+  const bo = load<u32>(mapping, MAPPING_BO);
+  if (bo == 0) return;
+  const list = addressOf(bo);
+  const next = load<u32>(mapping, MAPPING_NEXT);
+  const prev = load<u32>(mapping, MAPPING_PREV);
+  if (prev == 0) store<u32>(list, next, BO_HEAD);
+  else store<u32>(addressOf(prev), next, MAPPING_NEXT);
+  if (next == 0) store<u32>(list, prev, BO_TAIL);
+  else store<u32>(addressOf(next), prev, MAPPING_PREV);
+  store<u32>(list, load<u32>(list, BO_COUNT) - 1, BO_COUNT);
+  store<u32>(mapping, 0, MAPPING_BO);
+  store<u32>(mapping, 0, MAPPING_NEXT);
+  store<u32>(mapping, 0, MAPPING_PREV);
+}

@@ -1,0 +1,113 @@
+/**
+ * Looking addresses up, from any thread, without a lock: `VaManager.lookup` and `VaManager.translate`, each with its read section,
+ * and what the outer lock's holder asks before it makes operations.
+ *
+ * The manager's word of life is loaded within the section. If it is what it was, the trees and the mappings that can be found from
+ * here on are there until the section ends: destroying a manager ends its life first, and frees all of it a grace period later.
+ * The fields of a mapping never change once it is in the tree, so they are read plainly behind the atomic load that found its
+ * ref; but for the flags, which are loaded atomically.
+ */
+import {
+  addressOf,
+  HEADER_ROOT,
+  heightOf,
+  pivotOf,
+  slotFor,
+  slotOf,
+} from "../../range_tree/assembly/node";
+import { entryAt } from "../../range_tree/assembly/reader";
+import { enter, leave, scratch } from "../../range_tree/assembly/thread";
+import {
+  MANAGER_LIFE,
+  MAPPING_FLAGS,
+  MAPPING_LAST,
+  MAPPING_OBJECT,
+  MAPPING_OFFSET,
+  MAPPING_PHASE,
+  MAPPING_REPEAT,
+  MAPPING_START,
+} from "./mapping";
+
+const MAX_INDEX: f64 = 9007199254740991;
+
+/** What is answered where the manager was destroyed … */
+const DEAD: i32 = -1;
+/** … and where more than one mapping may overlap a range, or a mapping and a hole. */
+const SEVERAL: i32 = -2;
+
+/** The mapping that covers an address, 0 = none. Inside a read section. The tree of mappings tracks no gaps. */
+function refAt(tree: u32, address: f64): u32 {
+  return address >= 0 && address <= MAX_INDEX ? entryAt(tree, address, false) : 0;
+}
+
+/** Where an address leads, -1 if nothing is mapped there; -2 if the manager is not the one with that life. */
+export function translate(header: u32, life: i32, tree: u32, address: f64): f64 {
+  const entered = enter();
+  let place: f64 = -2;
+  if (atomic.load<i32>(addressOf(header), MANAGER_LIFE) == life) {
+    const ref = refAt(tree, address);
+    place = ref == 0 ? -1 : offsetAt(addressOf(ref), address);
+  }
+  leave(entered);
+  return place;
+}
+
+/** As `offsetAt` of `../mapping.ts`. */
+function offsetAt(mapping: usize, address: f64): f64 {
+  const into = address - load<f64>(mapping, MAPPING_START);
+  const offset = load<f64>(mapping, MAPPING_OFFSET);
+  const repeat = load<f64>(mapping, MAPPING_REPEAT);
+  if (repeat == 0) return offset + into;
+  // A block is a whole number, and an address is not negative.
+  const from = load<f64>(mapping, MAPPING_PHASE) + into;
+  const whole = floor<f64>(from);
+  return offset + (<f64>(<i64>whole % <i64>repeat) + (from - whole));
+}
+
+/** The mapping that covers an address, whose fields are left in the scratch words; 0 = none, -1 = the manager is no more. */
+export function locate(header: u32, life: i32, tree: u32, address: f64): i32 {
+  const entered = enter();
+  let answer = DEAD;
+  if (atomic.load<i32>(addressOf(header), MANAGER_LIFE) == life) {
+    const ref = refAt(tree, address);
+    if (ref != 0) copyFields(addressOf(ref));
+    answer = <i32>ref;
+  }
+  leave(entered);
+  return answer;
+}
+
+/**
+ * What overlaps a range, if that is one mapping that covers all of it, whose fields are left in the scratch words, or nothing (0);
+ * else -2. Under the outer lock.
+ */
+export function covering(tree: u32, first: f64, last: f64): i32 {
+  const entered = enter();
+  let ref = atomic.load<u32>(addressOf(tree), HEADER_ROOT);
+  let end = MAX_INDEX;
+  if (ref != 0) {
+    const key = f64x2.splat(first);
+    let height = heightOf(addressOf(ref));
+    do {
+      const node = addressOf(ref);
+      const slot = slotFor(node, key, false);
+      end = pivotOf(node, slot, end);
+      ref = slotOf(node, slot);
+    } while (height-- > 0);
+  }
+  if (ref != 0) {
+    end = load<f64>(addressOf(ref), MAPPING_LAST);
+    copyFields(addressOf(ref));
+  }
+  leave(entered);
+  return end >= last ? <i32>ref : SEVERAL;
+}
+
+/** Leaves the fields of a mapping in the scratch words, in the same places. */
+function copyFields(mapping: usize): void {
+  v128.store(scratch, v128.load(mapping, MAPPING_START), MAPPING_START);
+  v128.store(scratch, v128.load(mapping, MAPPING_OFFSET), MAPPING_OFFSET);
+  store<f64>(scratch, load<f64>(mapping, MAPPING_PHASE), MAPPING_PHASE);
+  store<u32>(scratch, load<u32>(mapping, MAPPING_OBJECT), MAPPING_OBJECT);
+  store<u32>(scratch, atomic.load<u32>(mapping, MAPPING_FLAGS), MAPPING_FLAGS);
+}

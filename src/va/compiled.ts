@@ -1,0 +1,66 @@
+/**
+ * The loops over a manager's mappings that are compiled to WebAssembly (`assembly/`), as one thread uses them. As
+ * `../range_tree/compiled.ts`: each does what a function in TypeScript does as well, to the same words.
+ *
+ * @module
+ */
+import type { Arena } from "../memory/mod.ts";
+import { WasmModule } from "../sync/wasm.ts";
+import { WASM } from "./compiled_wasm.ts";
+
+/** What `assembly/mod.ts` exports. */
+export interface CompiledManagers {
+  /** Binds an instance to its thread, by the index of words. */
+  bind(epochIndex: number, readerIndex: number, scratchIndex: number): void;
+  /** Where an address leads, in a read section of its own; -1 = nowhere, -2 = the manager's life is not that one. */
+  translate(
+    header: number,
+    life: number,
+    tree: number,
+    address: number,
+  ): number;
+  /** The mapping that covers an address, in a read section of its own, its fields in the scratch words; 0 = none, -1 as -2. */
+  locate(header: number, life: number, tree: number, address: number): number;
+  /** What covers a range, its fields in the scratch words; 0 = it is a hole, -2 = neither. Under the outer lock. */
+  covering(tree: number, first: number, last: number): number;
+  /** `VaState.enterWhole` without waiting: -2 = the lock was not taken, -3 = it was and the tree is no more. */
+  enterWhole(
+    tree: number,
+    identity: number,
+    lock: number,
+    thread: number,
+    first: number,
+    last: number,
+  ): number;
+  /** The same under the tree's lock. Of a mapping the first of the scratch words then names the word of the slot. */
+  heldWhole(tree: number, first: number, last: number): number;
+  /** `VaState.fetch`; the addresses are the first doubles of the scratch words. */
+  fetch(tree: number, count: number): void;
+  /** `VaState.replaceAndExit`; 0 if the lock must still be released. */
+  replaceAndExit(
+    slot: number,
+    old: number,
+    fresh: number,
+    bo: number,
+    tree: number,
+    lock: number,
+    thread: number,
+  ): number;
+}
+
+const compiledManagers = new WasmModule<CompiledManagers>(WASM);
+const compiledOf = new WeakMap<Arena, CompiledManagers>();
+
+/** The compiled loops of an arena's thread; nothing where they can't run. */
+export function compiledFor(arena: Arena): CompiledManagers | undefined {
+  const { memory, rcu, scratchIndex } = arena;
+  if (memory === undefined) return undefined;
+  let compiled = compiledOf.get(arena);
+  if (compiled === undefined) {
+    compiled = compiledManagers.over(memory);
+    if (compiled === undefined) return undefined;
+    compiled.bind(rcu.epochIndex, rcu.readerIndex, scratchIndex);
+    compiledOf.set(arena, compiled);
+  }
+  return compiled;
+}

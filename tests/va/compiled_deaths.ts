@@ -1,0 +1,144 @@
+/**
+ * Lets a thread die at every step of compiled binds, which no access by `Atomics` tells: the sources are compiled anew with a trap
+ * before each of their writes. Exits 1 if what another thread then reaps is not in order. Run by `reap_test.ts`, since the compiler
+ * needs a permission more.
+ *
+ * @module
+ */
+import { assert } from "@std/assert";
+import asc from "assemblyscript/asc";
+import { Arena, VaManager } from "../../mod.ts";
+import { compiledFor, type CompiledManagers } from "../../src/va/compiled.ts";
+import { assertReaped, picture, worldOf } from "./reaped.ts";
+
+const FOLDER = "src/va/assembly/";
+const WRITE =
+  /^( *)(?=.*\b(store<|atomic\.(add|cmpxchg)<))(?! *(if|else|return)\b)/;
+const BRANCH = /^( *(?:if|else)\b.*?)(?=store<)/;
+const TRAP = `
+let stepsLeft: i32 = -1;
+export function dieAfter(steps: i32): void { stepsLeft = steps; }
+function step(): void { if (stepsLeft-- == 0) unreachable(); }
+`;
+
+interface Dying extends CompiledManagers {
+  dieAfter(steps: number): void;
+}
+
+function withTraps(source: string): string {
+  const lines = source.split("\n").map((line) => {
+    const branch = BRANCH.exec(line);
+    return branch === null
+      ? line.replace(WRITE, "$1step(); ")
+      : `${branch[1]}{ step(); ${line.slice(branch[1].length)} }`;
+  });
+  return lines.join("\n") + TRAP;
+}
+
+async function compile(): Promise<WebAssembly.Module> {
+  let bytes: Uint8Array | undefined;
+  const { error, stderr } = await asc.main(
+    [
+      `${FOLDER}mod.ts`,
+      ..."-O3 --runtime stub --noAssert --importMemory --sharedMemory".split(
+        " ",
+      ),
+      ..."--initialMemory 1 --maximumMemory 65536 --enable threads,simd".split(
+        " ",
+      ),
+      ..."--outFile out.wasm".split(" "),
+    ],
+    {
+      readFile: (name) => {
+        try {
+          const text = Deno.readTextFileSync(name);
+          if (name.endsWith("va/assembly/bind.ts")) return withTraps(text);
+          return name.endsWith("va/assembly/mod.ts")
+            ? text + 'export { dieAfter } from "./bind";\n'
+            : text;
+        } catch {
+          return null; // It looks for files that need not be there.
+        }
+      },
+      writeFile: (_name, contents) => {
+        bytes = contents as Uint8Array;
+      },
+      listFiles: () => [],
+    },
+  );
+  assert(error === null && bytes !== undefined, String(stderr));
+  return new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>);
+}
+
+/** Has a thread's compiled binds be those with traps, and its atomic accesses throw once it has met one. */
+function doom(victim: Arena, module: WebAssembly.Module): Dying {
+  const memory = victim.memory!;
+  const { exports } = new WebAssembly.Instance(module, { env: { memory } });
+  const dying = Object.assign(
+    compiledFor(victim)!,
+    exports as unknown as Dying,
+  );
+  for (const name of ["enterWhole", "replaceAndExit"] as const) {
+    const original = dying[name] as (...numbers: number[]) => number;
+    dying[name] = (...numbers: number[]) => {
+      try {
+        return original(...numbers);
+      } catch (error) {
+        stopAtomics(victim);
+        throw error;
+      }
+    };
+  }
+  const { rcu, scratchIndex } = victim;
+  dying.bind(rcu.epochIndex, rcu.readerIndex, scratchIndex);
+  return dying;
+}
+
+function stopAtomics(victim: Arena): void {
+  const inline = victim.words.inline as unknown as Record<string, unknown>;
+  for (const name of Object.keys(inline)) {
+    inline[name] = () => {
+      throw new Error("dead");
+    };
+  }
+}
+
+/** Each replaces one mapping: in the middle of its VmBo's list, at its beginning, at its end; by one of the same object. */
+const BINDS = [400, 100, 1000, 300].map((start, i) => (vm: VaManager) => {
+  const request = { start, range: 100, object: 1 + i % 3, offset: 5 };
+  if (i % 2 === 0) vm.bind(request);
+  else vm.commit(vm.mapOps(request));
+});
+
+const module = await compile();
+let deaths = 0;
+for (const [i, run] of BINDS.entries()) {
+  const whole = worldOf().vm;
+  const before = picture(whole);
+  {
+    using _guard = whole.lock();
+    run(whole);
+  }
+  const after = picture(whole);
+  for (let steps = 0, died = true; died; steps++) {
+    const { arena, vm } = worldOf();
+    const victim = Arena.attach(arena.shared);
+    const theirs = VaManager.attach(victim, "vm");
+    const dying = doom(victim, module);
+    dying.dieAfter(steps);
+    try {
+      const guard = theirs.lock();
+      run(theirs);
+      guard[Symbol.dispose]();
+      died = false;
+      assert(picture(vm) === after);
+    } catch (error) {
+      assert(error instanceof WebAssembly.RuntimeError, String(error));
+      deaths++;
+      const message = `bind ${i}, died at step ${steps}`;
+      assertReaped(arena, vm, victim.thread, [before, after], message);
+    }
+  }
+}
+// There are more than ten writes in each.
+assert(deaths >= 10 * BINDS.length, `${deaths} deaths`);

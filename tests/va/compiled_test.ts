@@ -1,0 +1,184 @@
+/**
+ * What is compiled and its twin in TypeScript, on the same arena seen twice: with its memory, and with the buffer alone.
+ *
+ * @module
+ */
+import { assertEquals, assertThrows } from "@std/assert";
+import {
+  Arena,
+  BindQueue,
+  type OperationList,
+  VaError,
+  VaManager,
+} from "../../mod.ts";
+import { MappingFlag } from "../../src/va/mod.ts";
+import { type Rng, rng, seeds } from "../seed.ts";
+import { PAGE, VaMirror } from "./mirror.ts";
+import { assertSame, pages, randomRequest, spec } from "./worlds.ts";
+
+interface Twins {
+  readonly arena: Arena;
+  /** Runs compiled loops. */
+  readonly compiled: VaManager;
+  /** Runs none. */
+  readonly plain: VaManager;
+}
+
+function twins(
+  options: Partial<Parameters<typeof VaManager.create>[1]> = {},
+): Twins {
+  const arena = Arena.create({ byteLength: 2 ** 22 });
+  const compiled = VaManager.create(arena, { range: 2 ** 52, ...options });
+  const plain = VaManager.attach(Arena.attach(arena.buffer), compiled.ref);
+  return { arena, compiled, plain };
+}
+
+/** Both find the same at an address. */
+function assertAlike({ compiled, plain }: Twins, address: number): void {
+  assertEquals(compiled.lookup(address), plain.lookup(address));
+  assertEquals(compiled.translate(address), plain.translate(address));
+}
+
+const NO_ADDRESSES = [-1, 2 ** 53, -Infinity, Infinity, NaN];
+
+Deno.test("VaManager.lookup() and translate() find the same compiled, for every kind of mapping and beside it", () => {
+  const world = twins({ reserved: { start: 0x10000, range: 0x4000 } });
+  const requests = [
+    pages(1, 2, 7, 3),
+    spec({ start: 3 * PAGE, range: PAGE, flags: MappingFlag.SPARSE }),
+    spec({
+      start: 0x20000,
+      range: 0x8000,
+      object: 2 ** 32 - 1,
+      repeat: 0x2000,
+    }),
+    spec({
+      start: 0x28000,
+      range: 0x7000,
+      object: 5,
+      offset: 0x5000,
+      repeat: 0x3000,
+      phase: 0x1000,
+      flags: 0xffff_ff00,
+    }),
+    // No multiple of anything, and as large as can be.
+    spec({
+      start: 2 ** 51 + 1,
+      range: 2 ** 51 - 1,
+      object: 1,
+      offset: 2 ** 52 + 1,
+      repeat: 3,
+      phase: 2,
+    }),
+    spec({ start: 2 ** 50, range: 2 ** 49, object: 3, offset: 2 ** 52 }),
+  ];
+  for (const request of requests) world.compiled.insert(request);
+  world.compiled.invalidate(world.compiled.lookup(PAGE)!);
+  for (
+    const { start, range } of [...requests, { start: 0x10000, range: 0x4000 }]
+  ) {
+    const end = start + range;
+    const inside = [start, start + 1, start + 0.5, end - 1, end - 0.5];
+    for (const address of [start - 1, ...inside, end, end + 1]) {
+      assertAlike(world, address);
+    }
+  }
+  for (const address of [0, 2 ** 53 - 1, ...NO_ADDRESSES]) {
+    assertAlike(world, address);
+  }
+  assertEquals(world.compiled.lookup(PAGE)?.flags, MappingFlag.INVALIDATED);
+  assertEquals(world.compiled.translate(0x28000), 0x6000);
+  assertEquals(world.compiled.translate(0x2b000), 0x6000);
+  assertEquals(world.compiled.translate(0x2a800), 0x5800);
+});
+
+Deno.test("VaManager.lookup() and translate() work the same within a read section", () => {
+  const { arena, compiled } = twins();
+  compiled.insert(pages(1, 1, 7));
+  {
+    using _section = arena.rcu.read();
+    assertEquals(compiled.lookup(PAGE)?.object, 7);
+    assertEquals(compiled.translate(PAGE + 5), 5);
+    assertEquals(compiled.translate(0), -1);
+    assertEquals(arena.rcu.depth, 1);
+  }
+  assertEquals(arena.rcu.depth, 0);
+  // Nothing holds a grace period up.
+  arena.rcu.synchronize(0);
+});
+
+Deno.test("VaManager.lookup() and translate() of a manager that was destroyed are errors, also where another one lies", () => {
+  const { arena, compiled, plain } = twins();
+  compiled.insert(pages(1, 1, 7));
+  compiled.destroy();
+  const check = () => {
+    for (const vm of [compiled, plain]) {
+      assertThrows(() => vm.lookup(PAGE), VaError, "VaManager.lookup");
+      assertThrows(() => vm.translate(PAGE), VaError, "VaManager.translate");
+    }
+    assertEquals(arena.rcu.depth, 0);
+    arena.rcu.synchronize(0);
+  };
+  check();
+  arena.rcu.barrier();
+  const next = VaManager.create(arena, { range: 2 ** 47 });
+  assertEquals(next.ref, compiled.ref);
+  next.insert(pages(1, 1, 8));
+  check();
+  assertEquals(next.translate(PAGE), 0);
+});
+
+/** A list of operations as text. */
+function textOf(list: OperationList): string {
+  return JSON.stringify([list.kind, list.generation, ...list]);
+}
+
+/** A request, often exactly what is there or a hole. */
+function likelyRequest(random: Rng, vm: VaManager) {
+  const request = randomRequest(random, 200, 12);
+  const there = random.int(2) === 0 ? vm.lookup(request.start) : undefined;
+  if (there === undefined) return request;
+  const { start, range } = there;
+  return pages(start / PAGE, range / PAGE, request.object, random.int(9));
+}
+
+for (const seed of seeds("VA twins")) {
+  Deno.test(`VaManager does the same compiled and not, by turns, seed ${seed}`, () => {
+    const random = rng(seed);
+    const world = twins({ reserved: { start: 2 ** 30, range: PAGE } });
+    const queues = {
+      compiled: new BindQueue(world.compiled),
+      plain: new BindQueue(world.plain),
+    };
+    const mirror = new VaMirror();
+    for (let step = 0; step < 600; step++) {
+      const by = random.int(2) === 0 ? world.compiled : world.plain;
+      const request = likelyRequest(random, by);
+      assertEquals(
+        textOf(world.compiled.mapOps(request)),
+        textOf(world.plain.mapOps(request)),
+      );
+      assertEquals(
+        textOf(world.compiled.unmapOps(request)),
+        textOf(world.plain.unmapOps(request)),
+      );
+      const way = random.int(7);
+      if (way < 2) by.bind(request);
+      else if (way < 4) by.commit(by.mapOps(request));
+      else if (way < 6) {
+        // So many that what they look for is fetched in several turns.
+        const ops = Array.from({ length: 20 }, () => request);
+        const queue = by === world.plain ? queues.plain : queues.compiled;
+        queue.submit(ops.map((each) => ({ ...each, op: "map" })), {
+          sync: true,
+        });
+      } else by.unbind(request);
+      if (way < 6) mirror.map(request);
+      else mirror.unmap(request);
+      assertSame(by === world.plain ? world.compiled : world.plain, mirror);
+      for (let look = 0; look < 4; look++) {
+        assertAlike(world, random.int(220 * PAGE));
+      }
+    }
+  });
+}
