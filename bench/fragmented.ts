@@ -17,9 +17,11 @@ export interface Mixed {
   readonly other: RangeTree;
 }
 
-/** Two empty trees in one arena that has room for both. */
-export function emptyMixed(ranges: number): Mixed {
-  const arena = arenaFor(2 * ranges);
+/** Two empty trees in one arena, a new one that has room for both if none is given. */
+export function emptyMixed(
+  ranges: number,
+  arena: Arena = arenaFor(2 * ranges),
+): Mixed {
   const create = () => RangeTree.create(arena, { rcu: true });
   return { arena, kept: create(), other: create() };
 }
@@ -35,8 +37,11 @@ export function storeInBoth(mixed: Mixed, ranges: number): void {
 }
 
 /** A tree whose slabs are half empty, and the arena. */
-export function fragmented(ranges: number): Pick<Mixed, "arena" | "kept"> {
-  const mixed = emptyMixed(ranges);
+export function fragmented(
+  ranges: number,
+  arena?: Arena,
+): Pick<Mixed, "arena" | "kept"> {
+  const mixed = emptyMixed(ranges, arena);
   storeInBoth(mixed, ranges);
   mixed.other.destroy();
   mixed.arena.rcu.barrier();

@@ -14,7 +14,7 @@ import { TreeMemory } from "../src/range_tree/tree_memory.ts";
 import { store } from "../src/sync/atomics.ts";
 import { fragmented } from "./fragmented.ts";
 import type { LiveAnswer, LiveCommand } from "./live_worker.ts";
-import { hashOfTree } from "./trees.ts";
+import { hashOfTree, onlyArenaFor } from "./trees.ts";
 import { type Outcome, runVariant, type Variant } from "./variant.ts";
 import { BenchWorker } from "./worker.ts";
 
@@ -29,8 +29,8 @@ interface Slice {
 }
 
 function relocate(roles: readonly LiveCommand["role"][]): Variant {
-  return async (ranges) => {
-    const { arena, kept } = fragmented(ranges);
+  return async (ranges, largest) => {
+    const { arena, kept } = fragmented(ranges, onlyArenaFor(2 * largest));
     const compactor = new Compactor(arena);
     const signals = new Int32Array(new SharedArrayBuffer(64));
     using workers = new DisposableStack();
@@ -111,7 +111,9 @@ function outcome(
   figures: Record<string, number>,
 ): Outcome {
   tree.validate();
-  return { hash: hashOfTree(tree), figures };
+  const hash = hashOfTree(tree);
+  tree.destroy();
+  return { hash, figures };
 }
 
 if (import.meta.main) {

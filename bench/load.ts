@@ -13,9 +13,9 @@ import {
   storeOrder,
 } from "./keys.ts";
 import {
-  arenaFor,
   emptyPeer,
   type Held,
+  onlyArenaFor,
   storeAll,
   storeGappedInPeer,
   storePackedInPeer,
@@ -28,8 +28,8 @@ import {
 } from "./variant.ts";
 
 function treeOf(width: number, isOneSection: boolean): Variant {
-  return (ranges) => {
-    const arena = arenaFor(ranges);
+  return (ranges, largest) => {
+    const arena = onlyArenaFor(largest);
     const tree = RangeTree.create(arena, { rcu: true });
     storeAll(tree, storeOrder(ranges), width);
     const indices = randomIndices(ranges);
@@ -41,7 +41,9 @@ function treeOf(width: number, isOneSection: boolean): Variant {
       hash = fold(hash, tree.load(indices[i]));
     }
     if (isOneSection) arena.rcu.readUnlock();
-    return { hash, figures: { nanos: nanosEach(start, ranges) } };
+    const nanos = nanosEach(start, ranges);
+    tree.destroy();
+    return { hash, figures: { nanos } };
   };
 }
 

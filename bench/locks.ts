@@ -5,7 +5,7 @@
  */
 import { type LockMode, RangeTree, SpinLock } from "../mod.ts";
 import { emptyHash, fold, GAPPED, randomIndices, storeOrder } from "./keys.ts";
-import { arenaFor, hashOfTree, storeAll } from "./trees.ts";
+import { hashOfTree, onlyArenaFor, storeAll } from "./trees.ts";
 import {
   nanosEach,
   type Outcome,
@@ -16,19 +16,21 @@ import {
 const LOCK_WORDS = 16;
 
 function store(lock: LockMode, lockdep: boolean): Variant {
-  return (ranges) => {
-    const arena = arenaFor(ranges, { lockdep });
+  return (ranges, largest) => {
+    const arena = onlyArenaFor(largest, { lockdep });
     const tree = RangeTree.create(arena, { rcu: true, lock });
     const order = storeOrder(ranges);
     const start = performance.now();
     storeAll(tree, order, GAPPED);
     const nanos = nanosEach(start, ranges);
-    return { hash: hashOfTree(tree), figures: { nanos } };
+    const hash = hashOfTree(tree);
+    tree.destroy();
+    return { hash, figures: { nanos } };
   };
 }
 
 /** The lock alone: as often as a build takes it, and the build behind it so that the results can be compared. */
-async function pair(ranges: number): Promise<Outcome> {
+async function pair(ranges: number, largest: number): Promise<Outcome> {
   const words = new Int32Array(new SharedArrayBuffer(LOCK_WORDS * 4));
   const lock = new SpinLock(words, 0, 1);
   const start = performance.now();
@@ -37,13 +39,14 @@ async function pair(ranges: number): Promise<Outcome> {
     lock.unlock();
   }
   const nanos = nanosEach(start, ranges);
-  const { hash } = await store("internal", false)(ranges, ranges);
+  const { hash } = await store("internal", false)(ranges, largest);
   return { hash, figures: { nanos } };
 }
 
 function load(rcu: boolean, lockdep: boolean): Variant {
-  return (ranges) => {
-    const tree = RangeTree.create(arenaFor(ranges, { lockdep }), { rcu });
+  return (ranges, largest) => {
+    const arena = onlyArenaFor(largest, { lockdep });
+    const tree = RangeTree.create(arena, { rcu });
     storeAll(tree, storeOrder(ranges), GAPPED);
     const indices = randomIndices(ranges);
     const start = performance.now();
@@ -51,7 +54,9 @@ function load(rcu: boolean, lockdep: boolean): Variant {
     for (let i = 0; i < indices.length; i++) {
       hash = fold(hash, tree.load(indices[i]));
     }
-    return { hash, figures: { nanos: nanosEach(start, ranges) } };
+    const nanos = nanosEach(start, ranges);
+    tree.destroy();
+    return { hash, figures: { nanos } };
   };
 }
 

@@ -5,14 +5,14 @@
  */
 import { type Arena, Compactor, Slabs } from "../mod.ts";
 import { fragmented } from "./fragmented.ts";
-import { hashOfTree } from "./trees.ts";
+import { hashOfTree, onlyArenaFor } from "./trees.ts";
 import { type Outcome, runVariant } from "./variant.ts";
 
 /** The cache of nodes that can be moved. */
 const NODES = "range_node";
 
-function relocate(ranges: number): Outcome {
-  const { arena, kept } = fragmented(ranges);
+function relocate(ranges: number, largest: number): Outcome {
+  const { arena, kept } = fragmented(ranges, onlyArenaFor(2 * largest));
   const occupancy = occupancyOf(arena);
   const compactor = new Compactor(arena);
   const hash = hashOfTree(kept);
@@ -23,6 +23,7 @@ function relocate(ranges: number): Outcome {
       "Cannot go on: the tree reads differently after compaction",
     );
   }
+  kept.destroy();
   return {
     hash,
     figures: {

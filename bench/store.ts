@@ -6,11 +6,11 @@
 import { RangeTree } from "../mod.ts";
 import { GAPPED, PACKED, storeOrder } from "./keys.ts";
 import {
-  arenaFor,
   emptyPeer,
   hashOfPeer,
   hashOfTree,
   type Held,
+  onlyArenaFor,
   storeAll,
   storeGappedInPeer,
   storePackedInPeer,
@@ -23,13 +23,15 @@ import {
 } from "./variant.ts";
 
 function treeOf(width: number): Variant {
-  return (ranges) => {
-    const tree = RangeTree.create(arenaFor(ranges), { rcu: true });
+  return (ranges, largest) => {
+    const tree = RangeTree.create(onlyArenaFor(largest), { rcu: true });
     const order = storeOrder(ranges);
     const start = performance.now();
     storeAll(tree, order, width);
     const nanos = nanosEach(start, ranges);
-    return { hash: hashOfTree(tree), figures: { nanos } };
+    const hash = hashOfTree(tree);
+    tree.destroy();
+    return { hash, figures: { nanos } };
   };
 }
 

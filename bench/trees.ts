@@ -34,6 +34,19 @@ export function arenaFor(
   return Arena.create({ byteLength, ...options });
 }
 
+let onlyArena: Arena | undefined;
+
+/**
+ * The arena of this process, with room for that many ranges: one for all that it does, as a program has, since V8 inlines calls
+ * into WebAssembly only where they go into one arena's. Whoever warms up in it leaves nothing behind.
+ */
+export function onlyArenaFor(
+  ranges: number,
+  options: Omit<ArenaOptions, "byteLength"> = {},
+): Arena {
+  return onlyArena ??= arenaFor(ranges, options);
+}
+
 /** Stores ranges one by one. */
 export function storeAll(
   tree: RangeTree,

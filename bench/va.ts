@@ -30,11 +30,18 @@ interface Subject {
   objectAt(page: number): number;
   /** Where an address of the page leads. */
   translate(page: number): number;
+  /** Leaves nothing of it behind. */
+  destroy(): void;
 }
 
+let arena: Arena | undefined;
+
+/** One for all that the process does: see `onlyArenaFor`. */
 function arenaOf(ranges: number): Arena {
   const bytes = ranges * MAPPING_BYTES + SPARE_BYTES;
-  return Arena.create({ byteLength: Math.ceil(bytes / PAGE) * PAGE });
+  return arena ??= Arena.create({
+    byteLength: Math.ceil(bytes / PAGE) * PAGE,
+  });
 }
 
 function bareTree(ranges: number): Subject {
@@ -46,6 +53,7 @@ function bareTree(ranges: number): Subject {
     },
     objectAt: (page) => tree.load(page * PAGE),
     translate: (page) => tree.load(page * PAGE + 1) === 0 ? -1 : 1,
+    destroy: () => tree.destroy(),
   };
 }
 
@@ -63,6 +71,7 @@ function withOps(ranges: number): Subject {
     },
     objectAt: (page) => vm.lookup(page * PAGE)!.object,
     translate: (page) => vm.translate(page * PAGE + 1),
+    destroy: () => vm.destroy(),
   };
 }
 
@@ -74,6 +83,7 @@ function atOnce(ranges: number): Subject {
     },
     objectAt: (page) => vm.lookup(page * PAGE)!.object,
     translate: (page) => vm.translate(page * PAGE + 1),
+    destroy: () => vm.destroy(),
   };
 }
 
@@ -82,8 +92,8 @@ function objectOf(at: number): number {
 }
 
 function measured(create: (ranges: number) => Subject): Variant {
-  return (ranges) => {
-    const subject = create(ranges);
+  return (ranges, largest) => {
+    const subject = create(largest);
     const order = storeOrder(ranges);
     let start = performance.now();
     for (let i = 0; i < ranges; i++) subject.map(order[i], objectOf(i));
@@ -104,13 +114,14 @@ function measured(create: (ranges: number) => Subject): Variant {
       hash = fold(hash, subject.translate(looked[i]));
     }
     const translate = nanosEach(start, ranges);
+    subject.destroy();
     return { hash, figures: { fill, over, lookup, translate } };
   };
 }
 
 /** The same by jobs of a bind queue. */
-function jobs(ranges: number): ReturnType<Variant> {
-  const vm = manager(ranges);
+function jobs(ranges: number, largest: number): ReturnType<Variant> {
+  const vm = manager(largest);
   const queue = new BindQueue(vm);
   const submit = (order: Int32Array, shift: number) => {
     let fastest = Infinity;
@@ -142,12 +153,13 @@ function jobs(ranges: number): ReturnType<Variant> {
   for (let i = 0; i < ranges; i++) {
     hash = fold(hash, vm.translate(looked[i] * PAGE + 1));
   }
+  vm.destroy();
   return { hash, figures: { over, fastest } };
 }
 
 /** Lookups by another thread, of pages that were mapped as those of the other variants. */
-async function fromWorker(ranges: number): Promise<Outcome> {
-  const arena = arenaOf(ranges);
+async function fromWorker(ranges: number, largest: number): Promise<Outcome> {
+  const arena = arenaOf(largest);
   const vm = VaManager.create(arena, { range: 2 ** 47 });
   const map = (order: Int32Array, shift: number) => {
     for (let i = 0; i < ranges; i++) {
@@ -170,6 +182,7 @@ async function fromWorker(ranges: number): Promise<Outcome> {
   let hash = emptyHash();
   for (const object of objects) hash = fold(hash, object);
   for (const place of places) hash = fold(hash, place);
+  vm.destroy();
   return { hash, figures };
 }
 
