@@ -33,8 +33,7 @@ export class WasmModule<Exports> {
 
 function compile(base64: string): WebAssembly.Module | null {
   try {
-    const bytes = Uint8Array.from(atob(base64), (byte) => byte.charCodeAt(0));
-    return new WebAssembly.Module(bytes);
+    return new WebAssembly.Module(Uint8Array.fromBase64(base64));
   } catch (error) {
     // A runtime without threads or SIMD: the TypeScript serves.
     if (error instanceof WebAssembly.CompileError) return null;
