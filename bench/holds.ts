@@ -20,7 +20,7 @@ import {
 import type { Arena } from "../src/memory/arena.ts";
 import { fragmented } from "./fragmented.ts";
 import { changeOrder, GAPPED, SPAN } from "./keys.ts";
-import { hashOfTree } from "./trees.ts";
+import { hashOfTree, onlyArenaFor } from "./trees.ts";
 import { type Outcome, runVariant } from "./variant.ts";
 
 /** The compactor times one hold of so many. */
@@ -29,15 +29,17 @@ const TIMED = 32;
 const SLOTS_A_RANGE = 2;
 const CLOCK_READINGS = 10_000;
 
-function holds(ranges: number): Outcome {
-  const { arena, kept } = fragmented(ranges);
+function holds(ranges: number, largest: number): Outcome {
+  const { arena, kept } = fragmented(ranges, onlyArenaFor(2 * largest));
   const result = new Compactor(arena).run();
   const samples = Math.ceil(result.moves / TIMED);
   const splits = holdNanos(timeSplits(arena, kept, ranges, samples));
   const clock = clockNanos();
   kept.validate();
+  const hash = hashOfTree(kept);
+  kept.destroy();
   return {
-    hash: hashOfTree(kept),
+    hash,
     figures: {
       samples,
       clock,

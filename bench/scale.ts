@@ -11,13 +11,14 @@ import { Compactor } from "../mod.ts";
 import { Random } from "../src/experiment/random.ts";
 import { emptyMixed, storeInBoth } from "./fragmented.ts";
 import { ascendingIndices, emptyHash, fold, randomIndices } from "./keys.ts";
+import { onlyArenaFor } from "./trees.ts";
 import { nanosEach, type Outcome, runVariant } from "./variant.ts";
 
 const NODE_BYTES = 256;
 const CELL_WORDS = 16;
 
-function scale(ranges: number): Outcome {
-  const mixed = emptyMixed(ranges);
+function scale(ranges: number, largest: number): Outcome {
+  const mixed = emptyMixed(ranges, onlyArenaFor(2 * largest));
   const { arena, kept, other } = mixed;
   let start = performance.now();
   storeInBoth(mixed, ranges);
@@ -36,6 +37,7 @@ function scale(ranges: number): Outcome {
   other.destroy();
   const result = new Compactor(arena).run();
   kept.validate();
+  kept.destroy();
   return {
     hash: random.hash ^ ascending.hash,
     figures: {

@@ -7,20 +7,22 @@
 import { type Arena, RangeTree } from "../mod.ts";
 import { store } from "../src/sync/atomics.ts";
 import { emptyHash, fold, GAPPED, randomIndices, storeOrder } from "./keys.ts";
-import { arenaFor, storeAll } from "./trees.ts";
+import { onlyArenaFor, storeAll } from "./trees.ts";
 import { nanosEach, type Outcome, runVariant } from "./variant.ts";
 import { BenchWorker } from "./worker.ts";
 
 /** Sections that are entered for each range. */
 const SECTIONS = 4;
 
-function alone(ranges: number): Outcome {
-  const { arena, tree } = filled(ranges);
-  return measured(arena, tree, ranges);
+function alone(ranges: number, largest: number): Outcome {
+  const { arena, tree } = filled(ranges, largest);
+  const outcome = measured(arena, tree, ranges);
+  tree.destroy();
+  return outcome;
 }
 
-async function observed(ranges: number): Promise<Outcome> {
-  const { arena, tree } = filled(ranges);
+async function observed(ranges: number, largest: number): Promise<Outcome> {
+  const { arena, tree } = filled(ranges, largest);
   const signals = new Int32Array(new SharedArrayBuffer(64));
   using worker = new BenchWorker("live_worker.ts");
   worker.port.postMessage({
@@ -34,11 +36,15 @@ async function observed(ranges: number): Promise<Outcome> {
   const outcome = measured(arena, tree, ranges);
   store(signals, 0, 1);
   await worker.answer();
+  tree.destroy();
   return outcome;
 }
 
-function filled(ranges: number): { arena: Arena; tree: RangeTree } {
-  const arena = arenaFor(ranges);
+function filled(
+  ranges: number,
+  largest: number,
+): { arena: Arena; tree: RangeTree } {
+  const arena = onlyArenaFor(largest);
   const tree = RangeTree.create(arena, { rcu: true });
   storeAll(tree, storeOrder(ranges), GAPPED);
   return { arena, tree };
@@ -53,7 +59,8 @@ function measured(arena: Arena, tree: RangeTree, ranges: number): Outcome {
   const start = performance.now();
   let hash = emptyHash();
   for (let i = 0; i < ranges; i++) hash = fold(hash, tree.load(indices[i]));
-  return { hash, figures: { section, nested, load: nanosEach(start, ranges) } };
+  const load = nanosEach(start, ranges);
+  return { hash, figures: { section, nested, load } };
 }
 
 function timeSections({ rcu }: Arena, sections: number): number {

@@ -44,14 +44,22 @@ const OPTIONS = [
   "threads,simd",
 ];
 
-async function compile(source: string): Promise<Uint8Array> {
+/**
+ * Compiles a source and what it imports.
+ *
+ * @param edit What of a source file is compiled instead of its text: for tests.
+ */
+export async function compile(
+  source: string,
+  edit: (name: string, text: string) => string = (_name, text) => text,
+): Promise<Uint8Array<ArrayBuffer>> {
   let bytes: Uint8Array | undefined;
   const { error, stderr } = await asc.main(
     [source, ...OPTIONS, "--outFile", "out.wasm"],
     {
       readFile: (name) => {
         try {
-          return Deno.readTextFileSync(name);
+          return edit(name, Deno.readTextFileSync(name));
         } catch {
           return null; // It looks for files that need not be there.
         }
@@ -65,7 +73,7 @@ async function compile(source: string): Promise<Uint8Array> {
   if (error !== null || bytes === undefined) {
     throw new Error(`Cannot compile ${source}: ${error?.message}\n${stderr}`);
   }
-  return bytes;
+  return bytes as Uint8Array<ArrayBuffer>;
 }
 
 function moduleOf(source: string, bytes: Uint8Array): string {
@@ -81,15 +89,24 @@ function moduleOf(source: string, bytes: Uint8Array): string {
   ].join("\n");
 }
 
-const { check } = parseArgs(Deno.args, { boolean: ["check"] });
-let stale = 0;
-for (const { source, target } of MODULES) {
-  const text = moduleOf(source, await compile(source));
-  if (!check) {
-    Deno.writeTextFileSync(target, text);
-  } else if (Deno.readTextFileSync(target) !== text) {
-    console.error(`${target} is not what ${source} makes: deno task assemble`);
-    stale++;
+/** Writes the files, or looks at them; returns how many are not what their sources make. */
+async function main(check: boolean): Promise<number> {
+  let stale = 0;
+  for (const { source, target } of MODULES) {
+    const text = moduleOf(source, await compile(source));
+    if (!check) {
+      Deno.writeTextFileSync(target, text);
+    } else if (Deno.readTextFileSync(target) !== text) {
+      console.error(
+        `${target} is not what ${source} makes: deno task assemble`,
+      );
+      stale++;
+    }
   }
+  return stale;
 }
-if (stale > 0) Deno.exit(1);
+
+if (import.meta.main) {
+  const { check } = parseArgs(Deno.args, { boolean: ["check"] });
+  if (await main(check) > 0) Deno.exit(1);
+}

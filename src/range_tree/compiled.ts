@@ -136,25 +136,33 @@ const compiledOf = new WeakMap<Arena, CompiledTrees>();
 
 /** The compiled loops of an arena's thread; nothing where they can't run. */
 export function compiledFor(arena: Arena): CompiledTrees | undefined {
-  const { memory, rcu, scratchIndex, stocks, thread } = arena;
+  const { memory } = arena;
   if (memory === undefined) return undefined;
   let compiled = compiledOf.get(arena);
   if (compiled === undefined) {
     compiled = compiledTrees.over(memory);
     if (compiled === undefined) return undefined;
-    compiled.bind(rcu.epochIndex, rcu.readerIndex, scratchIndex);
-    const { head, seen, waitSeen, count, handing, handingLast } = rcu.deferral;
-    compiled.bindWriter(
-      handsOf(thread),
-      stocks.size,
-      head,
-      seen,
-      waitSeen,
-      count,
-      handing,
-      handingLast,
-    );
+    bindTo(compiled, arena);
     compiledOf.set(arena, compiled);
   }
   return compiled;
+}
+
+/** Binds an instance to an arena's thread. */
+export function bindTo(
+  compiled: CompiledTrees,
+  { rcu, scratchIndex, stocks, thread }: Arena,
+): void {
+  compiled.bind(rcu.epochIndex, rcu.readerIndex, scratchIndex);
+  const { head, seen, waitSeen, count, handing, handingLast } = rcu.deferral;
+  compiled.bindWriter(
+    handsOf(thread),
+    stocks.size,
+    head,
+    seen,
+    waitSeen,
+    count,
+    handing,
+    handingLast,
+  );
 }

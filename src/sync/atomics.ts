@@ -1,5 +1,5 @@
 /**
- * The one seam through which every shared atomic access goes.
+ * The one seam through which every shared atomic access of the TypeScript goes.
  *
  * ECMAScript gives sequential consistency for `Atomics.*` on integer views and almost nothing for plain accesses that
  * race. So a word that one thread may write while another reads it is touched only through the functions of this file,
@@ -10,7 +10,7 @@
  * the two kinds are in one order, and these take a third of the time.
  *
  * The functions are plain and small on purpose: V8 inlines them, and a model checker can replace the whole file with a
- * traced twin through an import map.
+ * traced twin through an import map; its threads attach by `Arena.buffer`, so that nothing compiled runs beside it.
  *
  * @module
  */

@@ -32,6 +32,8 @@ export class WasmModule<Exports> {
 }
 
 function compile(base64: string): WebAssembly.Module | null {
+  // A runtime too old to decode it: the TypeScript serves.
+  if (typeof Uint8Array.fromBase64 !== "function") return null;
   try {
     return new WebAssembly.Module(Uint8Array.fromBase64(base64));
   } catch (error) {

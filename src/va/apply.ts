@@ -1,5 +1,6 @@
 /**
- * Carrying operations out: the only file that changes a manager's mappings.
+ * Carrying operations out: the only file that decides how a manager's mappings change. (Replacing exactly one is done by
+ * `VaState.replaceAndExit`, which is compiled.)
  *
  * What a request does to the tree is one store over the addresses that it is about, of the new mapping or of nothing; that is
  * the only step that needs nodes, and readers see all of it or none. The mapping that was cut still stands left and right

@@ -19,7 +19,7 @@ export interface CompiledManagers {
     tree: number,
     address: number,
   ): number;
-  /** The mapping that covers an address, in a read section of its own, its fields in the scratch words; 0 = none, -1 as -2. */
+  /** The mapping that covers an address, in a read section of its own, its fields in the scratch words; 0 = none, -1 = the manager's life is not that one. */
   locate(header: number, life: number, tree: number, address: number): number;
   /** What covers a range, its fields in the scratch words; 0 = it is a hole, -2 = neither. Under the outer lock. */
   covering(tree: number, first: number, last: number): number;

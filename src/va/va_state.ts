@@ -430,7 +430,7 @@ export class VaState {
 
   /**
    * Fetches what changes at the starts of some spans will look for into the processor's cache, for up to {@linkcode MAX_FETCHED} from
-   * the one at `from` on; where nothing is compiled, nothing. Needs no lock.
+   * the one at `from` on; where nothing is compiled, nothing. Under the outer lock.
    */
   fetch(spans: readonly VaSpan[], from: number): void {
     const compiled = this.#compiled, { doubles } = this;

@@ -6,15 +6,15 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
-import asc from "assemblyscript/asc";
 import { Arena } from "../../src/memory/mod.ts";
 import { RangeTree } from "../../src/range_tree/mod.ts";
 import {
+  bindTo,
   compiledFor,
   type CompiledTrees,
 } from "../../src/range_tree/compiled.ts";
-import { handsOf } from "../../src/slab/hands.ts";
 import { Slabs } from "../../src/slab/mod.ts";
+import { compile } from "../../tools/assemble.ts";
 import { rng } from "../seed.ts";
 import { lostIn, settle } from "../stress/lost.ts";
 import { Mirror } from "./mirror.ts";
@@ -45,39 +45,14 @@ function withTraps(source: string): string {
   return lines.join("\n") + TRAP;
 }
 
-async function compile(): Promise<WebAssembly.Module> {
-  let bytes: Uint8Array | undefined;
-  const { error, stderr } = await asc.main(
-    [
-      `${FOLDER}mod.ts`,
-      ..."-O3 --runtime stub --noAssert --importMemory --sharedMemory".split(
-        " ",
-      ),
-      ..."--initialMemory 1 --maximumMemory 65536 --enable threads,simd".split(
-        " ",
-      ),
-      ..."--outFile out.wasm".split(" "),
-    ],
-    {
-      readFile: (name) => {
-        try {
-          const text = Deno.readTextFileSync(name);
-          if (name.endsWith("assembly/writer.ts")) return withTraps(text);
-          return name.endsWith("assembly/mod.ts")
-            ? text + 'export { dieAfter } from "./writer";\n'
-            : text;
-        } catch {
-          return null;
-        }
-      },
-      writeFile: (_name, contents) => {
-        bytes = contents as Uint8Array;
-      },
-      listFiles: () => [],
-    },
-  );
-  assert(error === null && bytes !== undefined, String(stderr));
-  return new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>);
+async function doomedModule(): Promise<WebAssembly.Module> {
+  const bytes = await compile(`${FOLDER}mod.ts`, (name, text) => {
+    if (name.endsWith("assembly/writer.ts")) return withTraps(text);
+    return name.endsWith("assembly/mod.ts")
+      ? text + 'export { dieAfter } from "./writer";\n'
+      : text;
+  });
+  return new WebAssembly.Module(bytes);
 }
 
 /** Has a thread's compiled stores be those with traps, and its atomic accesses throw once it has met one. */
@@ -99,19 +74,7 @@ function doom(victim: Arena, module: WebAssembly.Module): Dying {
       }
     };
   }
-  const { rcu, scratchIndex, stocks, thread } = victim;
-  dying.bind(rcu.epochIndex, rcu.readerIndex, scratchIndex);
-  const { head, seen, waitSeen, count, handing, handingLast } = rcu.deferral;
-  dying.bindWriter(
-    handsOf(thread),
-    stocks.size,
-    head,
-    seen,
-    waitSeen,
-    count,
-    handing,
-    handingLast,
-  );
+  bindTo(dying, victim);
   return dying;
 }
 
@@ -143,7 +106,7 @@ function changeOf(seed: number): Change {
   ]);
 }
 
-const module = await compile();
+const module = await doomedModule();
 let deaths = 0, longest = 0;
 for (let seed = 1; seed <= SEEDS; seed++) {
   const change = changeOf(seed);
@@ -203,4 +166,8 @@ for (let seed = 1; seed <= SEEDS; seed++) {
     );
   }
 }
-console.log(JSON.stringify({ deaths, longest }));
+// There are some dozens of writes in a store.
+assert(
+  deaths >= 40 * SEEDS,
+  `${deaths} deaths, the longest store has ${longest} writes`,
+);

@@ -6,9 +6,9 @@
  * @module
  */
 import { assert } from "@std/assert";
-import asc from "assemblyscript/asc";
 import { Arena, VaManager } from "../../mod.ts";
 import { compiledFor, type CompiledManagers } from "../../src/va/compiled.ts";
+import { compile } from "../../tools/assemble.ts";
 import { assertReaped, picture, worldOf } from "./reaped.ts";
 
 const FOLDER = "src/va/assembly/";
@@ -35,39 +35,14 @@ function withTraps(source: string): string {
   return lines.join("\n") + TRAP;
 }
 
-async function compile(): Promise<WebAssembly.Module> {
-  let bytes: Uint8Array | undefined;
-  const { error, stderr } = await asc.main(
-    [
-      `${FOLDER}mod.ts`,
-      ..."-O3 --runtime stub --noAssert --importMemory --sharedMemory".split(
-        " ",
-      ),
-      ..."--initialMemory 1 --maximumMemory 65536 --enable threads,simd".split(
-        " ",
-      ),
-      ..."--outFile out.wasm".split(" "),
-    ],
-    {
-      readFile: (name) => {
-        try {
-          const text = Deno.readTextFileSync(name);
-          if (name.endsWith("va/assembly/bind.ts")) return withTraps(text);
-          return name.endsWith("va/assembly/mod.ts")
-            ? text + 'export { dieAfter } from "./bind";\n'
-            : text;
-        } catch {
-          return null; // It looks for files that need not be there.
-        }
-      },
-      writeFile: (_name, contents) => {
-        bytes = contents as Uint8Array;
-      },
-      listFiles: () => [],
-    },
-  );
-  assert(error === null && bytes !== undefined, String(stderr));
-  return new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>);
+async function doomedModule(): Promise<WebAssembly.Module> {
+  const bytes = await compile(`${FOLDER}mod.ts`, (name, text) => {
+    if (name.endsWith("va/assembly/bind.ts")) return withTraps(text);
+    return name.endsWith("va/assembly/mod.ts")
+      ? text + 'export { dieAfter } from "./bind";\n'
+      : text;
+  });
+  return new WebAssembly.Module(bytes);
 }
 
 /** Has a thread's compiled binds be those with traps, and its atomic accesses throw once it has met one. */
@@ -110,7 +85,7 @@ const BINDS = [400, 100, 1000, 300].map((start, i) => (vm: VaManager) => {
   else vm.commit(vm.mapOps(request));
 });
 
-const module = await compile();
+const module = await doomedModule();
 let deaths = 0;
 for (const [i, run] of BINDS.entries()) {
   const whole = worldOf().vm;

@@ -35,6 +35,11 @@ export function isRcu(flags: i32): bool {
   return (flags & RCU) != 0;
 }
 
+/** What tells the tree from every other: as `identityOf` of `../header.ts`. */
+export function identityOf(flags: i32): i32 {
+  return flags & ~RCU;
+}
+
 /** Whether the inner nodes of the tree have 12 slots, behind whose pivots stands something else. */
 export function hasNarrowNodes(flags: i32): bool {
   return (flags & GAPS) != 0;

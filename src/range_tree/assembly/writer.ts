@@ -21,8 +21,10 @@ import {
   countOf,
   hasNarrowNodes,
   HEADER_FLAGS,
+  HEADER_GENERATION,
   HEADER_ROOT,
   heightOf,
+  MAX_INDEX,
   MAX_SLOTS,
   MIN_SLOTS,
   NODE_LINK,
@@ -37,8 +39,6 @@ import {
 } from "./node";
 import { scratch } from "./thread";
 
-const MAX_INDEX: f64 = 9007199254740991;
-const HEADER_GENERATION: usize = 17 << 2;
 const HEADER_COUNT: usize = 18 << 2;
 // Inner nodes of trees that track gaps.
 const MAX_GAP_SLOTS: i32 = 12;
@@ -476,8 +476,8 @@ function take(stock: u32): u32 {
   if (ref == 0) return 0;
   const node = addressOf(ref);
   const rest = load<u32>(node, NODE_LINK);
-  // Pairs with the exchange of whoever takes the chain. A thread is terminated where it makes a call or turns round in a loop, so
-  // not before it has noted the object, too.
+  // Pairs with the exchange of whoever takes the chain. V8 terminates a thread only at a call or where a loop turns round: so not
+  // between this and the note below.
   if (atomic.cmpxchg<u32>(head, ref, rest) != ref) return 0;
   store<i32>(node, hands, NODE_LINK);
   store<i32>(head + stockSize, load<i32>(head + stockSize) - 1);

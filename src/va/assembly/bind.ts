@@ -8,8 +8,11 @@
 import {
   addressOf,
   HEADER_FLAGS,
+  HEADER_GENERATION,
   HEADER_ROOT,
   heightOf,
+  identityOf,
+  MAX_INDEX,
   NODE_SLOTS,
   pivotOf,
   slotFor,
@@ -28,8 +31,6 @@ import {
 } from "./mapping";
 
 // Of a tree's header: see `../../range_tree/header.ts`.
-const HEADER_GENERATION: usize = 17 << 2;
-const RCU: i32 = 1;
 
 // What `heldWhole` leaves: the word of the slot.
 const SLOT_WORD: usize = 0;
@@ -38,7 +39,6 @@ const FETCHED_REFS: usize = 16 * 8;
 // What nobody looks at.
 const TOUCHED: usize = FETCHED_REFS + 16 * 4;
 
-const MAX_INDEX: f64 = 9007199254740991;
 
 /** What is answered where neither one mapping nor a hole is there … */
 const NEITHER: i32 = -1;
@@ -62,10 +62,10 @@ export function enterWhole(
 ): i32 {
   const header = addressOf(tree);
   // The flags are looked at before and after: see `../../range_tree/tree_lock.ts`.
-  if ((atomic.load<i32>(header, HEADER_FLAGS) & ~RCU) != identity) return NOT_TAKEN;
+  if (identityOf(atomic.load<i32>(header, HEADER_FLAGS)) != identity) return NOT_TAKEN;
   const word = <usize>lock << 2;
   if (atomic.cmpxchg<i32>(word, 0, thread) != 0) return NOT_TAKEN;
-  if ((load<i32>(header, HEADER_FLAGS) & ~RCU) != identity) {
+  if (identityOf(load<i32>(header, HEADER_FLAGS)) != identity) {
     return atomic.cmpxchg<i32>(word, thread, 0) == thread ? NOT_TAKEN : LOST;
   }
   return heldWhole(tree, first, last);

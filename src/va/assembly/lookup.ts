@@ -11,6 +11,7 @@ import {
   addressOf,
   HEADER_ROOT,
   heightOf,
+  MAX_INDEX,
   pivotOf,
   slotFor,
   slotOf,
@@ -28,7 +29,6 @@ import {
   MAPPING_START,
 } from "./mapping";
 
-const MAX_INDEX: f64 = 9007199254740991;
 
 /** What is answered where the manager was destroyed … */
 const DEAD: i32 = -1;
