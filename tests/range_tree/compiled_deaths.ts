@@ -166,8 +166,8 @@ for (let seed = 1; seed <= SEEDS; seed++) {
     );
   }
 }
-// There are some dozens of writes in a store.
+// Not those of `build.ts`: it writes to nodes that nobody has seen.
 assert(
-  deaths >= 40 * SEEDS,
+  deaths >= 16 * SEEDS,
   `${deaths} deaths, the longest store has ${longest} writes`,
 );
