@@ -101,7 +101,12 @@ export function initHeader(
 
 /** Whether the object is the header of a tree that was not destroyed. */
 export function isLiveHeader(words: Words, header: number): boolean {
-  return (load(words, header * 16 + FLAGS) & LIVE) !== 0;
+  return isLive(load(words, header * 16 + FLAGS));
+}
+
+/** Whether flags are those of a tree that was not destroyed. */
+export function isLive(flags: number): boolean {
+  return (flags & LIVE) !== 0;
 }
 
 /** Marks the tree as destroyed. Under the lock. */

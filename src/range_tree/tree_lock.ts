@@ -33,6 +33,7 @@ import {
   flagsOf,
   heldFlagsOf,
   identityOf,
+  isLive,
   isRcu,
   lockIndexOf,
   type LockMode,
@@ -70,6 +71,7 @@ export class TreeLock {
   constructor(arena: Arena, header: number) {
     const words = this.#words = arena.words;
     this.#flags = flagsOf(words, header);
+    if (!isLive(this.#flags)) destroyed("RangeTree.attach");
     this.#identity = identityOf(this.#flags);
     this.mode = lockModeOf(this.#flags);
     this.index = guardIndexOf(words, header);

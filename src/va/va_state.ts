@@ -407,7 +407,11 @@ export class VaState {
     try {
       if (!walk.find(header, first, last)) return mappings;
       do {
-        mappings.push(readMapping(this.words, this.doubles, walk.value));
+        const mapping = readMapping(this.words, this.doubles, walk.value);
+        // Where a thread died while it cut a mapping, that may be several entries still.
+        const isLater = mapping.start < walk.first &&
+          mappings.some(({ ref }) => ref === mapping.ref);
+        if (!isLater) mappings.push(mapping);
       } while (walk.next(header, last));
       return mappings;
     } finally {

@@ -8,10 +8,12 @@ import {
   Arena,
   BindQueue,
   type OperationList,
+  RangeTree,
   VaError,
   VaManager,
 } from "../../mod.ts";
 import { MappingFlag } from "../../src/va/mod.ts";
+import { treesOf } from "../../src/va/va_state.ts";
 import { type Rng, rng, seeds } from "../seed.ts";
 import { PAGE, VaMirror } from "./mirror.ts";
 import { assertSame, pages, randomRequest, spec } from "./worlds.ts";
@@ -182,3 +184,29 @@ for (const seed of seeds("VA twins")) {
     }
   });
 }
+
+Deno.test("VaManager.mapOps() and unmapOps() name a mapping once that is two entries still, because a thread died while it cut it", () => {
+  for (const by of ["compiled", "plain"] as const) {
+    const world = twins(), vm = world[by], { arena } = world;
+    const { tree: ref } = treesOf(arena.words, vm.ref);
+    const tree = RangeTree.attach(arena, ref);
+    // As it is between the store over the middle and that of the part behind it.
+    vm.bind(pages(14, 2, 2, 0));
+    const middle = tree.erase(14 * PAGE);
+    vm.bind(pages(10, 10, 1, 0));
+    tree.storeRange(14 * PAGE, 16 * PAGE - 1, middle);
+    const kinds = (list: OperationList) => [...list].map(({ kind }) => kind);
+    assertEquals(kinds(vm.mapOps(pages(10, 10, 3, 0))), [
+      "unmap",
+      "unmap",
+      "map",
+    ]);
+    const ops = vm.unmapOps({ start: 5 * PAGE, range: 40 * PAGE });
+    assertEquals(kinds(ops), ["unmap", "unmap"]);
+    vm.commit(ops);
+    assertEquals(tree.count, 0);
+    // Each was freed once.
+    arena.rcu.barrier();
+    arena.pages.validate();
+  }
+});

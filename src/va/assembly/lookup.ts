@@ -21,7 +21,6 @@ import { enter, leave, scratch } from "../../range_tree/assembly/thread";
 import {
   MANAGER_LIFE,
   MAPPING_FLAGS,
-  MAPPING_LAST,
   MAPPING_OBJECT,
   MAPPING_OFFSET,
   MAPPING_PHASE,
@@ -95,11 +94,9 @@ export function covering(tree: u32, first: f64, last: f64): i32 {
       ref = slotOf(node, slot);
     } while (height-- > 0);
   }
-  if (ref != 0) {
-    end = load<f64>(addressOf(ref), MAPPING_LAST);
-    copyFields(addressOf(ref));
-  }
+  if (ref != 0) copyFields(addressOf(ref));
   leave(entered);
+  // The entry's end, not the mapping's: where a thread died while it cut one, that may be several entries still.
   return end >= last ? <i32>ref : SEVERAL;
 }
 
