@@ -33,7 +33,7 @@ export function relocateWorkload(ranges: number): Workload {
       figure("lock held, ns, p99", "holdNanosP99"),
     ],
     note:
-      "Five smaller arenas are compacted first, so that what is measured is compiled code.",
+      "Smaller trees are compacted first, 20 of them, so that what is measured is compiled code.",
   };
 }
 

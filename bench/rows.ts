@@ -7,8 +7,13 @@ import type { Goal, Round, Row, Subject, WarmUp } from "./workload.ts";
 
 /** Enough for loops of loads and stores to be compiled. */
 export const LOOP_WARM_UP = { ranges: 20_000, times: 1 };
-/** Compaction moves few nodes a range, so it takes more. (Measured: once leaves it a third slower than five times.) */
-export const COMPACTION_WARM_UP = { ranges: 200_000, times: 5 };
+/**
+ * V8 optimizes a function fully once it was called 3000 times (`--invocation-count-for-turbofan`), and calls into the compiled loops
+ * are inlined only then. What a compaction calls once for 8 slabs it calls 229 times for so many ranges: that takes 14 trees.
+ * (Measured, in millions of nodes a second, medians of 3 or 4 runs by turns on a machine that others used: 5 trees 1.5 to 2.0, 8
+ * 2.1, 10 2.3, 15 2.4, 20 2.5, 30 2.3. With 700 calls for the limit, 5 trees are a tenth faster than with 3000.)
+ */
+export const COMPACTION_WARM_UP = { ranges: 200_000, times: 20 };
 
 /** A warm-up on no more ranges than what is measured has. */
 export function scaled(warmUp: WarmUp, ranges: number): WarmUp {
