@@ -121,18 +121,25 @@ export class Slabs {
   #unchain(head: number, refs: number[]): void {
     const { words, thread } = this.#arena;
     const tag = handsOf(thread);
-    let page = -1, linkOfPage = 0, cache: SlabCache | undefined;
+    let page = -1, isPage = false, linkOfPage = 0, cacheId = 0;
+    let cache: SlabCache | undefined;
     for (let ref = head; ref !== 0;) {
       const pfn = this.#arena.pfnOf(ref);
       // Most often several are of one page in a row.
       if (pfn !== page) {
         page = pfn;
         const frame = this.#arena.frameOf(pfn);
-        const { id, isPage } = deferredOwner(words, frame);
-        cache = isPage ? undefined : this.#opened(id);
+        const owner = deferredOwner(words, frame);
+        isPage = owner.isPage;
         linkOfPage = pageLink(frame);
+        // Nearly all are of one cache. That this is a branch, and not looked up, lets the processor go on to the next ref while it
+        // waits for the frame record.
+        if (!isPage && owner.id !== cacheId) {
+          cacheId = owner.id;
+          cache = this.#opened(cacheId);
+        }
       }
-      const link = cache === undefined ? linkOfPage : cache.linkIndex(ref);
+      const link = isPage ? linkOfPage : cache!.linkIndex(ref);
       refs.push(ref);
       ref = words[link] >>> 0;
       words[link] = tag;
