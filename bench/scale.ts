@@ -18,7 +18,8 @@ const NODE_BYTES = 256;
 const CELL_WORDS = 16;
 
 function scale(ranges: number, largest: number): Outcome {
-  const mixed = emptyMixed(ranges, onlyArenaFor(2 * largest));
+  // The smallest trees are smaller than those that it warms up with.
+  const mixed = emptyMixed(ranges, onlyArenaFor(2 * Math.max(ranges, largest)));
   const { arena, kept, other } = mixed;
   let start = performance.now();
   storeInBoth(mixed, ranges);
