@@ -16,7 +16,8 @@
  *    thread dies.
  * 7. One atomic store makes the parent's slot (or the root) name the copy: readers go through the old node or the copy,
  *    which hold the same. Then the old node is marked dead, and the lock released.
- * 8. The old node is freed after a grace period: readers may still be inside it. Those that were moved together are deferred together.
+ * 8. The old node is freed after a grace period: readers may still be inside it. Those that were moved together are deferred
+ *    together.
  *
  * Most nodes are of the same tree as the one before. So its lock is tried first and 1 to 3 are left out: 5 finds out if the node
  * is of another tree, and then the whole way is gone. That the header is a header still, and the lock a lock, is known within
