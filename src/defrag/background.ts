@@ -3,8 +3,8 @@
  *
  * A pass goes through the phases *look* (is there enough to win?), *evacuate* (move objects, a slice at a time), *settle* (wait
  * until the grace period of what was moved has passed, without blocking) and then looks again. It holds no lock between two
- * moves and waits for a tree's no longer than a store takes: a contended tree is visited later, and a reader that stays inside a section only makes the
- * settling take longer.
+ * moves and waits for a tree's no longer than a store takes: a contended tree is visited later, and a reader that stays inside
+ * a section only makes the settling take longer.
  *
  * What keeps it modest:
  *

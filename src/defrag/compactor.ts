@@ -4,8 +4,8 @@
  *
  * One run over a cache: free what is deferred, plan, isolate the slabs that the policy chooses, by default the `k*` emptiest
  * (they take no new objects from here on, so a move never lands in a slab that is being emptied), move their objects, go back
- * to the busy ones a few times, wait until a grace period has passed for all of them, and put the slabs that did not become empty back.
- * No lock is held between moves, and none is waited for longer than a store takes.
+ * to the busy ones a few times, wait until a grace period has passed for all of them, and put the slabs that did not become
+ * empty back. No lock is held between moves, and none is waited for longer than a store takes.
  *
  * @module
  */

@@ -3,8 +3,9 @@
  *
  * A step takes its own read section (or the lock) only when it needs to look at the tree: it copies a leaf's entries into a
  * buffer of its own; once one buffer was used up, those of a few leaves. Before an entry is given out of the buffer, the
- * tree's generation is compared with the one at which the buffer was filled; if the tree has changed since, the buffer is thrown away and filled anew from the index
- * that comes next. So each entry was in the tree at the moment when it was given out, and nothing is held between steps.
+ * tree's generation is compared with the one at which the buffer was filled; if the tree has changed since, the buffer is
+ * thrown away and filled anew from the index that comes next. So each entry was in the tree at the moment when it was given
+ * out, and nothing is held between steps.
  *
  * @module
  */
