@@ -178,7 +178,7 @@ async function fromWorker(ranges: number, largest: number): Promise<Outcome> {
       page: PAGE,
     } satisfies LookupCommand,
   );
-  const { objects, places, ...figures } = await worker.answer<LookupAnswer>();
+  const { objects, places, figures } = await worker.answer<LookupAnswer>();
   let hash = emptyHash();
   for (const object of objects) hash = fold(hash, object);
   for (const place of places) hash = fold(hash, place);

@@ -22,6 +22,11 @@ export interface CompiledTrees extends CompiledStores {
   lookUp(header: number, index: number, flags: number): number;
   /** The entry at an index, inside a read section or under the lock. It is signed. */
   lookUpInside(header: number, index: number): number;
+  /**
+   * Finds the entries at up to 16 indices, which are the first doubles of the scratch words, in a read section of its own, and leaves
+   * them behind these; 0 if the tree's flags are not these, or say that readers need the lock.
+   */
+  lookUpMany(header: number, count: number, flags: number): number;
   /** `Walk.to`, which says what it leaves. */
   seek(header: number, index: number): void;
   /** `Walk.entryFrom`, and -1 if there is no such read section. */

@@ -64,20 +64,45 @@ export class EntryIterator implements IterableIterator<Entry> {
 
   /** The next entry of the window. */
   next(): IteratorResult<Entry> {
+    const at = this.#step();
+    if (at < 0) return { done: true, value: undefined };
+    const copies = this.#copies, value = copies[at + 2] >>> 0;
+    return {
+      done: false,
+      value: { first: copies[at], last: copies[at + 1], value },
+    };
+  }
+
+  /** Calls back for each of the entries that are left. */
+  forEach(
+    callback: (first: number, last: number, value: number) => void,
+  ): void {
+    const copies = this.#copies, words = this.#words, header = this.#header;
+    for (;;) {
+      this.#fill();
+      const end = this.#end, generation = this.#generation;
+      if (end === 0) return;
+      let at = 0;
+      do {
+        callback(copies[at], copies[at + 1], copies[at + 2] >>> 0);
+        at += 3;
+      } while (at < end && generationOf(words, header) === generation);
+      this.#at = at;
+    }
+  }
+
+  /** Where in the buffer the next entry of the window is; −1 if there is none. */
+  #step(): number {
     if (
       this.#at === this.#end ||
       generationOf(this.#words, this.#header) !== this.#generation
     ) {
       this.#fill();
-      if (this.#end === 0) return { done: true, value: undefined };
+      if (this.#end === 0) return -1;
     }
-    const copies = this.#copies, at = this.#at;
+    const at = this.#at;
     this.#at = at + 3;
-    const value = copies[at + 2] >>> 0;
-    return {
-      done: false,
-      value: { first: copies[at], last: copies[at + 1], value },
-    };
+    return at;
   }
 
   #fill(): void {

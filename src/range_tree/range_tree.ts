@@ -19,6 +19,7 @@ import type { Words } from "../sync/atomics.ts";
 import { checkEntry, checkIndex, checkRange, checkValue } from "./checks.ts";
 import { compiledFor, type CompiledTrees } from "./compiled.ts";
 import { Cursor } from "./cursor.ts";
+import { loadSome } from "./load_many.ts";
 import { EntryIterator } from "./entries.ts";
 import {
   entryCountOf,
@@ -263,6 +264,35 @@ export class RangeTree implements Iterable<Entry> {
   }
 
   /**
+   * The entries at many indices, in their order. As {@linkcode RangeTree.load} for each of them, but in large trees three times as fast:
+   * a lookup mostly waits for memory, and here sixteen wait at the same time. Each entry was in the tree at some moment of the call.
+   *
+   * Lock: own read, for up to sixteen. Memory: no. Drops the lock: yes, between them.
+   *
+   * @throws {RangeError} If an index is no safe integer from 0 on.
+   *
+   * @example
+   * ```ts
+   * import { Arena, RangeTree } from "@pollard/pollard";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const tree = RangeTree.create(Arena.create({ byteLength: 2 ** 20 }));
+   * tree.storeRange(10, 19, 1);
+   * tree.storeRange(30, 39, 2);
+   * assertEquals([...tree.loadMany([30, 20, 10])], [2, 0, 1]);
+   * ```
+   */
+  loadMany(indices: ArrayLike<number>): Uint32Array<ArrayBuffer> {
+    const entries = new Uint32Array(indices.length);
+    const compiled = this.#compiled;
+    for (let at = 0; at < entries.length;) {
+      if (compiled === undefined) entries[at] = this.load(indices[at++]);
+      else at += loadSome(this.#parts, compiled, indices, at, entries);
+    }
+    return entries;
+  }
+
+  /**
    * Stores an entry at one index. As {@linkcode RangeTree.storeRange}.
    *
    * Lock: own. Memory: may. Drops the lock: no.
@@ -489,6 +519,35 @@ export class RangeTree implements Iterable<Entry> {
    */
   entries(from = 0, to: number = MAX_INDEX): IterableIterator<Entry> {
     return this.#iterate("RangeTree.entries", from, to, false);
+  }
+
+  /**
+   * Calls back for every entry that overlaps `from` … `to`, whole, in order. As {@linkcode RangeTree.entries}, but it creates no objects.
+   * The callback may change the tree; what it throws ends it.
+   *
+   * Lock: own read, in each step. Memory: no. Drops the lock: yes, while it calls back.
+   *
+   * @throws {RangeError} If a bound is no safe integer from 0 on.
+   *
+   * @example
+   * ```ts
+   * import { Arena, RangeTree } from "@pollard/pollard";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const tree = RangeTree.create(Arena.create({ byteLength: 2 ** 20 }));
+   * tree.storeRange(10, 19, 1);
+   * tree.storeRange(30, 34, 2);
+   * let indices = 0;
+   * tree.forEach((first, last) => indices += last - first + 1);
+   * assertEquals(indices, 15);
+   * ```
+   */
+  forEach(
+    callback: (first: number, last: number, value: number) => void,
+    from = 0,
+    to: number = MAX_INDEX,
+  ): void {
+    this.#iterate("RangeTree.forEach", from, to, false).forEach(callback);
   }
 
   /**
@@ -760,7 +819,7 @@ export class RangeTree implements Iterable<Entry> {
     from: number,
     to: number,
     reverse: boolean,
-  ): IterableIterator<Entry> {
+  ): EntryIterator {
     checkIndex(from);
     checkIndex(to);
     return new EntryIterator(this.#parts, this.#walk, site, from, to, reverse);

@@ -21,6 +21,15 @@ export interface CompiledManagers {
   ): number;
   /** The mapping that covers an address, in a read section of its own, its fields in the scratch words; 0 = none, -1 = the manager's life is not that one. */
   locate(header: number, life: number, tree: number, address: number): number;
+  /** `translate` for up to 16 addresses, the first doubles of the scratch words, in whose place it puts where they lead; 0 if the life is not that one. */
+  translateMany(
+    header: number,
+    life: number,
+    tree: number,
+    count: number,
+  ): number;
+  /** `locate` for as many addresses: behind 16 doubles stand the refs, a word each, and behind 16 of these copies of the mappings; 0 if the life is not that one. */
+  locateMany(header: number, life: number, tree: number, count: number): number;
   /** What covers a range, its fields in the scratch words; 0 = it is a hole, -2 = neither. Under the outer lock. */
   covering(tree: number, first: number, last: number): number;
   /** `VaState.enterWhole` without waiting: -2 = the lock was not taken, -3 = it was and the tree is no more. */

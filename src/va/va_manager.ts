@@ -25,6 +25,7 @@ import { createManager, type VaManagerOptions } from "./create.ts";
 import { MissingCallbackError, VaError, VaNotFoundError } from "./errors.ts";
 import { madviseRule, splitRule, unmapRule } from "./generate.ts";
 import { formatInfo, type VaInfo } from "./info.ts";
+import { lookupMany, translateMany } from "./look_up_many.ts";
 import {
   lastOf,
   type Mapping,
@@ -211,6 +212,34 @@ export class VaManager {
   /** Where in its object an address leads, −1 if nothing is mapped there. Needs no lock, and makes no garbage. */
   translate(address: number): number {
     return this.#state.translate(address, "VaManager.translate");
+  }
+
+  /**
+   * The mappings that cover many addresses, in their order. As {@linkcode VaManager.lookup} for each of them, but up to sixteen at a time,
+   * so that they wait for memory together. Needs no lock.
+   */
+  lookupMany(addresses: ArrayLike<number>): (Mapping | undefined)[] {
+    return lookupMany(this.#state, addresses);
+  }
+
+  /**
+   * Where many addresses lead, in their order. As {@linkcode VaManager.translate} for each of them, but up to sixteen at a time, so that
+   * they wait for memory together. Needs no lock.
+   *
+   * @example
+   * ```ts
+   * import { Arena } from "@pollard/pollard";
+   * import { VaManager } from "@pollard/pollard/va";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const arena = Arena.create({ byteLength: 2 ** 22 });
+   * const vm = VaManager.create(arena, { range: 2 ** 47 });
+   * vm.bind({ start: 0x10000, range: 0x1000, object: 1, offset: 0x5000 });
+   * assertEquals([...vm.translateMany([0x10010, 0x20000])], [0x5010, -1]);
+   * ```
+   */
+  translateMany(addresses: ArrayLike<number>): Float64Array<ArrayBuffer> {
+    return translateMany(this.#state, addresses);
   }
 
   /**

@@ -94,6 +94,15 @@ function assertWindow(
     inside,
     (tree) => [...tree.entriesReverse(from, to)],
   );
+  assertAlike(trees, entries, inside, (tree) => {
+    const called: Entry[] = [];
+    tree.forEach(
+      (first, last, value) => called.push({ first, last, value }),
+      from,
+      to,
+    );
+    return called;
+  });
   assertAlike(
     trees,
     entries.length,

@@ -157,6 +157,54 @@ Deno.test(RANDOM, () => {
   }
 });
 
+const CALLED_BACK =
+  "RangeTree.forEach() calls back for the first entry behind the last one, whatever its callback stores";
+Deno.test(CALLED_BACK, () => {
+  for (const seed of seeds(CALLED_BACK)) {
+    for (let round = 0; round < 30; round++) {
+      const random = rng(seed * 1000 + round);
+      const run = chooseRun(random, 300);
+      const mirror = new Mirror();
+      mirror.entries = chooseEntries(random, run);
+      const { tree } = treeOf(mirror.entries);
+      tree.setRcu(random.int(2) === 0);
+      const to = random.pick([MAX_INDEX, 200]);
+      let at = random.int(100);
+      tree.forEach(
+        (first, last, value) => {
+          assertEquals({ first, last, value }, mirror.find(at, to));
+          at = last + 1;
+          for (let changes = random.int(3); changes > 0; changes--) {
+            doOne(tree, mirror, random, run);
+          }
+        },
+        at,
+        to,
+      );
+      assertEquals(at > to ? undefined : mirror.find(at, to), undefined);
+    }
+  }
+});
+
+Deno.test("RangeTree.forEach() ends at what its callback throws, and holds nothing then", () => {
+  for (const rcu of [false, true]) {
+    const { arena, tree } = treeOf(points(100, 2));
+    tree.setRcu(rcu);
+    const seen: number[] = [];
+    const stop = new Error("enough");
+    const call = () =>
+      tree.forEach((first) => {
+        seen.push(first);
+        if (first === 60) throw stop;
+      });
+    assertThrows(call, Error, "enough");
+    assertEquals(seen.length, 31);
+    assertEquals([arena.lockdep.held, arena.rcu.depth], [0, 0]);
+    tree.destroy();
+    assertThrows(() => tree.forEach(() => {}), Error, "it was destroyed");
+  }
+});
+
 const REVERSE =
   "RangeTree.entriesReverse() gives the last entry before the last given one, whatever was stored meanwhile";
 Deno.test(REVERSE, () => {

@@ -46,6 +46,7 @@ const none = (call: Rule["call"]): Rule => {
 /** Every function of a tree and a cursor. The tree holds points 0, 4, … 3996; the cursor is set to 501 … 700. */
 const RULES: Record<string, Rule> = {
   "RangeTree.load": ownRead((tree) => tree.load(4)),
+  "RangeTree.loadMany": ownRead((tree) => tree.loadMany([4, 8])),
   "RangeTree.find": ownRead((tree) => tree.find(4)),
   "RangeTree.findAfter": ownRead((tree) => tree.findAfter(4)),
   "RangeTree.next": ownRead((tree) => tree.next(4)),
@@ -54,6 +55,7 @@ const RULES: Record<string, Rule> = {
   "RangeTree.entriesReverse": ownRead((
     tree,
   ) => [...tree.entriesReverse(4, 40)]),
+  "RangeTree.forEach": ownRead((tree) => tree.forEach(() => {}, 4, 40)),
   "RangeTree.countIn": ownRead((tree) => tree.countIn(4, 40)),
   "RangeTree.toString": none((tree) => tree.toString()),
   "RangeTree.height": ownRead((tree) => tree.height),
@@ -197,6 +199,15 @@ const LOCK_WORDS: Record<Rule["lock"], RegExp> = {
   none: /^none/,
 };
 
+/** What drops the lock, if it takes it. */
+const DROPS = [
+  "storeBlocking",
+  "loadMany",
+  "entries",
+  "entriesReverse",
+  "forEach",
+];
+
 Deno.test("Every function's documentation says which lock it needs, whether it needs memory and whether it may drop the lock", () => {
   for (const owner of ["RangeTree", "Cursor", "RangeMap"]) {
     const docs = docsOf(owner);
@@ -212,7 +223,7 @@ Deno.test("Every function's documentation says which lock it needs, whether it n
       if (rule === undefined) continue;
       assert(LOCK_WORDS[rule.lock].test(lock), `${owner}.${name}: ${lock}`);
       assertEquals(memory !== "no", rule.memory, `${owner}.${name}`);
-      const may = ["storeBlocking", "entries", "entriesReverse"].includes(name);
+      const may = DROPS.includes(name);
       assertEquals(drops === "yes", may, `${owner}.${name}`);
     }
   }
@@ -230,7 +241,7 @@ Deno.test("lock-modes.md says of every function what its own documentation says"
       const [lock, memory, drops] = row;
       assert(LOCK_WORDS[rule.lock].test(lock), `${owner}.${name}: ${lock}`);
       assertEquals(memory !== "no", rule.memory, `${owner}.${name}`);
-      const may = ["storeBlocking", "entries", "entriesReverse"].includes(name);
+      const may = DROPS.includes(name);
       assertEquals(/yes/.test(drops), may, `${owner}.${name}: ${drops}`);
     }
   }

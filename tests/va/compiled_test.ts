@@ -41,9 +41,22 @@ function assertAlike({ compiled, plain }: Twins, address: number): void {
   assertEquals(compiled.translate(address), plain.translate(address));
 }
 
+/** As both find addresses one by one, they find them together. */
+function assertAlikeTogether(
+  { compiled, plain }: Twins,
+  addresses: readonly number[],
+): void {
+  const mappings = addresses.map((address) => plain.lookup(address));
+  const places = addresses.map((address) => plain.translate(address));
+  for (const vm of [compiled, plain]) {
+    assertEquals(vm.lookupMany(addresses), mappings);
+    assertEquals([...vm.translateMany(addresses)], places);
+  }
+}
+
 const NO_ADDRESSES = [-1, 2 ** 53, -Infinity, Infinity, NaN];
 
-Deno.test("VaManager.lookup() and translate() find the same compiled, for every kind of mapping and beside it", () => {
+Deno.test("VaManager.lookup() and translate(), and what does so for many, find the same compiled, for every kind of mapping and beside it", () => {
   const world = twins({ reserved: { start: 0x10000, range: 0x4000 } });
   const requests = [
     pages(1, 2, 7, 3),
@@ -76,17 +89,18 @@ Deno.test("VaManager.lookup() and translate() find the same compiled, for every 
   ];
   for (const request of requests) world.compiled.insert(request);
   world.compiled.invalidate(world.compiled.lookup(PAGE)!);
+  const addresses = [0, 2 ** 53 - 1, ...NO_ADDRESSES];
   for (
     const { start, range } of [...requests, { start: 0x10000, range: 0x4000 }]
   ) {
     const end = start + range;
     const inside = [start, start + 1, start + 0.5, end - 1, end - 0.5];
-    for (const address of [start - 1, ...inside, end, end + 1]) {
-      assertAlike(world, address);
-    }
+    addresses.push(start - 1, ...inside, end, end + 1);
   }
-  for (const address of [0, 2 ** 53 - 1, ...NO_ADDRESSES]) {
-    assertAlike(world, address);
+  for (const address of addresses) assertAlike(world, address);
+  for (const count of [0, 1, 15, 16, 17, addresses.length]) {
+    assertAlikeTogether(world, addresses.slice(0, count));
+    assertAlikeTogether(world, addresses.slice(-count));
   }
   assertEquals(world.compiled.lookup(PAGE)?.flags, MappingFlag.INVALIDATED);
   assertEquals(world.compiled.translate(0x28000), 0x6000);
@@ -116,6 +130,16 @@ Deno.test("VaManager.lookup() and translate() of a manager that was destroyed ar
   const check = () => {
     for (const vm of [compiled, plain]) {
       assertThrows(() => vm.lookup(PAGE), VaError, "VaManager.lookup");
+      assertThrows(
+        () => vm.lookupMany([PAGE]),
+        VaError,
+        "VaManager.lookupMany",
+      );
+      assertThrows(
+        () => vm.translateMany([PAGE]),
+        VaError,
+        "VaManager.translateMany",
+      );
       assertThrows(() => vm.translate(PAGE), VaError, "VaManager.translate");
     }
     assertEquals(arena.rcu.depth, 0);

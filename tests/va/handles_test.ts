@@ -296,6 +296,8 @@ Deno.test("VaManager is of no use once it was destroyed, also when another one h
     reserved: () => vm.reserved,
     lookup: () => vm.lookup(PAGE),
     translate: () => vm.translate(PAGE),
+    lookupMany: () => vm.lookupMany([PAGE]),
+    translateMany: () => vm.translateMany([PAGE]),
     find: () => vm.find(0, PAGE),
     findFirst: () => vm.findFirst(0, PAGE),
     findPrev: () => vm.findPrev(PAGE),

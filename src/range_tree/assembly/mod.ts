@@ -1,5 +1,6 @@
 export { bindMover, fetchNodes, moveRun, replace } from "./mover";
 export { bind } from "./thread";
+export { lookUpMany } from "./many";
 export { lookUp, lookUpInside } from "./reader";
 export {
   copyBackward,

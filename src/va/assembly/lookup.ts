@@ -1,6 +1,7 @@
 /**
- * Looking addresses up, from any thread, without a lock: `VaManager.lookup` and `VaManager.translate`, each with its read section,
- * and what the outer lock's holder asks before it makes operations.
+ * Looking addresses up, from any thread, without a lock: `VaManager.lookup` and `VaManager.translate`, each with its read section;
+ * both for several addresses at once, which wait for memory together (see `../../range_tree/assembly/many.ts`); and what the
+ * outer lock's holder asks before it makes operations.
  *
  * The manager's word of life is loaded within the section. If it is what it was, the trees and the mappings that can be found from
  * here on are there until the section ends: destroying a manager ends its life first, and frees all of it a grace period later.
@@ -16,6 +17,7 @@ import {
   slotFor,
   slotOf,
 } from "../../range_tree/assembly/node";
+import { FOUND, goDown } from "../../range_tree/assembly/many";
 import { entryAt } from "../../range_tree/assembly/reader";
 import { enter, leave, scratch } from "../../range_tree/assembly/thread";
 import {
@@ -76,6 +78,69 @@ export function locate(header: u32, life: i32, tree: u32, address: f64): i32 {
   return answer;
 }
 
+// Behind what `goDown` leaves: copies of up to 16 mappings.
+const COPIES: usize = 192;
+const MAPPING_BYTES: usize = 64;
+
+/**
+ * Puts in the place of so many addresses, which are the first doubles of the scratch words, where they lead, as `translate`; says
+ * whether the manager is the one with that life.
+ */
+export function translateMany(header: u32, life: i32, tree: u32, count: i32): bool {
+  const entered = enter();
+  const isLive = atomic.load<i32>(addressOf(header), MANAGER_LIFE) == life;
+  if (isLive) {
+    findAll(tree, count);
+    for (let i: i32 = 0; i < count; i++) {
+      const ref = foundAt(i), address = addressAt(i);
+      const place = ref == 0 ? -1 : offsetAt(addressOf(ref), address);
+      store<f64>(scratch + (<usize>i << 3), place);
+    }
+  }
+  leave(entered);
+  return isLive;
+}
+
+/**
+ * Leaves copies of the mappings that cover so many addresses in the scratch words, and before these their refs, 0 = none; says
+ * whether the manager is the one with that life.
+ */
+export function locateMany(header: u32, life: i32, tree: u32, count: i32): bool {
+  const entered = enter();
+  const isLive = atomic.load<i32>(addressOf(header), MANAGER_LIFE) == life;
+  if (isLive) {
+    findAll(tree, count);
+    for (let i: i32 = 0; i < count; i++) {
+      const ref = foundAt(i);
+      const copy = scratch + COPIES + <usize>i * MAPPING_BYTES;
+      if (ref != 0) copyFieldsTo(copy, addressOf(ref));
+    }
+  }
+  leave(entered);
+  return isLive;
+}
+
+/** Finds the mappings that cover so many addresses, and reads each one's line, none of which is waited for. */
+function findAll(tree: u32, count: i32): void {
+  goDown(tree, count, false);
+  let touched: u32 = 0;
+  for (let i: i32 = 0; i < count; i++) {
+    const address = addressAt(i), at = scratch + (<usize>i << 2);
+    if (!(address >= 0 && address <= MAX_INDEX)) store<u32>(at, 0, FOUND);
+    // Where there is none this reads the arena's first words.
+    touched ^= load<u32>(addressOf(foundAt(i)), MAPPING_OBJECT);
+  }
+  store<u32>(scratch, touched, COPIES);
+}
+
+function addressAt(i: i32): f64 {
+  return load<f64>(scratch + (<usize>i << 3));
+}
+
+function foundAt(i: i32): u32 {
+  return load<u32>(scratch + (<usize>i << 2), FOUND);
+}
+
 /**
  * What overlaps a range, if that is one mapping that covers all of it, whose fields are left in the scratch words, or nothing (0);
  * else -2. Under the outer lock.
@@ -102,9 +167,13 @@ export function covering(tree: u32, first: f64, last: f64): i32 {
 
 /** Leaves the fields of a mapping in the scratch words, in the same places. */
 function copyFields(mapping: usize): void {
-  v128.store(scratch, v128.load(mapping, MAPPING_START), MAPPING_START);
-  v128.store(scratch, v128.load(mapping, MAPPING_OFFSET), MAPPING_OFFSET);
-  store<f64>(scratch, load<f64>(mapping, MAPPING_PHASE), MAPPING_PHASE);
-  store<u32>(scratch, load<u32>(mapping, MAPPING_OBJECT), MAPPING_OBJECT);
-  store<u32>(scratch, atomic.load<u32>(mapping, MAPPING_FLAGS), MAPPING_FLAGS);
+  copyFieldsTo(scratch, mapping);
+}
+
+function copyFieldsTo(copy: usize, mapping: usize): void {
+  v128.store(copy, v128.load(mapping, MAPPING_START), MAPPING_START);
+  v128.store(copy, v128.load(mapping, MAPPING_OFFSET), MAPPING_OFFSET);
+  store<f64>(copy, load<f64>(mapping, MAPPING_PHASE), MAPPING_PHASE);
+  store<u32>(copy, load<u32>(mapping, MAPPING_OBJECT), MAPPING_OBJECT);
+  store<u32>(copy, atomic.load<u32>(mapping, MAPPING_FLAGS), MAPPING_FLAGS);
 }

@@ -1,3 +1,3 @@
 export { bind } from "../../range_tree/assembly/thread";
-export { covering, locate, translate } from "./lookup";
+export { covering, locate, locateMany, translate, translateMany } from "./lookup";
 export { enterWhole, fetch, heldWhole, replaceAndExit } from "./bind";

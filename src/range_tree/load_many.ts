@@ -1,0 +1,42 @@
+/**
+ * Looking up many indices, some at a time: what `assembly/many.ts` is for. Where nothing is compiled, one after the other.
+ *
+ * @module
+ */
+import { checkIndex } from "./checks.ts";
+import type { CompiledTrees } from "./compiled.ts";
+import type { TreeParts } from "./parts.ts";
+import { PROTECTED, RESERVED } from "./walk.ts";
+
+/** The most that are looked up at once. */
+const AT_ONCE = 16;
+/** Where they are found, from the thread's scratch words on. */
+const FOUND = 2 * AT_ONCE;
+
+/** Puts the entries at some indices, from the one at `from` on, in their places; returns how many it has dealt with. */
+export function loadSome(
+  { arena, header, lock }: TreeParts,
+  compiled: CompiledTrees,
+  indices: ArrayLike<number>,
+  from: number,
+  entries: Uint32Array,
+): number {
+  const { words, doubles, scratchIndex } = arena;
+  const count = Math.min(AT_ONCE, indices.length - from);
+  for (let i = 0; i < count; i++) {
+    const index = indices[from + i];
+    checkIndex(index);
+    doubles[(scratchIndex >>> 1) + i] = index;
+  }
+  if (compiled.lookUpMany(header, count, lock.seenFlags) === 0) {
+    // The tree is not as it was seen last, or its readers take the lock.
+    const flags = lock.enterReader("RangeTree.loadMany");
+    compiled.lookUpMany(header, count, PROTECTED);
+    lock.exitReader(flags);
+  }
+  for (let i = 0; i < count; i++) {
+    const found = words[scratchIndex + FOUND + i] >>> 0;
+    entries[from + i] = found === RESERVED ? 0 : found;
+  }
+  return count;
+}
