@@ -124,7 +124,12 @@ export interface CompiledStores {
     value: number,
     stock: number,
   ): number;
-  /** As that if all of the range is free; 1 if it was, 0 if not, below 0 as above. */
+  /**
+   * Stores up to 16 ranges of the scratch words, one after the other; 0 if it did. If not, the same as above, the words say which one it
+   * has not stored, and those before that are stored.
+   */
+  storeMany(header: number, count: number, stock: number): number;
+  /** As `storeRange` if all of the range is free; 1 if it was, 0 if not, below 0 as above. */
   insertRange(
     header: number,
     first: number,

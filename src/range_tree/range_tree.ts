@@ -52,6 +52,7 @@ import type {
 } from "./options.ts";
 import type { TreeParts } from "./parts.ts";
 import { Room } from "./room.ts";
+import { checkColumns, storeSome } from "./store_many.ts";
 import { TreeLock } from "./tree_lock.ts";
 import { TreeMemory } from "./tree_memory.ts";
 import { type Entry, PROTECTED, RESERVED, Walk } from "./walk.ts";
@@ -312,6 +313,42 @@ export class RangeTree implements Iterable<Entry> {
    */
   storeRange(first: number, last: number, value: number): void {
     this.#storeRange("RangeTree.storeRange", first, last, value);
+  }
+
+  /**
+   * Stores many ranges, one after the other, each as {@linkcode RangeTree.storeRange}: `values[i]` over `firsts[i]` … `lasts[i]`. In large
+   * trees twice as fast: a store mostly waits for memory, and here sixteen wait at the same time.
+   *
+   * Lock: own, for up to sixteen. Memory: may. Drops the lock: yes, between them.
+   *
+   * @throws {RangeError} If the columns are not of one length, or a range or an entry is out of bounds; nothing was stored.
+   * @throws {OutOfMemoryError} If there is no room: it says for which range. Those before it are stored, the others are not.
+   *
+   * @example
+   * ```ts
+   * import { Arena, RangeTree } from "@pollard/pollard";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const tree = RangeTree.create(Arena.create({ byteLength: 2 ** 20 }));
+   * tree.storeMany([10, 30, 15], [19, 39, 15], [1, 2, 3]);
+   * assertEquals([...tree.loadMany([14, 15, 16, 30])], [1, 3, 1, 2]);
+   * ```
+   */
+  storeMany(
+    firsts: ArrayLike<number>,
+    lasts: ArrayLike<number>,
+    values: ArrayLike<number>,
+  ): void {
+    const columns = { firsts, lasts, values };
+    checkColumns(columns);
+    for (let at = 0; at < firsts.length;) {
+      this.#lock.enterWriter("RangeTree.storeMany");
+      try {
+        at += storeSome(this.#parts, this.#writer, columns, at);
+      } finally {
+        this.#lock.exitWriterAndPoll();
+      }
+    }
   }
 
   /**

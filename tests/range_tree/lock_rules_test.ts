@@ -64,6 +64,10 @@ const RULES: Record<string, Rule> = {
   "RangeTree.cursor": none((tree) => tree.cursor(4)),
   "RangeTree.store": own(true, (tree) => tree.store(5, 9)),
   "RangeTree.storeRange": own(true, (tree) => tree.storeRange(5, 99, 9)),
+  "RangeTree.storeMany": own(
+    true,
+    (tree) => tree.storeMany([5, 9], [5, 9], [9, 9]),
+  ),
   "RangeTree.storeBlocking": own(true, (tree) => tree.storeBlocking(5, 9, 9)),
   "RangeTree.insert": own(true, (tree) => tree.insert(5, 9)),
   "RangeTree.insertRange": own(true, (tree) => tree.insertRange(5, 5, 9)),
@@ -202,6 +206,7 @@ const LOCK_WORDS: Record<Rule["lock"], RegExp> = {
 /** What drops the lock, if it takes it. */
 const DROPS = [
   "storeBlocking",
+  "storeMany",
   "loadMany",
   "entries",
   "entriesReverse",

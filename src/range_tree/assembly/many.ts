@@ -4,7 +4,8 @@
  * at a time: first one read of each node, none of which is waited for, then the scan of each. (*Group prefetching*: Chen,
  * Ailamaki, Gibbons, Mowry, "Improving hash join performance through prefetching", 2004.)
  *
- * All nodes of a height are scanned alike, and all leaves have the height 0, so no lookup ends before the others.
+ * All nodes of a height are scanned alike, and all leaves have the height 0, so no lookup ends before the others. Stores of many ranges
+ * begin like that, too (`writer.ts`).
  */
 import {
   addressOf,
@@ -14,6 +15,7 @@ import {
   heightOf,
   isRcu,
   NODE_PIVOTS,
+  slotAddress,
   slotFor,
   slotOf,
 } from "./node";
@@ -31,12 +33,26 @@ export function lookUpMany(header: u32, count: i32, flags: i32): bool {
   const entered = enter();
   const now = atomic.load<i32>(addressOf(header), HEADER_FLAGS);
   const isSafe = flags == 0 || (isRcu(flags) && now == flags);
-  if (isSafe) goDown(header, count, hasNarrowNodes(now));
+  if (isSafe) findMany(header, count, hasNarrowNodes(now));
   leave(entered);
   return isSafe;
 }
 
 /** Leaves the entries at so many indices in the scratch words. Inside a read section, or under the lock. */
+export function findMany(header: u32, count: i32, areNarrow: bool): void {
+  goDown(header, count, areNarrow);
+  const found = scratch + FOUND, end = found + (<usize>count << 2);
+  for (let at = found; at < end; at += 4) {
+    const slot = <usize>load<u32>(at);
+    // Pairs with the publishing store of the writer.
+    if (slot != 0) store<u32>(at, atomic.load<u32>(slot));
+  }
+}
+
+/**
+ * Leaves the addresses of the slots that cover so many indices in the scratch words, 0 where the tree holds nothing. Inside a read
+ * section, or under the lock.
+ */
 export function goDown(header: u32, count: i32, areNarrow: bool): void {
   const found = scratch + FOUND, end = found + (<usize>count << 2);
   const root = atomic.load<u32>(addressOf(header), HEADER_ROOT);
@@ -48,8 +64,8 @@ export function goDown(header: u32, count: i32, areNarrow: bool): void {
     let index = scratch;
     for (let at = found; at < end; at += 4) {
       const node = addressOf(load<u32>(at));
-      const key = f64x2.splat(load<f64>(index));
-      store<u32>(at, slotOf(node, slotFor(node, key, isNarrow)));
+      const slot = slotFor(node, f64x2.splat(load<f64>(index)), isNarrow);
+      store<u32>(at, height > 0 ? slotOf(node, slot) : <u32>slotAddress(node, slot));
       index += 8;
     }
   }

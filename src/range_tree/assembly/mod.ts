@@ -13,4 +13,4 @@ export {
   stepOn,
 } from "./walk";
 export { highestRoom, lowestRoom } from "./gaps";
-export { bindWriter, erase, insertRange, storeRange } from "./writer";
+export { bindWriter, erase, insertRange, storeMany, storeRange } from "./writer";

@@ -4,6 +4,8 @@
  */
 
 // Offsets are bytes, refs count 64.
+/** A node begins at a multiple of its size. */
+export const NODE_BYTES: usize = 256;
 export const NODE_PARENT: usize = 0;
 export const NODE_META: usize = 4;
 export const NODE_PIVOTS: usize = 8;
@@ -89,6 +91,11 @@ export function pivotOf(node: usize, slot: usize, max: f64): f64 {
 /** The last index of the slot before: of no use to slot 0, which has none. */
 export function pivotBefore(node: usize, slot: usize): f64 {
   return load<f64>(node + (slot << 3), NODE_PIVOTS - 8);
+}
+
+/** Where a slot is. */
+export function slotAddress(node: usize, slot: usize): usize {
+  return node + (slot << 2) + NODE_SLOTS;
 }
 
 /** What a slot holds: pairs with the publishing store of the writer. */

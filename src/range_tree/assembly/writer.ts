@@ -35,6 +35,7 @@ import {
   splice,
   spliceWithGaps,
 } from "./build";
+import { FOUND, goDown } from "./many";
 import {
   addressOf,
   countOf,
@@ -47,7 +48,9 @@ import {
   MAX_SLOTS,
   MIN_SLOTS,
   NODE_LINK,
+  NODE_BYTES,
   NODE_PARENT,
+  NODE_PIVOTS,
   NODE_SLOTS,
   PIVOT_COUNT,
   pivotBefore,
@@ -60,7 +63,12 @@ const HEADER_COUNT: usize = 18 << 2;
 // Of an inner node of a tree that tracks gaps, but for the root.
 const MIN_GAP_SLOTS: i32 = 4;
 
-// In the thread's scratch words, behind the answers of readers.
+// In the thread's scratch words, behind the indices of `many.ts` and what is found there: the last indices and the entries of up to
+// 16 ranges that are to be stored, and which of them could not be.
+const LASTS: usize = 256;
+const VALUES: usize = 384;
+const STOPPED_AT: usize = 448;
+// Behind the answers of readers.
 const ERASED_FIRST: usize = 512;
 const ERASED_LAST: usize = 520;
 // How many nodes were taken for a store that is not mine, and the nodes.
@@ -131,6 +139,47 @@ export function storeRange(
   const before = heldSlot(addressOf(leaf), slot);
   const failed = change(first, last, value, stock);
   return failed != 0 ? <f64>failed : <f64>before;
+}
+
+/**
+ * Stores so many ranges, which are in the scratch words, one after the other: 0 if it did, else what is below 0 if it did not store
+ * one, and leaves which. First it goes down to where all of them begin, so that these stores wait for memory together.
+ */
+export function storeMany(header: u32, count: i32, stock: u32): i32 {
+  tree = addressOf(header);
+  goDown(header, count, hasNarrowNodes(load<i32>(tree, HEADER_FLAGS)));
+  for (let i: i32 = 0; i < count; i++) {
+    const first = load<f64>(scratch + (<usize>i << 3));
+    const last = load<f64>(scratch + (<usize>i << 3), LASTS);
+    const value = load<u32>(scratch + (<usize>i << 2), VALUES);
+    const slot = <usize>load<u32>(scratch + (<usize>i << 2), FOUND);
+    if (slot != 0 && overwrite(slot, first, last, value)) continue;
+    const before = storeRange(header, first, last, value, stock);
+    if (before < 0) {
+      store<i32>(scratch, i, STOPPED_AT);
+      return <i32>before;
+    }
+  }
+  return 0;
+}
+
+/**
+ * Stores an entry in a slot that was found before, if that covers exactly this range still; says whether it did. The stores since may
+ * have replaced its leaf, which is marked dead then. At both ends of a leaf it is not known what the slot covers.
+ */
+function overwrite(at: usize, first: f64, last: f64, value: u32): bool {
+  const node = at & ~(NODE_BYTES - 1);
+  const slot = (at - node - NODE_SLOTS) >> 2;
+  if (
+    slot == 0 || <i32>slot >= PIVOT_COUNT || value == 0 ||
+    pivotBefore(node, slot) != first - 1 ||
+    load<f64>(node + (slot << 3), NODE_PIVOTS) != last ||
+    load<u32>(at) == 0 || load<u32>(node, NODE_PARENT) == <u32>(node >> 6)
+  ) return false;
+  // Pairs with the loads of readers.
+  atomic.store<u32>(at, value);
+  noteChange(0);
+  return true;
 }
 
 /** Stores over a range if all of it is free: 1 if it was, 0 if not, or what is below 0 if it did not. */

@@ -17,7 +17,7 @@ import {
   slotFor,
   slotOf,
 } from "../../range_tree/assembly/node";
-import { FOUND, goDown } from "../../range_tree/assembly/many";
+import { findMany, FOUND } from "../../range_tree/assembly/many";
 import { entryAt } from "../../range_tree/assembly/reader";
 import { enter, leave, scratch } from "../../range_tree/assembly/thread";
 import {
@@ -122,7 +122,7 @@ export function locateMany(header: u32, life: i32, tree: u32, count: i32): bool 
 
 /** Finds the mappings that cover so many addresses, and reads each one's line, none of which is waited for. */
 function findAll(tree: u32, count: i32): void {
-  goDown(tree, count, false);
+  findMany(tree, count, false);
   let touched: u32 = 0;
   for (let i: i32 = 0; i < count; i++) {
     const address = addressAt(i), at = scratch + (<usize>i << 2);
