@@ -10,8 +10,9 @@ import {
   type Entry,
   MAX_INDEX,
   RangeTree,
+  type RangeTreeOptions,
 } from "../mod.ts";
-import { emptyHash, fold, GAPPED, SPAN } from "./keys.ts";
+import { emptyHash, fold, SPAN } from "./keys.ts";
 import type { OperationName } from "./operations.ts";
 import { arenaFor } from "./trees.ts";
 
@@ -19,6 +20,10 @@ import { arenaFor } from "./trees.ts";
 export interface Keeper {
   /** What is not to be tried at the size that it was created for: it would take minutes. */
   readonly skips: ReadonlySet<OperationName>;
+  /** Stores many ranges, whatever is there. */
+  storeMany?(columns: Columns): void;
+  /** The entries at many indices. */
+  loadMany?(indices: Float64Array): ArrayLike<number>;
   /** Stores a range where nothing is. */
   insert(first: number, last: number, value: number): void;
   /** Gives a range that is stored another entry. */
@@ -31,18 +36,27 @@ export interface Keeper {
   valueAt(index: number): number;
   /** The hash of all that is stored, in order: each range folded by {@linkcode foldEntry}. */
   hash(): number;
+  /** The same, by a callback. */
+  hashByCallback?(): number;
   /** The same, by a cursor under one hold of the lock, or in one read section. */
   hashByCursor?(): number;
   /** A copy that shares nothing with it that either changes. */
   clone?(): Keeper;
-  /** Prepares so many ranges in the form that it takes best and returns what fills it, empty as it is, with them. */
-  bulkLoader?(ranges: number): () => void;
+  /** Prepares so many ranges of that width in the form that it takes best and returns what fills it, empty as it is, with them. */
+  bulkLoader?(ranges: number, width: number): () => void;
   /** Does all that within one read section. */
   inOneSection?<Result>(work: () => Result): Result;
   /** Hands `work` a search for the lowest of `size` free indices from `min` on. */
   searching?<Result>(work: (search: Search) => Result): Result;
   /** Gives back what it takes; it is not used again. */
   discard?(): void;
+}
+
+/** Many ranges, a column for each of what they are. */
+export interface Columns {
+  readonly firsts: Float64Array;
+  readonly lasts: Float64Array;
+  readonly values: Float64Array;
 }
 
 /** Finds the lowest of `size` free indices from `min` on. */
@@ -67,16 +81,17 @@ export function foldEntry(
   return fold(hash, first + 3 * last + 5 * value);
 }
 
-/** The mode of a tree. */
-export interface TreeMode {
-  /** Whether readers need no lock. */
-  readonly rcu: boolean;
-  /** Whether gaps are tracked. */
-  readonly gaps: boolean;
-}
+/** The modes of trees, by name; the one without a lock is for a program with one thread. */
+export const TREES: Readonly<Record<string, RangeTreeOptions>> = {
+  "plain": {},
+  "RCU": { rcu: true },
+  "gaps": { gaps: true },
+  "gaps+RCU": { rcu: true, gaps: true },
+  "no lock": { lock: "none" },
+};
 
 /** Creates trees of a mode, all of them in one arena: that is what a program has, and what V8 makes the best code for. */
-export function treeOf(mode: TreeMode): Create {
+export function treeOf(mode: RangeTreeOptions): Create {
   let arena: Arena | undefined;
   return (_ranges, largest) => {
     // One is cloned into the same arena.
@@ -85,10 +100,24 @@ export function treeOf(mode: TreeMode): Create {
   };
 }
 
-/** The entry that range `range` holds first. */
-export function entryOf(range: number): Entry {
+/** The entry that range `range` of that width holds first. */
+export function entryOf(range: number, width: number): Entry {
   const first = range * SPAN;
-  return { first, last: first + GAPPED - 1, value: range + 1 };
+  return { first, last: first + width - 1, value: range + 1 };
+}
+
+/** The ranges in some order, with so much more as values. */
+export function columnsOf(
+  order: Int32Array,
+  width: number,
+  added = 0,
+): Columns {
+  const firsts = Float64Array.from(order, (range) => range * SPAN);
+  return {
+    firsts,
+    lasts: firsts.map((first) => first + width - 1),
+    values: Float64Array.from(order, (range) => range + 1 + added),
+  };
 }
 
 class TreeKeeper implements Keeper {
@@ -97,13 +126,15 @@ class TreeKeeper implements Keeper {
   readonly searching?: <Result>(work: (search: Search) => Result) => Result;
   readonly #arena: Arena;
   readonly #tree: RangeTree;
-  readonly #mode: TreeMode;
+  readonly #mode: RangeTreeOptions;
 
-  constructor(arena: Arena, tree: RangeTree, mode: TreeMode) {
+  constructor(arena: Arena, tree: RangeTree, mode: RangeTreeOptions) {
     this.#arena = arena;
     this.#tree = tree;
     this.#mode = mode;
-    if (mode.rcu) this.inOneSection = (work) => this.#inOneSection(work);
+    if (mode.rcu === true) {
+      this.inOneSection = (work) => this.#inOneSection(work);
+    }
     if (mode.gaps) this.searching = (work) => this.#searching(work);
   }
 
@@ -113,6 +144,10 @@ class TreeKeeper implements Keeper {
 
   overwrite(first: number, last: number, value: number): void {
     this.#tree.storeRange(first, last, value);
+  }
+
+  storeMany({ firsts, lasts, values }: Columns): void {
+    this.#tree.storeMany(firsts, lasts, values);
   }
 
   splitAndRejoin(whole: Entry, part: Entry): void {
@@ -128,6 +163,10 @@ class TreeKeeper implements Keeper {
     return this.#tree.load(index);
   }
 
+  loadMany(indices: Float64Array): ArrayLike<number> {
+    return this.#tree.loadMany(indices);
+  }
+
   hash(): number {
     let hash = emptyHash();
     for (const { first, last, value } of this.#tree.entries()) {
@@ -136,8 +175,16 @@ class TreeKeeper implements Keeper {
     return hash;
   }
 
+  hashByCallback(): number {
+    let hash = emptyHash();
+    this.#tree.forEach((first, last, value) => {
+      hash = foldEntry(hash, first, last, value);
+    });
+    return hash;
+  }
+
   hashByCursor(): number {
-    using _hold = this.#mode.rcu ? this.#arena.rcu.read() : this.#tree.lock();
+    using _hold = this.#hold();
     return this.#hashBy(this.#tree.cursor());
   }
 
@@ -149,12 +196,18 @@ class TreeKeeper implements Keeper {
     return hash;
   }
 
+  /** What protects a reader: a read section, the lock, or that there is no other thread. */
+  #hold(): Disposable | null {
+    if (this.#mode.rcu) return this.#arena.rcu.read();
+    return this.#mode.lock === "none" ? null : this.#tree.lock();
+  }
+
   clone(): Keeper {
     return new TreeKeeper(this.#arena, this.#tree.clone(), this.#mode);
   }
 
-  bulkLoader(ranges: number): () => void {
-    const entries = Array.from({ length: ranges }, (_, i) => entryOf(i));
+  bulkLoader(ranges: number, width: number): () => void {
+    const entries = Array.from({ length: ranges }, (_, i) => entryOf(i, width));
     return () => this.#tree.bulkLoad(entries);
   }
 

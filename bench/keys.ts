@@ -14,6 +14,14 @@ export const PACKED = SPAN;
 /** Width of ranges that leave gaps as wide as themselves. */
 export const GAPPED = SPAN / 2;
 
+/** What lies behind each range: the next one, or a gap. */
+export type Layout = "packed" | "gapped";
+/** The width of a range, by layout. */
+export const WIDTHS: Readonly<Record<Layout, number>> = {
+  packed: PACKED,
+  gapped: GAPPED,
+};
+
 const STORE_SEED = 1;
 const LOAD_SEED = 2;
 const CHANGE_SEED = 3;

@@ -56,8 +56,8 @@ function splitAndRejoin(keeper: Parts, whole: Entry, part: Entry): void {
   keeper.resize(whole.first, part.first - 1, whole.last, whole.value);
 }
 
-function pairOf(range: number): [number, Held] {
-  const { first, last, value } = entryOf(range);
+function pairOf(range: number, width: number): [number, Held] {
+  const { first, last, value } = entryOf(range, width);
   return [first, { last, value }];
 }
 
@@ -107,8 +107,8 @@ class BTreeKeeper implements Keeper, Parts {
     return new BTreeKeeper(this.#map.greedyClone(true));
   }
 
-  bulkLoader(ranges: number): () => void {
-    const pairs = Array.from({ length: ranges }, (_, i) => pairOf(i));
+  bulkLoader(ranges: number, width: number): () => void {
+    const pairs = Array.from({ length: ranges }, (_, i) => pairOf(i, width));
     return () => {
       this.#map = new BTree(pairs);
     };
@@ -162,8 +162,8 @@ class OrderedMapKeeper implements Keeper, Parts {
     return new OrderedMapKeeper(new OrderedMap(this.#map));
   }
 
-  bulkLoader(ranges: number): () => void {
-    const pairs = Array.from({ length: ranges }, (_, i) => pairOf(i));
+  bulkLoader(ranges: number, width: number): () => void {
+    const pairs = Array.from({ length: ranges }, (_, i) => pairOf(i, width));
     return () => {
       this.#map = new OrderedMap(pairs);
     };

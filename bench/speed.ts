@@ -10,21 +10,24 @@
  */
 import type { Entry } from "../mod.ts";
 import {
+  columnsOf,
   type Create,
   entryOf,
   foldEntry,
   type Keeper,
   type Search,
   treeOf,
+  TREES,
 } from "./keepers.ts";
 import {
   changeOrder,
   emptyHash,
   fold,
-  GAPPED,
+  type Layout,
   randomIndices,
   SPAN,
   storeOrder,
+  WIDTHS,
 } from "./keys.ts";
 import type { OperationName } from "./operations.ts";
 import { PEERS } from "./peers.ts";
@@ -34,7 +37,7 @@ import { type Figures, medianOf, runVariant, type Variant } from "./variant.ts";
 /** The fewest times that an operation is done: 30 trees of 1 000 ranges, for example … */
 const OPERATIONS = 30_000;
 /** … and the fewest trees, unless they are so large that a moment without the processor does not matter. */
-const TREES = 3;
+const FEWEST_TREES = 3;
 const LARGE = 500_000;
 /** What is stored inside of a range, from its first index. */
 const PART = { from: 2, to: 4 };
@@ -60,17 +63,20 @@ class Times {
   }
 }
 
-function speedOf(create: Create): Variant {
+function speedOf(create: Create, layout: Layout): Variant {
+  const width = WIDTHS[layout];
   return (ranges, largest) => {
     const times = new Times();
     const createOne = () => create(ranges, largest);
     const trees = Math.ceil(OPERATIONS / ranges);
-    const repetitions = ranges < LARGE ? Math.max(trees, TREES) : 1;
+    const repetitions = ranges < LARGE ? Math.max(trees, FEWEST_TREES) : 1;
     let hash = emptyHash();
     for (let i = 0; i < repetitions; i++) {
-      hash = fold(hash, measureStored(createOne, ranges, i, times));
-      measureBuilds(createOne, ranges, times);
-      measureSearches(createOne, ranges, i, times);
+      hash = fold(hash, measureStored(createOne, ranges, width, i, times));
+      measureBuilds(createOne, ranges, width, times);
+      measureMany(createOne, ranges, width, i, times);
+      // There is no room between packed ranges.
+      if (layout === "gapped") measureSearches(createOne, ranges, i, times);
     }
     return { hash, figures: times.each(ranges) };
   };
@@ -80,23 +86,30 @@ function speedOf(create: Create): Variant {
 function measureStored(
   create: () => Keeper,
   ranges: number,
+  width: number,
   repetition: number,
   times: Times,
 ): number {
   const keeper = create();
-  if (keeper.skips.has("buildRandom")) insertAll(keeper, ascending(ranges));
-  else {
+  if (keeper.skips.has("buildRandom")) {
+    insertAll(keeper, ascending(ranges), width);
+  } else {
     const order = storeOrder(ranges, repetition);
-    times.time("buildRandom", () => insertAll(keeper, order));
+    times.time("buildRandom", () => insertAll(keeper, order, width));
   }
   const built = times.time("iterate", () => keeper.hash());
-  mustBe("building", built, hashOf(ranges, 0));
+  mustBe("building", built, hashOf(ranges, width, 0));
+  if (keeper.hashByCallback !== undefined) {
+    const called = times
+      .time("iterateCallback", () => keeper.hashByCallback!());
+    mustBe("iterating with a callback", called, built);
+  }
   if (keeper.hashByCursor !== undefined) {
     const walked = times.time("iterateCursor", () => keeper.hashByCursor!());
     mustBe("iterating with a cursor", walked, built);
   }
   const loaded = measureLoads(keeper, randomIndices(ranges, repetition), times);
-  measureChanges(keeper, changeOrder(ranges, repetition), times);
+  measureChanges(keeper, changeOrder(ranges, repetition), width, times);
   keeper.discard?.();
   return fold(built, loaded);
 }
@@ -112,6 +125,12 @@ function measureLoads(
     const again = times.time("loadOneSection", () => loadAll(keeper, indices));
     mustBe("loading within one section", again, random);
   });
+  if (keeper.loadMany !== undefined) {
+    const many = Float64Array.from(indices);
+    const again = times
+      .time("loadMany", () => foldAll(keeper.loadMany!(many)));
+    mustBe("loading many at once", again, random);
+  }
   indices.sort();
   const inOrder = times.time("loadInOrder", () => loadAll(keeper, indices));
   return fold(random, inOrder);
@@ -120,15 +139,16 @@ function measureLoads(
 function measureChanges(
   keeper: Keeper,
   order: Int32Array,
+  width: number,
   times: Times,
 ): void {
   const { skips } = keeper;
   let added = 0;
   if (!skips.has("overwrite")) {
     added = 1;
-    times.time("overwrite", () => overwriteAll(keeper, order, added));
+    times.time("overwrite", () => overwriteAll(keeper, order, width, added));
   }
-  const expected = hashOf(order.length, added);
+  const expected = hashOf(order.length, width, added);
   mustBe("overwriting", keeper.hash(), expected);
   if (keeper.clone !== undefined) {
     const copy = times.time("clone", () => keeper.clone!());
@@ -136,11 +156,14 @@ function measureChanges(
     copy.discard?.();
   }
   if (!skips.has("splitRejoin")) {
-    times.time("splitRejoin", () => splitAndRejoinAll(keeper, order, added));
+    times.time(
+      "splitRejoin",
+      () => splitAndRejoinAll(keeper, order, width, added),
+    );
     mustBe("splitting and rejoining", keeper.hash(), expected);
   }
   if (!skips.has("erase")) {
-    times.time("erase", () => eraseAll(keeper, order));
+    times.time("erase", () => eraseAll(keeper, order, width));
     mustBe("erasing", keeper.hash(), emptyHash());
   }
 }
@@ -148,21 +171,41 @@ function measureChanges(
 function measureBuilds(
   create: () => Keeper,
   ranges: number,
+  width: number,
   times: Times,
 ): void {
-  const expected = hashOf(ranges, 0);
+  const expected = hashOf(ranges, width, 0);
   const keeper = create();
   const order = ascending(ranges);
-  times.time("buildInOrder", () => insertAll(keeper, order));
+  times.time("buildInOrder", () => insertAll(keeper, order, width));
   mustBe("building in order", keeper.hash(), expected);
   keeper.discard?.();
 
   const loaded = create();
-  const load = loaded.bulkLoader?.(ranges);
+  const load = loaded.bulkLoader?.(ranges, width);
   if (load === undefined) return;
   times.time("bulkLoad", load);
   mustBe("bulk-loading", loaded.hash(), expected);
   loaded.discard?.();
+}
+
+/** Builds and overwrites with many ranges at once. */
+function measureMany(
+  create: () => Keeper,
+  ranges: number,
+  width: number,
+  repetition: number,
+  times: Times,
+): void {
+  const keeper = create();
+  if (keeper.storeMany === undefined) return;
+  const built = columnsOf(storeOrder(ranges, repetition), width);
+  times.time("buildMany", () => keeper.storeMany!(built));
+  mustBe("building many", keeper.hash(), hashOf(ranges, width, 0));
+  const changed = columnsOf(changeOrder(ranges, repetition), width, 1);
+  times.time("overwriteMany", () => keeper.storeMany!(changed));
+  mustBe("overwriting many", keeper.hash(), hashOf(ranges, width, 1));
+  keeper.discard?.();
 }
 
 function measureSearches(
@@ -173,9 +216,10 @@ function measureSearches(
 ): void {
   const keeper = create();
   if (keeper.searching === undefined) return;
-  insertAll(keeper, storeOrder(ranges, repetition));
+  const width = WIDTHS.gapped;
+  insertAll(keeper, storeOrder(ranges, repetition), width);
   const { erased, mins, sizes, found } = roomRequests(ranges, repetition);
-  eraseAll(keeper, erased);
+  eraseAll(keeper, erased, width);
   const hash = keeper.searching((search) =>
     times.time("emptyArea", () => searchAll(search, mins, sizes))
   );
@@ -183,34 +227,36 @@ function measureSearches(
   keeper.discard?.();
 }
 
-function insertAll(keeper: Keeper, order: Int32Array): void {
+function insertAll(keeper: Keeper, order: Int32Array, width: number): void {
   for (let i = 0; i < order.length; i++) {
     const first = order[i] * SPAN;
-    keeper.insert(first, first + GAPPED - 1, order[i] + 1);
+    keeper.insert(first, first + width - 1, order[i] + 1);
   }
 }
 
 function overwriteAll(
   keeper: Keeper,
   order: Int32Array,
+  width: number,
   added: number,
 ): void {
   for (let i = 0; i < order.length; i++) {
     const first = order[i] * SPAN;
-    keeper.overwrite(first, first + GAPPED - 1, order[i] + 1 + added);
+    keeper.overwrite(first, first + width - 1, order[i] + 1 + added);
   }
 }
 
 function splitAndRejoinAll(
   keeper: Keeper,
   order: Int32Array,
+  width: number,
   added: number,
 ): void {
   const whole = { first: 0, last: 0, value: 0 };
   const part = { first: 0, last: 0, value: 1 };
   for (let i = 0; i < order.length; i++) {
     whole.first = order[i] * SPAN;
-    whole.last = whole.first + GAPPED - 1;
+    whole.last = whole.first + width - 1;
     whole.value = order[i] + 1 + added;
     part.first = whole.first + PART.from;
     part.last = whole.first + PART.to;
@@ -218,10 +264,10 @@ function splitAndRejoinAll(
   }
 }
 
-function eraseAll(keeper: Keeper, order: Int32Array): void {
+function eraseAll(keeper: Keeper, order: Int32Array, width: number): void {
   for (let i = 0; i < order.length; i++) {
     const first = order[i] * SPAN;
-    keeper.erase(first, first + GAPPED - 1);
+    keeper.erase(first, first + width - 1);
   }
 }
 
@@ -234,9 +280,9 @@ function loadAll(keeper: Keeper, indices: Int32Array): number {
 }
 
 /** What the benchmark itself takes of a load. */
-function foldAll(indices: Int32Array): number {
+function foldAll(values: ArrayLike<number>): number {
   let hash = emptyHash();
-  for (let i = 0; i < indices.length; i++) hash = fold(hash, indices[i]);
+  for (let i = 0; i < values.length; i++) hash = fold(hash, values[i]);
   return hash;
 }
 
@@ -257,10 +303,10 @@ function ascending(ranges: number): Int32Array {
 }
 
 /** What {@linkcode Keeper.hash} must be, if the entries are so much larger than at first. */
-function hashOf(ranges: number, added: number): number {
+function hashOf(ranges: number, width: number, added: number): number {
   let hash = emptyHash();
   for (let i = 0; i < ranges; i++) {
-    const { first, last, value }: Entry = entryOf(i);
+    const { first, last, value }: Entry = entryOf(i, width);
     hash = foldEntry(hash, first, last, value + added);
   }
   return hash;
@@ -274,15 +320,17 @@ function mustBe(what: string, hash: number, expected: number): void {
 }
 
 if (import.meta.main) {
-  await runVariant(
-    Object.fromEntries(
-      Object.entries({
-        "plain": treeOf({ rcu: false, gaps: false }),
-        "RCU": treeOf({ rcu: true, gaps: false }),
-        "gaps": treeOf({ rcu: false, gaps: true }),
-        "gaps+RCU": treeOf({ rcu: true, gaps: true }),
-        ...PEERS,
-      }).map(([name, create]) => [name, speedOf(create)]),
+  const keepers: Record<string, Create> = {
+    ...Object.fromEntries(
+      Object.entries(TREES).map(([name, mode]) => [name, treeOf(mode)]),
     ),
+    ...PEERS,
+  };
+  const variants = (Object.keys(WIDTHS) as Layout[]).flatMap((layout) =>
+    Object.entries(keepers).map(([name, create]): [string, Variant] => [
+      `${layout} ${name}`,
+      speedOf(create, layout),
+    ])
   );
+  await runVariant(Object.fromEntries(variants));
 }

@@ -1,21 +1,24 @@
 /**
- * The benchmark `speed`: one workload a size, whose table has a line for each operation and a column for each keeper.
+ * The benchmark `speed`: one workload a size and layout, whose table has a line for each operation and a column for each keeper.
  *
  * @module
  */
 import { formatCount } from "../src/report/numbers.ts";
+import { TREES } from "./keepers.ts";
+import { type Layout, WIDTHS } from "./keys.ts";
 import {
   type Operation,
   type OperationName,
   OPERATIONS,
+  type TreeName,
 } from "./operations.ts";
 import type { Goal, Round, Row, WarmUp, Workload } from "./workload.ts";
 
 /** The sizes that the native tree was measured at. */
 const SIZES = [1e3, 1e5, 1e6];
-const TREES = ["plain", "RCU", "gaps", "gaps+RCU"];
+const TREE_NAMES = Object.keys(TREES);
 const PEERS = ["sorted-btree", "js-sdsl", "interval-tree", "sorted array"];
-const KEEPERS = [...TREES, ...PEERS];
+const KEEPERS = [...TREE_NAMES, ...PEERS];
 /** Not tried with more ranges: js-sdsl was not done with 10 000 000 after four minutes, and had 3.6 GB. */
 const LARGE_PEERS = ["js-sdsl", "interval-tree"];
 const LARGE_PEERS_MAX = 1e6;
@@ -33,56 +36,78 @@ const AGAINST_NATIVE = "against native C";
 
 /** The workloads for trees of up to so many ranges. */
 export function speedWorkloads(ranges: number): Workload[] {
-  return [...SIZES.filter((size) => size < ranges), ranges].map(workloadOf);
+  const sizes = [...SIZES.filter((size) => size < ranges), ranges];
+  return sizes.flatMap((size) =>
+    (Object.keys(WIDTHS) as Layout[]).map((layout) => workloadOf(size, layout))
+  );
 }
 
-function workloadOf(ranges: number): Workload {
+function workloadOf(ranges: number, layout: Layout): Workload {
   const keepers = KEEPERS.filter((name) =>
     ranges <= LARGE_PEERS_MAX || !LARGE_PEERS.includes(name)
   );
-  const peers = keepers.filter((name) => !TREES.includes(name));
+  const peers = keepers.filter((name) => PEERS.includes(name));
   const figure = (keeper: string, operation: OperationName) => (round: Round) =>
     round[keepers.indexOf(keeper)][operation];
   return {
     name: "speed",
-    title: `every operation on ${formatCount(ranges)} ranges`,
+    title: `every operation on ${formatCount(ranges)} ${layout} ranges`,
     file: "speed.ts",
     warmUp: ranges < WARM_UP.ranges
       ? { ranges, times: SMALL_WARM_UPS }
       : WARM_UP,
-    subjects: keepers.map((variant) => ({ variant, ranges })),
+    subjects: keepers.map((name) => ({ variant: `${layout} ${name}`, ranges })),
     rows: [
       ...OPERATIONS.flatMap(({ name, label }) =>
         keepers.map((keeper) =>
           cell(TIMES, label, keeper, figure(keeper, name))
         )
       ),
-      ...OPERATIONS.filter(({ name }) => name !== "loop").flatMap((operation) =>
-        peers.map((peer) =>
+      ...comparisons().flatMap(({ operation, tree, label }) =>
+        operation.name === "loop" ? [] : peers.map((peer) =>
           cell(
             AGAINST_PEERS,
-            operation.label,
+            label,
             peer,
             quotient(
               figure(peer, operation.ofPeers ?? operation.name),
-              figure(operation.tree, operation.name),
+              figure(tree, operation.name),
             ),
             operation.peerGoal?.[ranges],
           )
         )
       ),
-      ...OPERATIONS.flatMap((operation) =>
-        againstNative(operation, ranges, figure(operation.tree, operation.name))
+      ...comparisons().flatMap(({ operation, tree, label }) =>
+        againstNative(operation, label, ranges, figure(tree, operation.name))
       ),
     ],
     note:
-      "The range tree that is compared is the one in RCU mode; for finding empty areas, the one that tracks gaps too.\n" +
+      "The range tree that is compared is the one in RCU mode; for finding empty areas, the one that tracks gaps too; and where\n" +
+      "it says so, the one without a lock, which is for a program with one thread.\n" +
       "A peer's split and rejoin is the six to eight changes that do the same to a map of ranges.",
   };
 }
 
+/** Each operation of each tree that is compared. */
+function comparisons(): {
+  operation: Operation;
+  tree: TreeName;
+  label: string;
+}[] {
+  return OPERATIONS.flatMap((operation) =>
+    operation.trees.map((tree) => ({
+      operation,
+      tree,
+      label: tree === "no lock"
+        ? `${operation.label}, no lock`
+        : operation.label,
+    }))
+  );
+}
+
 function againstNative(
-  { label, native, nativeGoal }: Operation,
+  { native, nativeGoal }: Operation,
+  label: string,
   ranges: number,
   nanos: Row["value"],
 ): Row[] {

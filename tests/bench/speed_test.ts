@@ -6,31 +6,33 @@ import type { Figures } from "../../bench/variant.ts";
 
 type Nanos = Partial<Record<OperationName, number>>;
 
-/** The report of a size for rounds that are given by keeper; the keepers that are not named did nothing. */
+/** The report of gapped ranges for rounds that are given by keeper; the keepers that are not named did nothing. */
 function report(ranges: number, rounds: Record<string, Nanos>[]) {
   const workload = speedWorkloads(ranges).at(-1)!;
   return reportOf(workload, {
     rounds: rounds.map((round) =>
-      workload.subjects.map(({ variant }) => (round[variant] ?? {}) as Figures)
+      workload.subjects.map(({ variant }) =>
+        (round[variant.replace("gapped ", "")] ?? {}) as Figures
+      )
     ),
     hashes: new Map([[ranges, 1]]),
   });
 }
 
-Deno.test("speedWorkloads: the sizes of the native tree up to the one that is asked for, and that", () => {
+Deno.test("speedWorkloads: the sizes of the native tree up to the one that is asked for, and that, with gaps and without", () => {
   const sizes = (ranges: number) =>
     speedWorkloads(ranges).map(({ subjects }) => subjects[0].ranges);
-  assertEquals(sizes(1e3), [1e3]);
-  assertEquals(sizes(2e3), [1e3, 2e3]);
-  assertEquals(sizes(1e6), [1e3, 1e5, 1e6]);
-  assertEquals(sizes(1e7), [1e3, 1e5, 1e6, 1e7]);
+  assertEquals(sizes(1e3), [1e3, 1e3]);
+  assertEquals(sizes(2e3), [1e3, 1e3, 2e3, 2e3]);
+  assertEquals(sizes(1e6), [1e3, 1e3, 1e5, 1e5, 1e6, 1e6]);
+  assertEquals(sizes(1e7), [1e3, 1e3, 1e5, 1e5, 1e6, 1e6, 1e7, 1e7]);
 });
 
 Deno.test("speedWorkloads: peers that do not fit the memory are left out above 1 000 000 ranges", () => {
   const keepers = (ranges: number) =>
     speedWorkloads(ranges).at(-1)!.subjects.map(({ variant }) => variant);
   const missing = keepers(1e6).filter((name) => !keepers(1e7).includes(name));
-  assertEquals(missing, ["js-sdsl", "interval-tree"]);
+  assertEquals(missing, ["gapped js-sdsl", "gapped interval-tree"]);
 });
 
 Deno.test("speedWorkloads: native code and peers are compared within a round, the goals judged by the middle one", () => {
@@ -84,7 +86,7 @@ Deno.test("formatReport: cells stand in columns, a missing one is a dash, a goal
     "gaps+RCU",
   ]);
   assertEquals(line("iterate"), ["iterate, an entry", "10.00", "–"]);
-  assert(text.startsWith("every operation on 100 000 ranges\n"));
+  assert(text.startsWith("every operation on 100 000 gapped ranges\n"));
   assertStringIncludes(
     lines.findLast((line) => line.includes("find empty area"))!,
     "2.50 ±0.50 missed  ≤ 1.50",
