@@ -186,10 +186,7 @@ export function bindInPlace(
     throw error;
   }
   if (replaced > 0) {
-    // If this thread dies from here on, it is its own: see `recover.ts`.
-    state.caches.mappings.claim(replaced);
     state.replaceAndExit(replaced, mapping, bo);
-    state.caches.mappings.defer(replaced);
   } else {
     state.treeLock.exitWriter();
     if (replaced < 0) return false;
@@ -374,6 +371,8 @@ function store(state: VaState, change: Change, supply: VaSupply): void {
     ? supply.obtainBo(map.object)
     : 0;
   let mapRef = 0, prevRef = 0, nextRef = 0;
+  // What a thread left that died is a part for ever.
+  const wasCutting = state.isCutting;
   try {
     if (map !== undefined) mapRef = supply.createMapping(map);
     if (prev !== undefined) prevRef = supply.createMapping(prev);
@@ -382,8 +381,10 @@ function store(state: VaState, change: Change, supply: VaSupply): void {
     for (let i = 0; i < change.removed.length; i++) {
       state.caches.mappings.claim(change.removed[i]);
     }
+    if (prev !== undefined || next !== undefined) state.isCutting = true;
     supply.storeRange(tree, start, start + range - 1, mapRef);
   } catch (error) {
+    state.isCutting = wasCutting;
     for (const ref of [mapRef, prevRef, nextRef]) {
       if (ref !== 0) supply.giveBack(ref);
     }
@@ -392,6 +393,7 @@ function store(state: VaState, change: Change, supply: VaSupply): void {
   // Nothing below needs memory: each of these stores is over exactly one entry.
   if (prev !== undefined) placePart(state, prev, prevRef, change.prevOf);
   if (next !== undefined) placePart(state, next, nextRef, change.nextOf);
+  state.isCutting = wasCutting;
   if (bo !== 0) bos.link(bo, mapRef);
   for (let i = 0; i < change.removed.length; i++) {
     state.retire(change.removed[i]);

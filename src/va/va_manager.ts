@@ -676,6 +676,7 @@ export class VaManager {
     const state = this.#state;
     state.assertLive("VaManager.destroy");
     const { caches, tree, boTree, regions, arena } = state;
+    state.replaced.settle();
     // If this thread dies from here on, all of it is its own: see `recover.ts`.
     caches.headers.claim(state.header);
     // Mappings and VmBos outlive the trees that lead to them by a grace period.
