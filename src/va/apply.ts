@@ -137,23 +137,10 @@ export function applySpan(
   list: OperationList,
   supply: VaSupply,
 ): void {
-  const whole = wholeOf(list);
+  const { whole } = list;
   if (whole !== undefined && bindInPlace(state, whole, supply)) return;
   const change = changeOf(list);
   if (change !== undefined) carryOut(state, change, supply);
-}
-
-/** What a list maps, if it does so where nothing is, or in the place of exactly one mapping; nothing if it does more. */
-function wholeOf(list: OperationList): MappingSpec | undefined {
-  const op = list.at(list.length - 1);
-  if (op?.kind !== "map" || list.length > 2) return undefined;
-  const { mapping } = op;
-  if (list.length === 1) return mapping;
-  const before = list.at(0)!;
-  return before.kind === "unmap" && before.mapping.start === mapping.start &&
-      before.mapping.range === mapping.range
-    ? mapping
-    : undefined;
 }
 
 /**
@@ -202,11 +189,18 @@ export function applyRequest(
   spec: MappingSpec,
   supply: VaSupply,
 ): OperationList {
-  const last = spec.start + spec.range - 1;
-  const ops = splitRule(spec, state.overlapping(spec.start, last));
-  const list = new OperationList("map", spec, ops, state);
+  const list = mapList(state, spec);
   applySpan(state, list, supply);
   return list;
+}
+
+/** The operations that mapping a range means by today's rule. Under the outer lock. */
+export function mapList(state: VaState, spec: MappingSpec): OperationList {
+  const last = spec.start + spec.range - 1;
+  const covering = state.covering(spec.start, last);
+  if (covering !== null) return OperationList.within(spec, covering, state);
+  const ops = splitRule(spec, state.overlapping(spec.start, last));
+  return new OperationList("map", spec, ops, state);
 }
 
 /** Unmaps a range where exactly one mapping is, or nothing. As {@linkcode bindInPlace}. */

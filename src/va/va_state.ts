@@ -423,17 +423,34 @@ export class VaState {
     return readCopied(this.words, this.doubles, ref, this.#copied);
   }
 
-  /** The mappings that overlap `first` … `last`, in ascending order. Under the outer lock. */
-  overlapping(first: number, last: number): Mapping[] {
+  /**
+   * The mapping that covers all of `first` … `last`, undefined if that is a hole, null if it is neither. Under the outer lock.
+   */
+  covering(first: number, last: number): Mapping | undefined | null {
     const compiled = this.#compiled;
-    if (compiled === undefined) return this.#overlapping(first, last);
-    // Nearly always it is one mapping that covers all of it, or a hole.
+    if (compiled === undefined) return this.#covering(first, last);
     const ref = compiled.covering(this.tree.ref, first, last);
-    if (ref > 0) return [this.#copiedMapping(ref)];
-    return ref === 0 ? [] : this.#overlapping(first, last);
+    if (ref > 0) return this.#copiedMapping(ref);
+    return ref === 0 ? undefined : null;
   }
 
-  #overlapping(first: number, last: number): Mapping[] {
+  #covering(first: number, last: number): Mapping | undefined | null {
+    const { rcu } = this.arena;
+    const walk = this.walk;
+    rcu.readLock();
+    try {
+      walk.to(this.tree.ref, first);
+      if (walk.last < last) return null;
+      return walk.value === 0
+        ? undefined
+        : readMapping(this.words, this.doubles, walk.value);
+    } finally {
+      rcu.readUnlock();
+    }
+  }
+
+  /** The mappings that overlap `first` … `last`, in ascending order. Under the outer lock. */
+  overlapping(first: number, last: number): Mapping[] {
     const { rcu } = this.arena;
     const walk = this.walk, header = this.tree.ref;
     const mappings: Mapping[] = [];
