@@ -137,23 +137,10 @@ export function applySpan(
   list: OperationList,
   supply: VaSupply,
 ): void {
-  const whole = wholeOf(list);
+  const { whole } = list;
   if (whole !== undefined && bindInPlace(state, whole, supply)) return;
   const change = changeOf(list);
   if (change !== undefined) carryOut(state, change, supply);
-}
-
-/** What a list maps, if it does so where nothing is, or in the place of exactly one mapping; nothing if it does more. */
-function wholeOf(list: OperationList): MappingSpec | undefined {
-  const op = list.at(list.length - 1);
-  if (op?.kind !== "map" || list.length > 2) return undefined;
-  const { mapping } = op;
-  if (list.length === 1) return mapping;
-  const before = list.at(0)!;
-  return before.kind === "unmap" && before.mapping.start === mapping.start &&
-      before.mapping.range === mapping.range
-    ? mapping
-    : undefined;
 }
 
 /**
@@ -186,10 +173,7 @@ export function bindInPlace(
     throw error;
   }
   if (replaced > 0) {
-    // If this thread dies from here on, it is its own: see `recover.ts`.
-    state.caches.mappings.claim(replaced);
     state.replaceAndExit(replaced, mapping, bo);
-    state.caches.mappings.defer(replaced);
   } else {
     state.treeLock.exitWriter();
     if (replaced < 0) return false;
@@ -205,11 +189,18 @@ export function applyRequest(
   spec: MappingSpec,
   supply: VaSupply,
 ): OperationList {
-  const last = spec.start + spec.range - 1;
-  const ops = splitRule(spec, state.overlapping(spec.start, last));
-  const list = new OperationList("map", spec, ops, state);
+  const list = mapList(state, spec);
   applySpan(state, list, supply);
   return list;
+}
+
+/** The operations that mapping a range means by today's rule. Under the outer lock. */
+export function mapList(state: VaState, spec: MappingSpec): OperationList {
+  const last = spec.start + spec.range - 1;
+  const covering = state.covering(spec.start, last);
+  if (covering !== null) return OperationList.within(spec, covering, state);
+  const ops = splitRule(spec, state.overlapping(spec.start, last));
+  return new OperationList("map", spec, ops, state);
 }
 
 /** Unmaps a range where exactly one mapping is, or nothing. As {@linkcode bindInPlace}. */
@@ -374,6 +365,8 @@ function store(state: VaState, change: Change, supply: VaSupply): void {
     ? supply.obtainBo(map.object)
     : 0;
   let mapRef = 0, prevRef = 0, nextRef = 0;
+  // What a thread left that died is a part for ever.
+  const wasCutting = state.isCutting;
   try {
     if (map !== undefined) mapRef = supply.createMapping(map);
     if (prev !== undefined) prevRef = supply.createMapping(prev);
@@ -382,8 +375,10 @@ function store(state: VaState, change: Change, supply: VaSupply): void {
     for (let i = 0; i < change.removed.length; i++) {
       state.caches.mappings.claim(change.removed[i]);
     }
+    if (prev !== undefined || next !== undefined) state.isCutting = true;
     supply.storeRange(tree, start, start + range - 1, mapRef);
   } catch (error) {
+    state.isCutting = wasCutting;
     for (const ref of [mapRef, prevRef, nextRef]) {
       if (ref !== 0) supply.giveBack(ref);
     }
@@ -392,6 +387,7 @@ function store(state: VaState, change: Change, supply: VaSupply): void {
   // Nothing below needs memory: each of these stores is over exactly one entry.
   if (prev !== undefined) placePart(state, prev, prevRef, change.prevOf);
   if (next !== undefined) placePart(state, next, nextRef, change.nextOf);
+  state.isCutting = wasCutting;
   if (bo !== 0) bos.link(bo, mapRef);
   for (let i = 0; i < change.removed.length; i++) {
     state.retire(change.removed[i]);

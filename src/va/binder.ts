@@ -135,6 +135,8 @@ export class Binder {
       else if (!unbindInPlace(state, op, state.reserve)) this.#unmap(op);
       if (op.op === "sparseUnmap") this.#setRegion(op, 0);
     }
+    // What a job has replaced does not wait for the next one.
+    state.replaced.settle();
     return lists;
   }
 

@@ -34,6 +34,7 @@ export interface CompiledManagers {
   covering(tree: number, first: number, last: number): number;
   /** `VaState.enterWhole` without waiting: -2 = the lock was not taken, -3 = it was and the tree is no more. */
   enterWhole(
+    header: number,
     tree: number,
     identity: number,
     lock: number,
@@ -42,11 +43,17 @@ export interface CompiledManagers {
     last: number,
   ): number;
   /** The same under the tree's lock. Of a mapping the first of the scratch words then names the word of the slot. */
-  heldWhole(tree: number, first: number, last: number): number;
+  heldWhole(
+    header: number,
+    tree: number,
+    first: number,
+    last: number,
+  ): number;
   /** `VaState.fetch`; the addresses are the first doubles of the scratch words. */
   fetch(tree: number, count: number): void;
-  /** `VaState.replaceAndExit`; 0 if the lock must still be released. */
+  /** `VaState.replaceAndExit`; in what it returns bit 0 says that the lock is released, bit 1 that what is noted must be settled. */
   replaceAndExit(
+    header: number,
     slot: number,
     old: number,
     fresh: number,
@@ -55,6 +62,8 @@ export interface CompiledManagers {
     lock: number,
     thread: number,
   ): number;
+  /** Takes all mappings that are noted as replaced off their VmBos' lists. Under the outer lock. */
+  unlinkNoted(header: number): void;
 }
 
 const compiledManagers = new WasmModule<CompiledManagers>(WASM);

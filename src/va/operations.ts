@@ -10,6 +10,7 @@
  * @module
  */
 import { StaleOperationsError } from "./errors.ts";
+import { splitRule } from "./generate.ts";
 import type { Mapping, MappingSpec } from "./mapping.ts";
 
 /** A run of addresses. */
@@ -95,6 +96,9 @@ export type OperationsKind =
 /**
  * Operations in the order in which they are to be applied.
  *
+ * Nearly always a map request lies in one mapping, or in a hole. Then the operations are made when somebody asks for one, which
+ * whoever commits the list need not.
+ *
  * Thread contract: an object belongs to one thread, and is used under the outer lock under which it was made.
  */
 export class OperationList implements Iterable<VaOp> {
@@ -102,7 +106,12 @@ export class OperationList implements Iterable<VaOp> {
   readonly kind: OperationsKind;
   /** The addresses that the request was about; of one that merges, those that the new mapping covers. */
   readonly span: VaSpan;
-  readonly #ops: VaOp[];
+  /** The operations; nothing until they are made of the request. */
+  #ops: VaOp[] | undefined;
+  /** The map request of which they are to be made, … */
+  #request: MappingSpec | undefined;
+  /** … and the mapping that it lies in; nothing = it is a hole. */
+  #covering: Mapping | undefined;
   readonly #source: OperationsSource;
   #generation: number;
   /** How many of the operations were applied in order; what else was applied is in the set. */
@@ -113,7 +122,7 @@ export class OperationList implements Iterable<VaOp> {
   constructor(
     kind: OperationsKind,
     span: VaSpan,
-    ops: VaOp[],
+    ops: VaOp[] | undefined,
     source: OperationsSource,
   ) {
     this.kind = kind;
@@ -123,9 +132,22 @@ export class OperationList implements Iterable<VaOp> {
     this.#generation = source.generation;
   }
 
+  /** What a map request means that lies in one mapping, or in a hole. */
+  static within(
+    request: MappingSpec,
+    covering: Mapping | undefined,
+    source: OperationsSource,
+  ): OperationList {
+    const list = new OperationList("map", request, undefined, source);
+    list.#request = request;
+    list.#covering = covering;
+    return list;
+  }
+
   /** How many operations there are. */
   get length(): number {
-    return this.#ops.length;
+    if (this.#ops !== undefined) return this.#ops.length;
+    return this.#covering === undefined ? 1 : 2;
   }
 
   /** The generation of the tree that the list fits. */
@@ -135,17 +157,27 @@ export class OperationList implements Iterable<VaOp> {
 
   /** The operation at a place. */
   at(index: number): VaOp | undefined {
-    return this.#ops[index];
+    return this.#made()[index];
+  }
+
+  /** What the list maps, if it does so where nothing is, or in the place of exactly one mapping; nothing if it does more. */
+  get whole(): MappingSpec | undefined {
+    const covering = this.#covering, request = this.#request;
+    if (request === undefined) return wholeOf(this);
+    // What else is in the list, the driver has added: that changes nothing.
+    return covering === undefined || isSameSpan(covering, request)
+      ? request
+      : undefined;
   }
 
   /** Adds an operation of the driver's own at the end. */
   add(op: DriverOp): void {
-    this.#ops.push(op);
+    this.#made().push(op);
   }
 
   /** The operations in order. */
   [Symbol.iterator](): IterableIterator<VaOp> {
-    return this.#ops.values();
+    return this.#made().values();
   }
 
   /**
@@ -181,26 +213,48 @@ export class OperationList implements Iterable<VaOp> {
   /** Notes that an operation, or with none the whole list, was applied, which took the tree on to its generation. */
   noteApplied(op?: VaOp): void {
     this.#generation = this.#source.generation;
-    if (op === undefined) this.#done = this.#ops.length;
-    else if (this.#ops[this.#done] === op) this.#done++;
+    if (op === undefined) this.#done = this.length;
+    else if (this.#made()[this.#done] === op) this.#done++;
     else (this.#applied ??= new Set()).add(op);
+  }
+
+  #made(): VaOp[] {
+    const covering = this.#covering;
+    return this.#ops ??= splitRule(
+      this.#request!,
+      covering === undefined ? [] : [covering],
+    );
   }
 
   #isBegun(): boolean {
     return this.#applied !== undefined ||
-      (this.#done > 0 && this.#ops.length > 0);
+      (this.#done > 0 && this.length > 0);
   }
 
   #isApplied(op: VaOp): boolean {
     if (this.#applied?.has(op)) return true;
     // Nearly always it is the one that comes next.
-    return this.#ops[this.#done] !== op &&
-      this.#ops.lastIndexOf(op, this.#done) >= 0 && this.#done > 0;
+    return this.#made()[this.#done] !== op &&
+      this.#made().lastIndexOf(op, this.#done) >= 0 && this.#done > 0;
   }
 
   #has(op: VaOp): boolean {
-    return this.#ops[this.#done] === op || this.#ops.includes(op);
+    return this.#made()[this.#done] === op || this.#made().includes(op);
   }
+}
+
+function wholeOf(list: OperationList): MappingSpec | undefined {
+  const op = list.at(list.length - 1);
+  if (op?.kind !== "map" || list.length > 2) return undefined;
+  const before = list.length === 1 ? undefined : list.at(0);
+  return before === undefined ||
+      (before.kind === "unmap" && isSameSpan(before.mapping, op.mapping))
+    ? op.mapping
+    : undefined;
+}
+
+function isSameSpan(a: VaSpan, b: VaSpan): boolean {
+  return a.start === b.start && a.range === b.range;
 }
 
 /**

@@ -9,7 +9,8 @@
  * that were applied stay applied, and the others are not.
  *
  * Then mappings and VmBos that the dead thread had in its hands and that no manager's tree leads to are freed. Why they are
- * nobody else's: see `range_tree/sweep.ts`; the claim stands before the store into the tree here, too.
+ * nobody else's: see `range_tree/sweep.ts`; the claim stands before the store into the tree here, too, or instead of it the
+ * manager notes what is replaced (`replaced.ts`), which is then left alone.
  *
  * A manager whose outer lock is the driver's can't be known to have been in use. Its trees are in order, but a mapping that
  * stands in a list of one of its VmBos stays there, and the parts of a mapping that was being mapped over stay one object.
@@ -21,6 +22,7 @@ import { rootOf } from "../range_tree/header.ts";
 import { lookup } from "../range_tree/node.ts";
 import { MAX_INDEX } from "../range_tree/mod.ts";
 import { spinTakeOver, spinUnlock } from "../sync/spin_lock.ts";
+import { isNoted } from "./replaced.ts";
 import { boOf, lastOf, objectOf, offsetAt, startOf } from "./mapping.ts";
 import {
   isLiveManager,
@@ -54,11 +56,14 @@ function recoverManagers(arena: Arena, caches: VaCaches, gone: number): void {
     .filter((header) => isLiveManager(words, header));
   const repaired = new Set<number>();
   const mine = caches.mappings.claimedBy(gone);
-  const unmapped = withoutMapped(arena, managers, mine);
+  // Another thread may have claimed one before it took it out of its tree.
+  const unmapped = withoutMapped(arena, managers, mine)
+    .filter((ref) => caches.mappings.claimant(ref).thread === gone);
   for (const header of managers) {
     const lock = outerLockIndex(header);
     if (!spinTakeOver(words, lock, gone, thread)) continue;
     const state = new VaState(arena, header);
+    state.replaced.forgetPlaces();
     finishRemap(state, unmapped);
     state.bos.repair(state.tree, mine, state.links);
     repaired.add(header);
@@ -67,7 +72,7 @@ function recoverManagers(arena: Arena, caches: VaCaches, gone: number): void {
   sweep(arena, caches, gone, repaired);
 }
 
-/** Those of some mappings that no manager maps. */
+/** Those of some mappings that no manager maps, or has replaced. */
 function withoutMapped(
   arena: Arena,
   managers: readonly number[],
@@ -77,7 +82,9 @@ function withoutMapped(
   rcu.readLock();
   const unmapped = mappings.filter((ref) =>
     !managers.some((header) =>
-      lookUp(arena, treesOf(words, header).tree, startOf(doubles, ref)) === ref
+      lookUp(arena, treesOf(words, header).tree, startOf(doubles, ref)) ===
+        ref ||
+      isNoted(words, header, ref)
     )
   );
   rcu.readUnlock();
@@ -92,6 +99,7 @@ function finishRemap(state: VaState, unmapped: readonly number[]): void {
   const { tree, doubles, words } = state;
   // An external lock, which was not known to be held, is needed to store.
   if (tree.lockMode === "external") return;
+  let isCutting = false;
   for (const { first, last, value } of [...tree.entries()]) {
     if (startOf(doubles, value) === first && lastOf(doubles, value) === last) {
       continue;
@@ -104,7 +112,9 @@ function finishRemap(state: VaState, unmapped: readonly number[]): void {
     );
     // Over exactly one entry, so it needs no memory.
     if (part !== undefined) tree.storeRange(first, last, part);
+    else isCutting = true;
   }
+  state.isCutting = isCutting;
 }
 
 function sweep(
@@ -127,7 +137,9 @@ function sweep(
     // What remains of it while it is mapped over is at its ends.
     const isMapped = isHeld(ref, startOf(doubles, ref), "tree") ||
       isHeld(ref, lastOf(doubles, ref), "tree") ||
-      managers.some((header) => reservedOf(words, header) === ref);
+      managers.some((header) =>
+        reservedOf(words, header) === ref || isNoted(words, header, ref)
+      );
     if (isMapped || mappings.claimant(ref).thread !== gone) return false;
     const bo = boOf(words, ref);
     return bo === 0 || repaired.has(managerOf(words, bo));

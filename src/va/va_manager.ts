@@ -18,12 +18,13 @@ import {
   applyRequest,
   bindInPlace,
   insertMapping,
+  mapList,
   unbindInPlace,
 } from "./apply.ts";
 import { Binder } from "./binder.ts";
 import { createManager, type VaManagerOptions } from "./create.ts";
 import { MissingCallbackError, VaError, VaNotFoundError } from "./errors.ts";
-import { madviseRule, splitRule, unmapRule } from "./generate.ts";
+import { madviseRule, unmapRule } from "./generate.ts";
 import { formatInfo, type VaInfo } from "./info.ts";
 import { lookupMany, translateMany } from "./look_up_many.ts";
 import {
@@ -409,12 +410,7 @@ export class VaManager {
     const state = this.#state;
     state.assertWriter("VaManager.mapOps");
     if (options.merge === true) return mergeOps(state, request);
-    const spec = this.#spec(request, "map");
-    const overlapping = state.overlapping(
-      spec.start,
-      spec.start + spec.range - 1,
-    );
-    return this.#list("map", spec, splitRule(spec, overlapping));
+    return mapList(state, this.#spec(request, "map"));
   }
 
   /**
@@ -705,6 +701,7 @@ export class VaManager {
     const state = this.#state;
     state.assertLive("VaManager.destroy");
     const { caches, tree, boTree, regions, arena } = state;
+    state.replaced.settle();
     // If this thread dies from here on, all of it is its own: see `recover.ts`.
     caches.headers.claim(state.header);
     // Mappings and VmBos outlive the trees that lead to them by a grace period.

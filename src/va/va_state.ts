@@ -11,8 +11,11 @@
  * | 5 | the mapping that stands for the reserved node | immutable once published |
  * | 6 | goes up when a VmBo is freed | plain; under the outer lock |
  * | 7, 8 | first VmBo on the list of external ones, of evicted ones | plain; under the outer lock |
+ * | 9 | whether an entry may be a part of a mapping that is being cut | plain; under the outer lock |
  * | 10–11, 12–13 | start, last, `f64` | immutable once published |
  * | 16 | the outer lock that the manager offers | itself |
+ * | 17–24 | mappings that were replaced: see `replaced.ts` | atomic; under the outer lock |
+ * | 25 | how many of these are sure | plain; under the outer lock |
  * | 31 | whose hands it was in last; link of the queue of deferred frees | the queue |
  *
  * @module
@@ -52,6 +55,7 @@ import {
 import type { VaSpan } from "./operations.ts";
 import { isAddress } from "./request.ts";
 import { ordinarySupply, type VaSupply } from "./apply.ts";
+import { Replaced } from "./replaced.ts";
 import { Reserve } from "./reserve.ts";
 import { BO_BYTES, BO_LINK, BoTable } from "./vm_bo.ts";
 
@@ -64,6 +68,7 @@ const RESERVED = 5;
 const BO_GENERATION = 6;
 const EXTERNAL_HEAD = 7;
 const EVICTED_HEAD = 8;
+const CUTTING = 9;
 const START = 5; // in doubles
 const LAST = 6; // in doubles
 const LOCK = 16;
@@ -79,6 +84,9 @@ const SERIAL_MASK = 0x00ff_ffff;
 export const MAX_FETCHED = 16;
 /** What compiled loops say where they have not taken the tree's lock. */
 const NOT_TAKEN = -2;
+// What the compiled `replaceAndExit` says: the lock is released; so many mappings are noted that they must be settled.
+const RELEASED = 1;
+const FULL = 2;
 
 /** Flag: a map request must lie in one region. */
 export const REGIONS_REQUIRED = 1;
@@ -216,6 +224,8 @@ export class VaState {
   readonly bos: BoTable;
   /** The tree of VmBos. */
   readonly boTree: RangeTree;
+  /** Mappings that were replaced and not yet taken off their VmBos' lists. */
+  readonly replaced: Replaced;
   /** Where headers, mappings and VmBos come from. */
   readonly caches: VaCaches;
   /** Memory as it is needed. */
@@ -259,6 +269,7 @@ export class VaState {
       words,
       doubles: arena.doubles,
       assertWriter: (site) => this.assertWriter(site),
+      settle: () => this.replaced.settle(),
       isMapped: (mapping) => this.isMapped(mapping),
       manager: header,
       tree: this.boTree,
@@ -273,7 +284,19 @@ export class VaState {
     this.walk = new Walk(arena);
     this.supply = ordinarySupply(this);
     this.reserve = new Reserve(this);
-    this.#compiled = compiledFor(arena);
+    const compiled = this.#compiled = compiledFor(arena);
+    this.replaced = new Replaced({
+      words,
+      header,
+      cache: this.caches.mappings,
+      isInTree: (mapping) =>
+        this.tree.load(startOf(this.doubles, mapping)) === mapping ||
+        this.tree.load(lastOf(this.doubles, mapping)) === mapping,
+      unlink: (refs) =>
+        compiled === undefined
+          ? refs.forEach((ref) => this.bos.unlink(ref))
+          : compiled.unlinkNoted(header),
+    });
     this.#identity = identityOf(this.treeLock.seenFlags);
     this.#copied = arena.scratchIndex / 16;
     this.#lockClass = arena.lockdep.lockClass("va manager");
@@ -296,6 +319,17 @@ export class VaState {
       const { lockdep, rcu } = this.arena;
       lockdep.assertHeld(outerLockIndex(this.header), rcu.depth, site);
     }
+    if (this.replaced.isInDoubt) this.replaced.settle();
+  }
+
+  /** Whether an entry of the tree may be a part of its mapping. Under the outer lock. */
+  get isCutting(): boolean {
+    return this.words[this.header * 16 + CUTTING] !== 0;
+  }
+
+  /** Sets whether it may. */
+  set isCutting(on: boolean) {
+    this.words[this.header * 16 + CUTTING] = on ? 1 : 0;
   }
 
   /** Checks that the manager lives. */
@@ -389,17 +423,34 @@ export class VaState {
     return readCopied(this.words, this.doubles, ref, this.#copied);
   }
 
-  /** The mappings that overlap `first` … `last`, in ascending order. Under the outer lock. */
-  overlapping(first: number, last: number): Mapping[] {
+  /**
+   * The mapping that covers all of `first` … `last`, undefined if that is a hole, null if it is neither. Under the outer lock.
+   */
+  covering(first: number, last: number): Mapping | undefined | null {
     const compiled = this.#compiled;
-    if (compiled === undefined) return this.#overlapping(first, last);
-    // Nearly always it is one mapping that covers all of it, or a hole.
+    if (compiled === undefined) return this.#covering(first, last);
     const ref = compiled.covering(this.tree.ref, first, last);
-    if (ref > 0) return [this.#copiedMapping(ref)];
-    return ref === 0 ? [] : this.#overlapping(first, last);
+    if (ref > 0) return this.#copiedMapping(ref);
+    return ref === 0 ? undefined : null;
   }
 
-  #overlapping(first: number, last: number): Mapping[] {
+  #covering(first: number, last: number): Mapping | undefined | null {
+    const { rcu } = this.arena;
+    const walk = this.walk;
+    rcu.readLock();
+    try {
+      walk.to(this.tree.ref, first);
+      if (walk.last < last) return null;
+      return walk.value === 0
+        ? undefined
+        : readMapping(this.words, this.doubles, walk.value);
+    } finally {
+      rcu.readUnlock();
+    }
+  }
+
+  /** The mappings that overlap `first` … `last`, in ascending order. Under the outer lock. */
+  overlapping(first: number, last: number): Mapping[] {
     const { rcu } = this.arena;
     const walk = this.walk, header = this.tree.ref;
     const mappings: Mapping[] = [];
@@ -464,7 +515,8 @@ export class VaState {
       : NOT_TAKEN;
     if (found !== NOT_TAKEN) return found;
     treeLock.enterWriter(site);
-    const held = compiled.heldWhole(this.tree.ref, first, last);
+    const held = compiled
+      .heldWhole(this.header, this.tree.ref, first, last);
     this.#heldSlot = this.words[this.arena.scratchIndex];
     return held;
   }
@@ -479,6 +531,7 @@ export class VaState {
     const { treeLock } = this;
     treeLock.noteEnter(site);
     const found = compiled.enterWhole(
+      this.header,
       this.tree.ref,
       this.#identity,
       treeLock.index,
@@ -506,12 +559,13 @@ export class VaState {
 
   /**
    * Puts a new mapping in the place of the one that {@linkcode VaState.enterWhole} has found, releases the tree's lock, links the
-   * new one to a VmBo, unless that is 0, and unlinks the old one. Needs no memory.
+   * new one to a VmBo, unless that is 0, and sees to it that the old one is unlinked and deferred, now or later. Needs no memory.
    */
   replaceAndExit(old: number, fresh: number, bo: number): void {
     const compiled = this.#compiled, { tree, treeLock } = this;
     if (compiled !== undefined) {
-      const isReleased = compiled.replaceAndExit(
+      const done = compiled.replaceAndExit(
+        this.header,
         this.#heldSlot,
         old,
         fresh,
@@ -520,15 +574,18 @@ export class VaState {
         treeLock.isInternal ? treeLock.index : -1,
         this.arena.thread,
       );
-      if (isReleased === 0) treeLock.exitWriter();
+      if ((done & RELEASED) === 0) treeLock.exitWriter();
       else if (treeLock.isInternal) treeLock.noteExit();
+      if ((done & FULL) !== 0) this.replaced.settle();
       return;
     }
+    // If this thread dies from here on, it is its own: see `recover.ts`.
+    this.caches.mappings.claim(old);
     const first = startOf(this.doubles, old), last = lastOf(this.doubles, old);
     this.writer.storeRange(tree.ref, this.nodes, first, last, fresh);
     treeLock.exitWriter();
     if (bo !== 0) this.bos.link(bo, fresh);
-    this.bos.unlink(old);
+    this.retire(old);
   }
 
   /**
@@ -556,7 +613,13 @@ export class VaState {
    * @throws {OutOfMemoryError} If there is no room; nothing was changed.
    */
   createMapping(spec: MappingSpec): number {
-    const ref = this.caches.mappings.allocate();
+    const { mappings } = this.caches;
+    let ref = mappings.tryAllocate();
+    if (ref === 0) {
+      // What was replaced is to be freed like all the rest, by whoever makes room.
+      this.replaced.settle();
+      ref = mappings.allocate();
+    }
     initMapping(this.words, this.doubles, ref, spec);
     return ref;
   }

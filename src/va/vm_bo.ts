@@ -13,7 +13,8 @@
  * | 15 | whose hands it was in last; link of the queue of deferred frees |
  *
  * All of it is plain memory that only the holder of the manager's outer lock touches; the lock orders the accesses. A second
- * range tree leads from an object's id to its VmBo.
+ * range tree leads from an object's id to its VmBo. Mappings that were replaced may be on a list until it is looked at: see
+ * `replaced.ts`.
  *
  * @module
  */
@@ -73,6 +74,8 @@ export interface BoTableTarget {
   readonly doubles: Doubles;
   /** Checks that the manager lives, and that its outer lock is held as far as it can be known. */
   assertWriter(site: string): void;
+  /** Takes mappings that were replaced off the lists, if they are on them still: before anybody looks at one. */
+  settle(): void;
   /** Whether a copy of a mapping is of one that is there. */
   isMapped(mapping: Mapping): boolean;
   /** The manager's header. */
@@ -380,6 +383,7 @@ export class VmBo {
 
   #base(): number {
     this.#target.assertWriter("VmBo");
+    this.#target.settle();
     if (this.#table.find(this.object) !== this.ref) {
       throw new VaNotFoundError(
         `Cannot use the VmBo of object ${this.object}: it was released`,

@@ -305,7 +305,7 @@ Deno.test("Arena.attach() refuses another version", () => {
   assertThrows(
     () => Arena.attach(buffer),
     TypeError,
-    "expected version 5, found 6",
+    "expected version 6, found 7",
   );
 });
 
@@ -488,7 +488,7 @@ Deno.test("Arena.load() refuses another version", () => {
   assertThrows(
     () => Arena.load(bytes),
     TypeError,
-    "expected version 5, found 7",
+    "expected version 6, found 7",
   );
 });
 

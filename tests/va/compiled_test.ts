@@ -13,7 +13,7 @@ import {
   VaManager,
 } from "../../mod.ts";
 import { MappingFlag } from "../../src/va/mod.ts";
-import { treesOf } from "../../src/va/va_state.ts";
+import { treesOf, VaState } from "../../src/va/va_state.ts";
 import { type Rng, rng, seeds } from "../seed.ts";
 import { PAGE, VaMirror } from "./mirror.ts";
 import { assertSame, pages, randomRequest, spec } from "./worlds.ts";
@@ -233,4 +233,31 @@ Deno.test("VaManager.mapOps() and unmapOps() name a mapping once that is two ent
     arena.rcu.barrier();
     arena.pages.validate();
   }
+});
+
+Deno.test("VaState.enterWhole() finds what an entry is all of, also while one may be a part of its mapping", () => {
+  const { arena, compiled: vm, plain } = twins();
+  const states = [arena, Arena.attach(arena.buffer)]
+    .map((each) => new VaState(each, vm.ref));
+  vm.bind(pages(14, 2, 2, 0));
+  const middle = vm.tree.erase(14 * PAGE);
+  for (const [start, range] of [[0, 1], [1, 1], [10, 10], [30, 1], [31, 2]]) {
+    plain.bind(pages(start, range, 1, 0));
+  }
+  states[0].isCutting = true;
+  vm.tree.storeRange(14 * PAGE, 16 * PAGE - 1, middle);
+  const whole: number[] = [];
+  for (let start = 0; start < 35; start++) {
+    for (let range = 1; range <= 12; range++) {
+      const first = start * PAGE, last = first + range * PAGE - 1;
+      const found = states.map((state) => {
+        const ref = state.enterWhole("test", first, last);
+        state.treeLock.exitWriter();
+        return ref;
+      });
+      assertEquals(found[0], found[1], `${start} +${range}`);
+      if (found[0] > 0) whole.push(start);
+    }
+  }
+  assertEquals(whole, [0, 1, 14, 30, 31]);
 });

@@ -1,9 +1,16 @@
-import { assert, assertEquals } from "@std/assert";
-import { Arena, VaManager } from "../../mod.ts";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { Arena, SlabCache, VaManager } from "../../mod.ts";
 import { compiledFor as treesFor } from "../../src/range_tree/compiled.ts";
 import { compiledFor as managersFor } from "../../src/va/compiled.ts";
-import { dyingAfter, dyingAfterCalls } from "../stress/dying.ts";
-import { assertInOrder, assertReaped, picture, worldOf } from "./reaped.ts";
+import { cacheOf } from "../range_tree/worlds.ts";
+import { dyingAfter, dyingAfterCalls, Killed } from "../stress/dying.ts";
+import {
+  assertInOrder,
+  assertReaped,
+  picture,
+  replaceSome,
+  worldOf,
+} from "./reaped.ts";
 
 /** What is done to a manager, under its outer lock, by a thread that dies of it. */
 const OPERATIONS: Record<string, (vm: VaManager) => void> = {
@@ -109,6 +116,136 @@ Deno.test("Arena.reap() gives a part that remains of a mapping no object that an
     assertEquals(left.lookup(100)!.offset, 1000, `died at access ${step}`);
     assertEquals(right.lookup(100)!.offset, 7777, `died at access ${step}`);
     assert(left.lookup(100)!.ref !== right.lookup(100)!.ref);
+  }
+});
+
+for (const by of ["buffer", "shared"] as const) {
+  Deno.test(`Arena.reap() recovers a VA manager whose writer dies while it settles what was replaced, ${by}`, () => {
+    const request = { start: 500, range: 100, object: 1, offset: 7 };
+    const noted = by === "shared" ? 7 : 5;
+    const whole = worldOf().vm;
+    replaceSome(whole, noted);
+    const before = picture(whole);
+    {
+      using _guard = whole.lock();
+      whole.bind(request);
+    }
+    const after = picture(whole);
+    for (let step = 0, died = true; died; step++) {
+      const { arena, vm } = worldOf();
+      replaceSome(vm, noted);
+      const victim = Arena.attach(arena[by]);
+      const theirs = VaManager.attach(victim, "vm");
+      {
+        using killing = by === "buffer"
+          ? dyingAfter(step)
+          : dyingAfterCalls(step, compiledOf(victim));
+        try {
+          const guard = theirs.lock();
+          theirs.bind(request);
+          assertEquals(theirs.bo(1)!.count, theirs.bo(1)!.mappings().length);
+          guard[Symbol.dispose]();
+        } catch (error) {
+          assert(killing.died, String(error));
+        }
+        died = killing.died;
+      }
+      if (died) {
+        const pictures = [before, after];
+        assertReaped(arena, vm, victim.thread, pictures, `at ${step}`);
+      } else assertEquals(picture(vm), after);
+    }
+  });
+}
+
+Deno.test("Arena.reap() does not free what the dead thread has mapped and another one has replaced, or the other way round", () => {
+  for (const noted of [1, 4, 7]) {
+    for (const isDeadLast of [false, true]) {
+      const { arena, vm } = worldOf();
+      const victim = Arena.attach(arena.shared);
+      const theirs = VaManager.attach(victim, "vm");
+      const [first, last] = isDeadLast ? [vm, theirs] : [theirs, vm];
+      replaceSome(first, noted);
+      {
+        // Nothing is noted any more.
+        using _guard = first.lock();
+        first.bo(1)!.mappings();
+      }
+      replaceSome(last, noted);
+      // It dies outside of the outer lock, so nothing is repaired.
+      assertReaped(
+        arena,
+        vm,
+        victim.thread,
+        [picture(vm)],
+        `${noted} noted, ${isDeadLast}`,
+      );
+    }
+  }
+});
+
+Deno.test("Arena.reap() recovers a VA manager whose writer dies before it defers what it has taken off the lists", () => {
+  for (let left = 0; left < 8; left++) {
+    const { arena, vm } = worldOf();
+    replaceSome(vm, 7);
+    const victim = Arena.attach(arena.shared);
+    const theirs = VaManager.attach(victim, "vm");
+    theirs.lock();
+    const before = picture(vm);
+    let steps = left;
+    const { defer } = SlabCache.prototype;
+    const dying = cacheOf(victim, "va_mapping");
+    dying.defer = (ref) => {
+      if (steps-- === 0) throw new Killed();
+      defer.call(dying, ref);
+    };
+    const request = { start: 500, range: 100, object: 1, offset: 7 };
+    assertThrows(() => theirs.bind(request), Killed);
+    assert(picture(vm) !== before);
+    assertReaped(arena, vm, victim.thread, [picture(vm)], `${left} deferred`);
+  }
+});
+
+Deno.test("Arena.reap() gives a part that remains of a mapping no object that was replaced", () => {
+  for (let step = 0, died = true; died; step++) {
+    const { arena, vm } = worldOf();
+    const victim = Arena.attach(arena.shared);
+    const theirs = VaManager.attach(victim, "vm");
+    const cut = { start: 2000, range: 100, object: 1, offset: 1000 };
+    {
+      using _guard = theirs.lock();
+      // Looks like the part that is made for the left of the mapping that is cut.
+      theirs.bind({ ...cut, range: 40 });
+      theirs.bind({ ...cut, range: 40, object: 2 });
+      theirs.bind(cut);
+    }
+    const before = picture(vm);
+    const after = before
+      .replace("2000+100:1@1000", "2000+40:1@1000 2040+20:2@0 2060+40:1@1060");
+    {
+      using killing = dyingAfterCalls(step, compiledOf(victim));
+      try {
+        const guard = theirs.lock();
+        theirs.commit(theirs.mapOps({ start: 2040, range: 20, object: 2 }));
+        guard[Symbol.dispose]();
+      } catch (error) {
+        assert(killing.died, String(error));
+      }
+      died = killing.died;
+    }
+    if (died) {
+      assertReaped(arena, vm, victim.thread, [before, after], `at ${step}`);
+    } else assertEquals(picture(vm), after);
+  }
+});
+
+Deno.test("VaManager.destroy() frees what was replaced, too", () => {
+  for (const noted of [0, 1, 7]) {
+    const { arena, vm } = worldOf();
+    replaceSome(vm, noted);
+    vm.destroy();
+    arena.rcu.barrier();
+    assertEquals(cacheOf(arena, "va_mapping").stats().objects, 0);
   }
 });
 

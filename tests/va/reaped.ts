@@ -28,6 +28,15 @@ export function worldOf(): { arena: Arena; vm: VaManager } {
   return { arena, vm };
 }
 
+/** Replaces mappings, each next to some that were replaced before on their VmBos' lists. */
+export function replaceSome(vm: VaManager, count: number): void {
+  using _guard = vm.lock();
+  for (let i = 0; i < count; i++) {
+    const start = 200 + 100 * (i * 3 % 7);
+    vm.bind({ start, range: 100, object: 1 + i % 2, offset: i });
+  }
+}
+
 /** What a manager maps, as text. */
 export function picture(vm: VaManager): string {
   return [...vm.mappings()].map(({ start, range, object, offset }) =>

@@ -14,15 +14,19 @@ import {
   identityOf,
   MAX_INDEX,
   NODE_SLOTS,
+  pivotBefore,
   pivotOf,
   slotFor,
-  slotOf,
 } from "../../range_tree/assembly/node";
+import { FOUND, goDown } from "../../range_tree/assembly/many";
 import { enter, leave, scratch } from "../../range_tree/assembly/thread";
 import {
   BO_COUNT,
   BO_HEAD,
   BO_TAIL,
+  MANAGER_CUTTING,
+  MANAGER_NOTE_COUNT,
+  MANAGER_NOTES,
   MAPPING_BO,
   MAPPING_LAST,
   MAPPING_NEXT,
@@ -30,15 +34,10 @@ import {
   MAPPING_START,
 } from "./mapping";
 
-// Of a tree's header: see `../../range_tree/header.ts`.
-
 // What `heldWhole` leaves: the word of the slot.
 const SLOT_WORD: usize = 0;
-// Where `fetch` keeps how far it has come, behind up to 16 addresses.
-const FETCHED_REFS: usize = 16 * 8;
-// What nobody looks at.
-const TOUCHED: usize = FETCHED_REFS + 16 * 4;
-
+// Behind what `goDown` leaves: what nobody looks at.
+const TOUCHED: usize = 192;
 
 /** What is answered where neither one mapping nor a hole is there … */
 const NEITHER: i32 = -1;
@@ -47,12 +46,19 @@ const NOT_TAKEN: i32 = -2;
 /** … and where it was taken, the tree is no more, and somebody sleeps on the lock. */
 const LOST: i32 = -3;
 
+// What `replaceAndExit` says.
+const RELEASED: i32 = 1;
+const FULL: i32 = 2;
+/** How many replaced mappings a header can note. */
+const MAX_NOTES: u32 = 8;
+
 /**
  * Takes the lock of a tree of that identity and does what `heldWhole` does.
  *
  * @param lock The word of the lock; it is in the tree.
  */
 export function enterWhole(
+  manager: u32,
   tree: u32,
   identity: i32,
   lock: i32,
@@ -68,33 +74,36 @@ export function enterWhole(
   if (identityOf(load<i32>(header, HEADER_FLAGS)) != identity) {
     return atomic.cmpxchg<i32>(word, thread, 0) == thread ? NOT_TAKEN : LOST;
   }
-  return heldWhole(tree, first, last);
+  return heldWhole(manager, tree, first, last);
 }
 
 /**
  * The mapping of exactly that range, the word of whose slot is left in the scratch words; 0 = a hole covers all of it, -1 = neither.
  * Under the tree's lock.
  */
-export function heldWhole(tree: u32, first: f64, last: f64): i32 {
+export function heldWhole(manager: u32, tree: u32, first: f64, last: f64): i32 {
   let ref = load<u32>(addressOf(tree), HEADER_ROOT);
   if (ref == 0) return 0;
   const key = f64x2.splat(first);
+  let before: f64 = -1;
   let end = MAX_INDEX;
   let word: usize = 0;
   let height = heightOf(addressOf(ref));
   do {
     const node = addressOf(ref);
     const slot = slotFor(node, key, false);
+    if (slot != 0) before = pivotBefore(node, slot);
     end = pivotOf(node, slot, end);
     word = node + (slot << 2) + NODE_SLOTS;
     ref = load<u32>(word);
   } while (height-- > 0);
   if (ref == 0) return end >= last ? 0 : NEITHER;
-  const mapping = addressOf(ref);
   store<u32>(scratch, <u32>(word >> 2), SLOT_WORD);
-  // An entry that ends where its mapping does, and covers the first address of it, is all of it.
-  return end == last && load<f64>(mapping, MAPPING_LAST) == last &&
-      load<f64>(mapping, MAPPING_START) == first
+  if (end != last || before + 1 != first) return NEITHER;
+  // The entry is all of the mapping, unless one is being cut: so the mapping's line need not be waited for.
+  if (load<u32>(addressOf(manager), MANAGER_CUTTING) == 0) return <i32>ref;
+  const mapping = addressOf(ref);
+  return load<f64>(mapping, MAPPING_LAST) == last && load<f64>(mapping, MAPPING_START) == first
     ? <i32>ref
     : NEITHER;
 }
@@ -110,41 +119,29 @@ function touchNeighbours(mapping: usize): void {
 
 /**
  * Fetches what binds at some addresses will look for, as far as it is there now: nodes, mappings, and the mappings before and
- * behind these. The addresses are the first doubles of the scratch words. It goes down with all of them at once, since reads
- * that do not wait for each other overlap; what is found is not used, and may have changed when the binds come.
+ * behind these. The addresses are the first doubles of the scratch words. What is found is not used, and may have changed when
+ * the binds come.
  */
 export function fetch(tree: u32, count: i32): void {
   const entered = enter();
-  const root = atomic.load<u32>(addressOf(tree), HEADER_ROOT);
-  if (root != 0) {
-    const refs = scratch + FETCHED_REFS;
-    const end = refs + (<usize>count << 2);
-    for (let at = refs; at < end; at += 4) store<u32>(at, root);
-    for (let height = heightOf(addressOf(root)); height >= 0; height--) {
-      let address = scratch;
-      for (let at = refs; at < end; at += 4) {
-        const node = addressOf(load<u32>(at));
-        const key = f64x2.splat(load<f64>(address));
-        store<u32>(at, slotOf(node, slotFor(node, key, false)));
-        address += 8;
-      }
-    }
-    for (let at = refs; at < end; at += 4) {
-      const ref = load<u32>(at);
-      if (ref != 0) touchNeighbours(addressOf(ref));
-    }
+  goDown(tree, count, false);
+  for (let i: i32 = 0; i < count; i++) {
+    const slot = <usize>load<u32>(scratch + (<usize>i << 2), FOUND);
+    const ref = slot == 0 ? 0 : atomic.load<u32>(slot);
+    if (ref != 0) touchNeighbours(addressOf(ref));
   }
   leave(entered);
 }
 
 /**
  * Stores a new mapping in the slot that `heldWhole` found, releases the tree's lock, links the new mapping to its VmBo, unless that is
- * 0, and takes the old one off its list.
+ * 0, and notes the old one, which is taken off its list later: see `../replaced.ts`. The word for the note is empty.
  *
  * @param lock The word of the lock; -1 if it is not the tree's own.
- * @returns Whether the lock is released: not if somebody sleeps on it, who must be woken.
+ * @returns `RELEASED` unless somebody sleeps on the lock, who must be woken; and `FULL` if there is no word for another note.
  */
 export function replaceAndExit(
+  manager: u32,
   slot: i32,
   old: u32,
   fresh: u32,
@@ -152,14 +149,39 @@ export function replaceAndExit(
   tree: u32,
   lock: i32,
   thread: i32,
-): bool {
+): i32 {
+  const header = addressOf(manager);
+  const count = load<u32>(header, MANAGER_NOTE_COUNT);
+  // Pairs with the load of whoever reaps a thread.
+  atomic.store<u32>(header + (count << 2), old, MANAGER_NOTES);
   // Publishes the mapping: pairs with the readers' loads of the slot.
   atomic.store<u32>(<usize>slot << 2, fresh);
+  store<u32>(header, count + 1, MANAGER_NOTE_COUNT);
   atomic.add<i32>(addressOf(tree), 1, HEADER_GENERATION);
   const isReleased = lock < 0 || atomic.cmpxchg<i32>(<usize>lock << 2, thread, 0) == thread;
   if (bo != 0) link(bo, fresh);
-  unlink(addressOf(old));
-  return isReleased;
+  return (isReleased ? RELEASED : 0) | (count + 1 == MAX_NOTES ? FULL : 0);
+}
+
+/** Takes all mappings that are noted off their lists: first it fetches them, then their neighbours. */
+export function unlinkNoted(manager: u32): void {
+  const notes = addressOf(manager) + MANAGER_NOTES;
+  const end = notes + (MAX_NOTES << 2);
+  let touched: u32 = 0;
+  // Where there is none this reads the arena's first words. The reads are not left out, since what they read is kept.
+  for (let at = notes; at < end; at += 4) {
+    touched ^= load<u32>(addressOf(load<u32>(at)), MAPPING_NEXT);
+  }
+  for (let at = notes; at < end; at += 4) {
+    const mapping = addressOf(load<u32>(at));
+    touched ^= load<u32>(addressOf(load<u32>(mapping, MAPPING_NEXT)), MAPPING_PREV);
+    touched ^= load<u32>(addressOf(load<u32>(mapping, MAPPING_PREV)), MAPPING_NEXT);
+  }
+  store<u32>(scratch, touched, TOUCHED);
+  for (let at = notes; at < end; at += 4) {
+    const mapping = load<u32>(at);
+    if (mapping != 0) unlink(addressOf(mapping));
+  }
 }
 
 /** As `BoTable.link`. */

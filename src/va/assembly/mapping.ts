@@ -15,6 +15,9 @@ export const MAPPING_NEXT: usize = 52;
 export const MAPPING_PREV: usize = 56;
 
 export const MANAGER_LIFE: usize = 0;
+export const MANAGER_CUTTING: usize = 36;
+export const MANAGER_NOTES: usize = 68;
+export const MANAGER_NOTE_COUNT: usize = 100;
 
 export const BO_HEAD: usize = 4;
 export const BO_TAIL: usize = 8;
