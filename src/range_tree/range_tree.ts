@@ -408,13 +408,8 @@ export class RangeTree implements Iterable<Entry> {
    */
   erase(index: number): number {
     checkIndex(index);
-    this.#lock.enterWriter("RangeTree.erase");
-    try {
-      const value = this.#writer.erase(this.ref, this.#parts.nodes, index);
-      return value === RESERVED ? 0 : value;
-    } finally {
-      this.#lock.exitWriterAndPoll();
-    }
+    const value = this.#erase(index);
+    return value === RESERVED ? 0 : value;
   }
 
   /**
@@ -697,11 +692,23 @@ export class RangeTree implements Iterable<Entry> {
   #storeRange(site: string, first: number, last: number, value: number): void {
     checkRange(first, last);
     checkValue(value);
-    this.#lock.enterWriter(site);
+    const lock = this.#lock;
+    const compiled = lock.startWhole(site);
+    if (compiled !== undefined) {
+      const answer = compiled.enterStoreRange(
+        this.ref,
+        lock.identity,
+        first,
+        last,
+        value,
+        this.#parts.nodes.stockIndex,
+      );
+      if (lock.endWhole(site, answer)) return this.#arena.rcu.poll();
+    } else lock.enterWriter(site);
     try {
       this.#writer.storeRange(this.ref, this.#parts.nodes, first, last, value);
     } finally {
-      this.#lock.exitWriterAndPoll();
+      lock.exitWriterAndPoll();
     }
   }
 
@@ -713,12 +720,46 @@ export class RangeTree implements Iterable<Entry> {
   ): boolean {
     checkRange(first, last);
     checkEntry(value);
-    this.#lock.enterWriter(site);
+    const lock = this.#lock, { nodes } = this.#parts;
+    const compiled = lock.startWhole(site);
+    if (compiled !== undefined) {
+      const answer = compiled.enterInsertRange(
+        this.ref,
+        lock.identity,
+        first,
+        last,
+        value,
+        nodes.stockIndex,
+      );
+      if (lock.endWhole(site, answer)) {
+        this.#arena.rcu.poll();
+        return answer % 2 === 1;
+      }
+    } else lock.enterWriter(site);
     try {
-      const { nodes } = this.#parts;
       return this.#writer.insertRange(this.ref, nodes, first, last, value);
     } finally {
-      this.#lock.exitWriterAndPoll();
+      lock.exitWriterAndPoll();
+    }
+  }
+
+  #erase(index: number): number {
+    const site = "RangeTree.erase";
+    const lock = this.#lock, { nodes } = this.#parts;
+    const compiled = lock.startWhole(site);
+    if (compiled !== undefined) {
+      const answer = compiled
+        .enterErase(this.ref, lock.identity, index, nodes.stockIndex);
+      if (lock.endWhole(site, answer)) {
+        this.#arena.rcu.poll();
+        // Whatever was added to say that the lock was still held.
+        return answer % 2 ** 32;
+      }
+    } else lock.enterWriter(site);
+    try {
+      return this.#writer.erase(this.ref, nodes, index);
+    } finally {
+      lock.exitWriterAndPoll();
     }
   }
 

@@ -26,6 +26,7 @@
  */
 import type { Arena } from "../memory/arena.ts";
 import type { Words } from "../sync/atomics.ts";
+import { compiledFor, type CompiledTrees } from "./compiled.ts";
 import { spinLock, spinTryLock, spinUnlock } from "../sync/spin_lock.ts";
 import {
   externalLockIndex,
@@ -40,6 +41,14 @@ import {
   lockModeOf,
 } from "./header.ts";
 import { TreeMemory } from "./tree_memory.ts";
+
+// What a compiled operation answers that was to do all of its work under one hold.
+/** It was done; but the lock is still held, since somebody sleeps on it. This is added to what it has to say. */
+const IS_HELD = 2 ** 32;
+/** The lock was not taken; from there on up, below 0, it is held. */
+const NOT_ENTERED = -3;
+/** It was taken, and the tree is no more. */
+const LOST = -4;
 
 /** The word of the lock that guards the writers of a tree; -1 if nobody can take it but its owner. */
 export function guardIndexOf(words: Words, header: number): number {
@@ -61,7 +70,8 @@ export class TreeLock {
   readonly #class: number;
   readonly #internal: boolean;
   /** The tree's flags but for the RCU bit: they tell it from every other tree. */
-  readonly #identity: number;
+  readonly identity: number;
+  readonly #compiled: CompiledTrees | undefined;
   /** The tree's flags as they were seen last. */
   #flags: number;
   /** Whether the lock could not be taken again where it had been dropped. */
@@ -72,9 +82,10 @@ export class TreeLock {
     const words = this.#words = arena.words;
     this.#flags = flagsOf(words, header);
     if (!isLive(this.#flags)) destroyed("RangeTree.attach");
-    this.#identity = identityOf(this.#flags);
+    this.identity = identityOf(this.#flags);
     this.mode = lockModeOf(this.#flags);
     this.index = guardIndexOf(words, header);
+    this.#compiled = compiledFor(arena);
     this.#arena = arena;
     this.#header = header;
     this.#internal = this.mode === "internal";
@@ -94,7 +105,7 @@ export class TreeLock {
 
   /** Whether the tree was destroyed. Stale as soon as it is read, unless something protects the caller. */
   get isDestroyed(): boolean {
-    return identityOf(flagsOf(this.#words, this.#header)) !== this.#identity;
+    return identityOf(flagsOf(this.#words, this.#header)) !== this.identity;
   }
 
   /**
@@ -104,7 +115,7 @@ export class TreeLock {
    */
   flags(site: string): number {
     const flags = flagsOf(this.#words, this.#header);
-    if (identityOf(flags) !== this.#identity) destroyed(site);
+    if (identityOf(flags) !== this.identity) destroyed(site);
     return flags;
   }
 
@@ -188,6 +199,44 @@ export class TreeLock {
     this.#arena.lockdep.release(this.index);
   }
 
+  /**
+   * Begins an operation that a compiled loop is to do as a whole: that takes the lock, if it is the tree's own, and releases it.
+   * Nothing where there is none, or where it could not report what {@linkcode TreeLock.enterWriter} does.
+   *
+   * @throws {LockdepError} If the lock is the tree's own and this thread holds one of its class.
+   */
+  startWhole(site: string): CompiledTrees | undefined {
+    const { lockdep } = this.#arena;
+    if (this.#compiled === undefined || !lockdep.mayAllocate) return undefined;
+    if (!this.#internal) {
+      return this.#isHeldByCaller() ? this.#compiled : undefined;
+    }
+    // Where there may be something to report, that the tree was destroyed goes first.
+    if (lockdep.held > 0) this.flags(site);
+    lockdep.acquire(this.#class, this.index, site);
+    return this.#compiled;
+  }
+
+  /**
+   * Takes the answer of such a loop; says whether the operation was done, and writing has ended. If not, nothing was
+   * changed, and writing has begun.
+   *
+   * @throws {Error} If the tree was destroyed.
+   */
+  endWhole(site: string, answer: number): boolean {
+    if (answer >= 0) {
+      if (answer >= IS_HELD) this.unlock();
+      else if (this.#internal) this.noteExit();
+      return true;
+    }
+    if (answer <= NOT_ENTERED) {
+      if (answer === LOST) this.unlock();
+      else if (this.#internal) this.noteExit();
+      this.enterWriter(site);
+    }
+    return false;
+  }
+
   /** Ends writing. */
   exitWriter(): void {
     if (this.#internal) this.unlock();
@@ -267,6 +316,13 @@ export class TreeLock {
     return flags;
   }
 
+  /** Whether the caller holds the lock that it is to hold, as far as it can be known. */
+  #isHeldByCaller(): boolean {
+    const { lockdep } = this.#arena;
+    return this.index < 0 || !lockdep.enabled ||
+      lockdep.stampOf(this.index) > 0;
+  }
+
   #begin(site: string): void {
     if (this.#internal) this.#take(site);
     else this.assertHeld(site);
@@ -282,7 +338,7 @@ export class TreeLock {
   /** Releases the lock that was just taken and throws, if the tree was destroyed meanwhile. */
   #lookAgain(site: string): void {
     const flags = heldFlagsOf(this.#words, this.#header);
-    if (identityOf(flags) === this.#identity) return;
+    if (identityOf(flags) === this.identity) return;
     this.unlock();
     destroyed(site);
   }

@@ -25,8 +25,18 @@ const WRITE = /^( *)(?=.*\b(v128\.store|store<|atomic\.(add|cmpxchg)<).*)/;
 const TRAP = `
 let stepsLeft: i32 = -1;
 export function dieAfter(steps: i32): void { stepsLeft = steps; }
-function step(): void { if (stepsLeft-- == 0) unreachable(); }
+export function step(): void { if (stepsLeft-- == 0) unreachable(); }
 `;
+const IMPORT = 'import { step } from "./writer";\n';
+/** What a thread dies in. */
+const STORES = [
+  "storeRange",
+  "insertRange",
+  "erase",
+  "enterStoreRange",
+  "enterInsertRange",
+  "enterErase",
+] as const;
 const RANGES = 1200;
 const SEEDS = 24;
 
@@ -42,12 +52,13 @@ function withTraps(source: string): string {
     isTaken = line.includes("atomic.cmpxchg<u32>(head");
     return isExempt ? line : line.replace(WRITE, "$1step(); ");
   });
-  return lines.join("\n") + TRAP;
+  return lines.join("\n");
 }
 
 async function doomedModule(): Promise<WebAssembly.Module> {
   const bytes = await compile(`${FOLDER}mod.ts`, (name, text) => {
-    if (name.endsWith("assembly/writer.ts")) return withTraps(text);
+    if (name.endsWith("assembly/writer.ts")) return withTraps(text) + TRAP;
+    if (name.endsWith("assembly/lock.ts")) return IMPORT + withTraps(text);
     return name.endsWith("assembly/mod.ts")
       ? text + 'export { dieAfter } from "./writer";\n'
       : text;
@@ -63,7 +74,7 @@ function doom(victim: Arena, module: WebAssembly.Module): Dying {
     compiledFor(victim)!,
     exports as unknown as Dying,
   );
-  for (const name of ["storeRange", "insertRange", "erase"] as const) {
+  for (const name of STORES) {
     const original = dying[name] as (...numbers: number[]) => number;
     dying[name] = (...numbers: number[]) => {
       try {

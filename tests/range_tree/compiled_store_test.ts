@@ -32,7 +32,7 @@ class Answers {
   constructor(arena: Arena) {
     const compiled = compiledFor(arena);
     assert(compiled !== undefined, "this arena has compiled stores");
-    const watch = (name: "storeRange" | "insertRange" | "erase") => {
+    const watch = (name: keyof CompiledStores) => {
       const original = compiled[name] as (...numbers: number[]) => number;
       compiled[name] = (...numbers: number[]) => {
         const answer = original(...numbers);
@@ -42,9 +42,12 @@ class Answers {
         return answer;
       };
     };
-    for (const name of ["storeRange", "insertRange", "erase"] as const) {
-      watch(name satisfies keyof CompiledStores);
-    }
+    watch("storeRange");
+    watch("insertRange");
+    watch("erase");
+    watch("enterStoreRange");
+    watch("enterInsertRange");
+    watch("enterErase");
   }
 }
 

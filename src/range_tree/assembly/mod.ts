@@ -12,4 +12,12 @@ export {
   stepOn,
 } from "./walk";
 export { highestRoom, lowestRoom } from "./gaps";
-export { bindWriter, erase, insertRange, storeRange } from "./writer";
+export {
+  bindWriter,
+  enterErase,
+  enterInsertRange,
+  enterStoreRange,
+  erase,
+  insertRange,
+  storeRange,
+} from "./writer";

@@ -1,7 +1,7 @@
 /**
  * Stores that change one leaf, or one or two under one parent: `../writer.ts` says what a store is, and `../rebuild.ts` what becomes of
  * leaves that get too full or too empty. What is done here is exactly what these would do: the same nodes are built, and published
- * by one store. Under the tree's lock.
+ * by one store. Under the tree's lock, which those take themselves whose names begin with `enter`.
  *
  * A store that can't be done here returns before anything was changed (*not mine*), and is done there: one over more leaves, one
  * that fills or empties a parent, or changes the tree's height. So does one for which the thread has too few nodes at hand
@@ -35,6 +35,7 @@ import {
   splice,
   spliceWithGaps,
 } from "./build";
+import { enterTree, leaveTree } from "./lock";
 import {
   addressOf,
   countOf,
@@ -163,6 +164,41 @@ export function erase(header: u32, index: f64, stock: u32): f64 {
   store<f64>(scratch, first, ERASED_FIRST);
   store<f64>(scratch, last, ERASED_LAST);
   return <f64>before;
+}
+
+/** As `storeRange`, without the lock: it is taken and released here, unless what is returned is below 0. See `lock.ts`. */
+export function enterStoreRange(
+  header: u32,
+  identity: i32,
+  first: f64,
+  last: f64,
+  value: u32,
+  stock: u32,
+): f64 {
+  const refused = enterTree(header, identity);
+  if (refused != 0) return refused;
+  return leaveTree(header, identity, storeRange(header, first, last, value, stock));
+}
+
+/** As `insertRange`, without the lock: as `enterStoreRange`. */
+export function enterInsertRange(
+  header: u32,
+  identity: i32,
+  first: f64,
+  last: f64,
+  value: u32,
+  stock: u32,
+): f64 {
+  const refused = enterTree(header, identity);
+  if (refused != 0) return refused;
+  return leaveTree(header, identity, insertRange(header, first, last, value, stock));
+}
+
+/** As `erase`, without the lock: as `enterStoreRange`. */
+export function enterErase(header: u32, identity: i32, index: f64, stock: u32): f64 {
+  const refused = enterTree(header, identity);
+  if (refused != 0) return refused;
+  return leaveTree(header, identity, erase(header, index, stock));
 }
 
 /** Begins a store: walks to the slot that covers an index; says whether the tree holds anything. */
