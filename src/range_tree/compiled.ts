@@ -25,6 +25,11 @@ export interface CompiledTrees extends CompiledStores {
    * that readers need the lock.
    */
   lookUp(header: number, index: number, flags: number): number;
+  /**
+   * The entry at an index, 0 where it is reserved, of a tree of those flags, whose readers need the lock: as `enterStoreRange`
+   * takes and releases it. What the answer means, `TreeLock.endWholeRead` knows.
+   */
+  enterLookUp(header: number, index: number, flags: number): number;
   /** The entry at an index, inside a read section or under the lock. It is signed. */
   lookUpInside(header: number, index: number): number;
   /** `Walk.to`, which says what it leaves. */

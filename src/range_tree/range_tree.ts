@@ -245,6 +245,13 @@ export class RangeTree implements Iterable<Entry> {
   }
 
   #load(index: number): number {
+    const lock = this.#lock;
+    const compiled = lock.startWholeRead();
+    if (compiled !== undefined) {
+      const found = compiled.enterLookUp(this.ref, index, lock.seenFlags);
+      // Whatever was added to say that the lock was still held.
+      if (lock.endWholeRead(found)) return found >>> 0;
+    }
     const flags = this.#lock.enterReader("RangeTree.load");
     const value = this.#loadInside(index, isRcu(flags));
     this.#lock.exitReader(flags);
@@ -753,7 +760,7 @@ export class RangeTree implements Iterable<Entry> {
       if (lock.endWhole(site, answer)) {
         this.#arena.rcu.poll();
         // Whatever was added to say that the lock was still held.
-        return answer % 2 ** 32;
+        return answer >>> 0;
       }
     } else lock.enterWriter(site);
     try {

@@ -237,6 +237,25 @@ export class TreeLock {
     return false;
   }
 
+  /**
+   * Begins reading in a tree without RCU by a compiled loop that does all of it. Nothing where there is none, or where
+   * {@linkcode TreeLock.enterReader} may have something to report, or does something else. Lockdep is told nothing: with no
+   * lock held there is nothing to compare this one with, and it is released before anything else is done.
+   */
+  startWholeRead(): CompiledTrees | undefined {
+    if (isRcu(this.#flags)) return undefined;
+    const mayRead = this.#internal
+      ? this.#arena.lockdep.held === 0
+      : this.#isHeldByCaller();
+    return mayRead ? this.#compiled : undefined;
+  }
+
+  /** Takes the answer of such a loop; says whether it is one. If not, reading has not begun. */
+  endWholeRead(answer: number): boolean {
+    if (answer >= IS_HELD || answer === LOST) this.unlock();
+    return answer >= 0;
+  }
+
   /** Ends writing. */
   exitWriter(): void {
     if (this.#internal) this.unlock();

@@ -13,7 +13,7 @@ import {
 import { owner } from "./thread";
 
 /** The lock was not taken, because another thread holds it or the tree is no more … */
-const NOT_ENTERED: i32 = -3;
+export const NOT_ENTERED: i32 = -3;
 /** … or it was taken, and the tree is no more: the caller releases it. */
 const LOST: i32 = -4;
 /** Added to the answer of what was done where somebody sleeps on the lock: the caller releases it and wakes them. */

@@ -1,6 +1,6 @@
 export { bindMover, fetchNodes, moveRun, replace } from "./mover";
 export { bind } from "./thread";
-export { lookUp, lookUpInside } from "./reader";
+export { enterLookUp, lookUp, lookUpInside } from "./reader";
 export {
   copyBackward,
   copyForward,
