@@ -153,6 +153,16 @@ export interface CompiledStores {
     value: number,
     stock: number,
   ): number;
+  /**
+   * `enterStoreRange` of so many ranges that the caller left in the scratch words (`RangeTree.storeMany` says where), under one
+   * hold of the lock. Below 0 some of them may have been stored: how many, is left there.
+   */
+  enterStoreMany(
+    header: number,
+    identity: number,
+    count: number,
+    stock: number,
+  ): number;
   /** As `insertRange`, in the way of `enterStoreRange`. */
   enterInsertRange(
     header: number,

@@ -16,7 +16,13 @@ import type { Arena } from "../memory/arena.ts";
 import { OutOfMemoryError } from "../memory/page_allocator.ts";
 import { makeRoom } from "../slab/make_room.ts";
 import type { Words } from "../sync/atomics.ts";
-import { checkEntry, checkIndex, checkRange, checkValue } from "./checks.ts";
+import {
+  checkEntry,
+  checkIndex,
+  checkMany,
+  checkRange,
+  checkValue,
+} from "./checks.ts";
 import { compiledFor, type CompiledTrees } from "./compiled.ts";
 import { Cursor } from "./cursor.ts";
 import { EntryIterator } from "./entries.ts";
@@ -63,6 +69,14 @@ import {
   discardHeader,
 } from "./whole.ts";
 import { Writer } from "./writer.ts";
+
+/** So many ranges {@linkcode RangeTree.storeMany} stores under one hold of the lock at most. */
+const GROUP = 16;
+// Where it leaves them for a compiled loop, in the thread's scratch words; and where that says how many it has stored.
+const MANY_FIRSTS = 0; // in doubles
+const MANY_LASTS = 16;
+const MANY_VALUES = 64;
+const MANY_STORED = 96;
 
 /**
  * A map from ranges of indices (safe integers, both ends included) to `u32` entries; 0 is empty, 2^32 − 1 is
@@ -289,6 +303,39 @@ export class RangeTree implements Iterable<Entry> {
    */
   storeRange(first: number, last: number, value: number): void {
     this.#storeRange("RangeTree.storeRange", first, last, value);
+  }
+
+  /**
+   * Stores many entries, each over its range `firsts[i]` … `lasts[i]`, one after the other as {@linkcode RangeTree.storeRange}
+   * does; nobody changes the three lists meanwhile. In a tree that is larger than the cache a store waits for memory most of the
+   * time: here the leaves of up to sixteen stores are fetched at once, so that they wait together.
+   *
+   * Readers see the stores one by one, in order.
+   *
+   * Lock: own, one hold for up to sixteen. Memory: may. Drops the lock: yes, between them.
+   *
+   * @throws {RangeError} If the lists are not of one length, or a range or an entry is out of bounds; the tree is as it was.
+   * @throws {OutOfMemoryError} If there is no room; the message says how many are stored.
+   *
+   * @example Fill a page table
+   * ```ts
+   * import { Arena, RangeTree } from "@pollard/pollard";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const tree = RangeTree.create(Arena.create({ byteLength: 2 ** 20 }));
+   * tree.storeMany([0x1000, 0x3000], [0x1fff, 0x3fff], [7, 8]);
+   * assertEquals([tree.load(0x1800), tree.load(0x3fff)], [7, 8]);
+   * ```
+   */
+  storeMany(
+    firsts: ArrayLike<number>,
+    lasts: ArrayLike<number>,
+    values: ArrayLike<number>,
+  ): void {
+    checkMany(firsts, lasts, values);
+    for (let from = 0; from < firsts.length; from += GROUP) {
+      this.#storeGroup(firsts, lasts, values, from);
+    }
   }
 
   /**
@@ -719,6 +766,47 @@ export class RangeTree implements Iterable<Entry> {
     }
   }
 
+  /** Stores the ranges from there on, up to sixteen, under one hold of the lock. */
+  #storeGroup(
+    firsts: ArrayLike<number>,
+    lasts: ArrayLike<number>,
+    values: ArrayLike<number>,
+    from: number,
+  ): void {
+    const site = "RangeTree.storeMany";
+    const lock = this.#lock, { nodes } = this.#parts;
+    const end = Math.min(from + GROUP, firsts.length);
+    let at = from;
+    const compiled = lock.startWhole(site);
+    if (compiled !== undefined) {
+      const { words, doubles, scratchIndex } = this.#arena;
+      const base = scratchIndex / 2;
+      for (let i = 0; i < end - from; i++) {
+        doubles[base + MANY_FIRSTS + i] = firsts[from + i];
+        doubles[base + MANY_LASTS + i] = lasts[from + i];
+        words[scratchIndex + MANY_VALUES + i] = values[from + i];
+      }
+      const answer = compiled.enterStoreMany(
+        this.ref,
+        lock.identity,
+        end - from,
+        nodes.stockIndex,
+      );
+      at += words[scratchIndex + MANY_STORED];
+      if (lock.endWhole(site, answer)) return this.#arena.rcu.poll();
+    } else lock.enterWriter(site);
+    try {
+      for (; at < end; at++) {
+        const value = values[at];
+        this.#writer.storeRange(this.ref, nodes, firsts[at], lasts[at], value);
+      }
+    } catch (error) {
+      throw error instanceof OutOfMemoryError ? storedSome(at, error) : error;
+    } finally {
+      lock.exitWriterAndPoll();
+    }
+  }
+
   #insertRange(
     site: string,
     first: number,
@@ -826,4 +914,12 @@ export class RangeTree implements Iterable<Entry> {
   #guard(): Disposable {
     return { [Symbol.dispose]: () => this.#lock.release() };
   }
+}
+
+/** What is thrown where memory gave out after so many of the ranges. */
+function storedSome(count: number, cause: Error): OutOfMemoryError {
+  return new OutOfMemoryError(
+    `${cause.message}; the first ${count} of the ranges are stored`,
+    { cause },
+  );
 }

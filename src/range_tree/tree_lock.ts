@@ -218,8 +218,8 @@ export class TreeLock {
   }
 
   /**
-   * Takes the answer of such a loop; says whether the operation was done, and writing has ended. If not, nothing was
-   * changed, and writing has begun.
+   * Takes the answer of such a loop; says whether the operation was done, and writing has ended. If not, writing
+   * has begun, and what is left of it is still to be done.
    *
    * @throws {Error} If the tree was destroyed.
    */

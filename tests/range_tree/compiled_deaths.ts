@@ -36,6 +36,7 @@ const STORES = [
   "enterStoreRange",
   "enterInsertRange",
   "enterErase",
+  "enterStoreMany",
 ] as const;
 const RANGES = 1200;
 const SEEDS = 24;
@@ -109,6 +110,11 @@ function changeOf(seed: number): Change {
   return random.pick<Change>([
     (to) => to.storeRange(first, first + 5, 7),
     (to) => to.storeRange(first + 2, first + 3, 7),
+    // Of one range, so that all of it is there or nothing.
+    (to) =>
+      to instanceof RangeTree
+        ? to.storeMany([first + 3], [first + 8], [7])
+        : to.storeRange(first + 3, first + 8, 7),
     (to) => to.insertRange(first + 7, first + 8, 7),
     (to) => to.storeRange(first + 4, first + 24, 7),
     (to) => to.erase(first),

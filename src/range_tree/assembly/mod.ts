@@ -16,6 +16,7 @@ export {
   bindWriter,
   enterErase,
   enterInsertRange,
+  enterStoreMany,
   enterStoreRange,
   erase,
   insertRange,

@@ -61,7 +61,15 @@ const HEADER_COUNT: usize = 18 << 2;
 // Of an inner node of a tree that tracks gaps, but for the root.
 const MIN_GAP_SLOTS: i32 = 4;
 
-// In the thread's scratch words, behind the answers of readers.
+// In the thread's scratch words: what the caller of `enterStoreMany` leaves, up to 16 ranges …
+const MANY_FIRSTS: usize = 0;
+const MANY_LASTS: usize = 16 * 8;
+const MANY_VALUES: usize = 32 * 8;
+// … where their leaves are looked for, and how many of them were stored.
+const MANY_REFS: usize = MANY_VALUES + 16 * 4;
+const MANY_STORED: usize = MANY_REFS + 16 * 4;
+
+// Behind the answers of readers.
 const ERASED_FIRST: usize = 512;
 const ERASED_LAST: usize = 520;
 // How many nodes were taken for a store that is not mine, and the nodes.
@@ -199,6 +207,53 @@ export function enterErase(header: u32, identity: i32, index: f64, stock: u32): 
   const refused = enterTree(header, identity);
   if (refused != 0) return refused;
   return leaveTree(header, identity, erase(header, index, stock));
+}
+
+/**
+ * Stores over the `count` ranges that the caller left, one after the other, as `enterStoreRange` would, under one hold of the lock.
+ * It stops at the first one that is not mine or lacks nodes, and leaves how many were stored.
+ */
+export function enterStoreMany(header: u32, identity: i32, count: i32, stock: u32): f64 {
+  store<i32>(scratch, 0, MANY_STORED);
+  const refused = enterTree(header, identity);
+  if (refused != 0) return refused;
+  fetchLeaves(header, count);
+  for (let at: i32 = 0; at < count; at++) {
+    const pivots = scratch + (<usize>at << 3);
+    const before = storeRange(
+      header,
+      load<f64>(pivots, MANY_FIRSTS),
+      load<f64>(pivots, MANY_LASTS),
+      load<u32>(scratch + (<usize>at << 2), MANY_VALUES),
+      stock,
+    );
+    if (before < 0) return before;
+    store<i32>(scratch, at + 1, MANY_STORED);
+  }
+  return leaveTree(header, identity, 0);
+}
+
+/**
+ * Fetches what stores over the ranges that the caller left begin with: the nodes down to the leaf. It goes down with all of them at
+ * once, since reads that do not wait for each other overlap. What is found is not used: a store may change where the next one leads.
+ */
+function fetchLeaves(header: u32, count: i32): void {
+  const root = load<u32>(addressOf(header), HEADER_ROOT);
+  if (root == 0) return;
+  const isTracking = hasNarrowNodes(load<i32>(addressOf(header), HEADER_FLAGS));
+  for (let at: i32 = 0; at < count; at++) {
+    store<u32>(scratch + (<usize>at << 2), root, MANY_REFS);
+  }
+  for (let height = heightOf(addressOf(root)); height >= 0; height--) {
+    for (let at: i32 = 0; at < count; at++) {
+      const place = scratch + (<usize>at << 2);
+      const node = addressOf(load<u32>(place, MANY_REFS));
+      const key = f64x2.splat(load<f64>(scratch + (<usize>at << 3), MANY_FIRSTS));
+      const slot = slotFor(node, key, isTracking && height > 0);
+      // In the end this is an entry, which keeps the read of it from being left out.
+      store<u32>(place, heldSlot(node, <i32>slot), MANY_REFS);
+    }
+  }
 }
 
 /** Begins a store: walks to the slot that covers an index; says whether the tree holds anything. */

@@ -1,0 +1,163 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { stub } from "@std/testing/mock";
+import { Arena, ExternalLock, OutOfMemoryError, RangeTree } from "../../mod.ts";
+import { MAX_INDEX } from "../../src/range_tree/mod.ts";
+import { compiledFor } from "../../src/range_tree/compiled.ts";
+import { type Rng, rng, seeds } from "../seed.ts";
+import { failAfter, stateOf } from "./failures.ts";
+import { Mirror } from "./mirror.ts";
+import { assertSame, assertSameHeld, cacheOf, points } from "./worlds.ts";
+
+const ARENA = { byteLength: 2 ** 21 };
+
+/** So many ranges in a space so large, and what to store over them. */
+interface Many {
+  readonly firsts: number[];
+  readonly lasts: number[];
+  readonly values: number[];
+}
+
+function manyOf(random: Rng, count: number, space: number): Many {
+  const many: Many = { firsts: [], lasts: [], values: [] };
+  const base = random.pick([0, MAX_INDEX - space - 60]);
+  for (let i = 0; i < count; i++) {
+    const first = base + random.int(space);
+    many.firsts.push(first);
+    many.lasts.push(first + random.int(random.pick([1, 4, 60])));
+    many.values.push(
+      random.pick([0, 1, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe]),
+    );
+  }
+  return many;
+}
+
+function storeOneByOne(
+  to: Pick<Mirror, "storeRange">,
+  { firsts, lasts, values }: Many,
+  count = firsts.length,
+): void {
+  for (let i = 0; i < count; i++) to.storeRange(firsts[i], lasts[i], values[i]);
+}
+
+const LOCKS = ["internal", "external", "none"] as const;
+for (const lock of LOCKS) {
+  for (const memory of ["shared", "buffer"] as const) {
+    const test =
+      `RangeTree.storeMany() does what as many stores do, lock ${lock}, attached by its ${memory}`;
+    Deno.test(test, () => {
+      for (const seed of seeds(test)) {
+        for (const [rcu, gaps] of [[0, 0], [0, 1], [1, 0], [1, 1]]) {
+          const random = rng(seed);
+          const arena = Arena.attach(Arena.create(ARENA)[memory]);
+          const externalLock = lock === "external"
+            ? ExternalLock.create(arena)
+            : undefined;
+          const modes = { rcu: rcu === 1, gaps: gaps === 1 };
+          const tree = RangeTree.create(arena, {
+            ...modes,
+            lock,
+            externalLock,
+          });
+          const mirror = new Mirror();
+          using _guard = externalLock?.guard();
+          const space = random.pick([40, 300, 3000]);
+          for (let step = 0; step < 60; step++) {
+            const count = random.pick([0, 1, 5, 16, 17, 40]);
+            const many = manyOf(random, count, space);
+            tree.storeMany(
+              Float64Array.from(many.firsts),
+              many.lasts,
+              Uint32Array.from(many.values),
+            );
+            storeOneByOne(mirror, many);
+            if (lock === "internal") assertSame(tree, mirror);
+            else assertSameHeld(arena, tree, mirror);
+          }
+        }
+      }
+    });
+  }
+}
+
+Deno.test("RangeTree.storeMany() changes nothing if anything of what it is given is out of bounds", () => {
+  const arena = Arena.create(ARENA);
+  const tree = RangeTree.create(arena);
+  tree.bulkLoad(points(50, 3));
+  const before = stateOf(arena, tree);
+  const twenty = Array.from({ length: 20 }, (_, i) => i);
+  const but = (at: number, value: number) => twenty.with(at, value);
+  const bad: [string, number[], number[], number[]][] = [
+    [
+      "there are 19 last indices and 20 entries",
+      twenty,
+      twenty.slice(1),
+      twenty,
+    ],
+    ["there are 20 last indices and 21 entries", twenty, twenty, [
+      ...twenty,
+      1,
+    ]],
+    ["Cannot use index -1", but(19, -1), twenty, twenty],
+    ["Cannot use index 0.5", twenty, but(17, 0.5), twenty],
+    ["Cannot use index NaN", but(3, NaN), twenty, twenty],
+    ["Cannot use range [19, 18]", twenty, but(19, 18), twenty],
+    ["Cannot store 4294967296", twenty, twenty, but(18, 2 ** 32)],
+    ["Cannot store -1", twenty, twenty, but(18, -1)],
+  ];
+  for (const [message, firsts, lasts, values] of bad) {
+    assertThrows(
+      () => tree.storeMany(firsts, lasts, values),
+      RangeError,
+      message,
+    );
+    assertEquals(stateOf(arena, tree), before);
+  }
+});
+
+Deno.test("RangeTree.storeMany() keeps what was stored before memory gave out, and says how many", () => {
+  const many = manyOf(rng(7), 40, 3000);
+  const counts = new Set<number>();
+  for (let allocations = 0;; allocations++) {
+    const arena = Arena.create(ARENA);
+    const tree = RangeTree.create(arena, { rcu: true });
+    const mirror = new Mirror();
+    mirror.entries = points(200, 10);
+    tree.bulkLoad(mirror.entries);
+    const nodes = cacheOf(arena);
+    let stored = 40;
+    {
+      using _failing = failAfter(nodes, allocations);
+      try {
+        tree.storeMany(many.firsts, many.lasts, many.values);
+      } catch (error) {
+        assert(error instanceof OutOfMemoryError, String(error));
+        stored = Number(
+          /the first (\d+) of the ranges/.exec(error.message)![1],
+        );
+      }
+    }
+    counts.add(stored);
+    storeOneByOne(mirror, many, stored);
+    assertSame(tree, mirror);
+    assertEquals(arena.lockdep.held, 0);
+    if (stored === 40) break;
+  }
+  assert(counts.size > 10);
+});
+
+Deno.test("RangeTree.storeMany() holds the lock once for sixteen stores, and leaves it free", () => {
+  const arena = Arena.create(ARENA);
+  const tree = RangeTree.create(arena, { rcu: true });
+  tree.bulkLoad(points(1000, 2));
+  using calls = stub(
+    compiledFor(arena)!,
+    "enterStoreMany",
+    compiledFor(arena)!.enterStoreMany,
+  );
+  const firsts = Array.from({ length: 40 }, (_, i) => 40 * i);
+  tree.storeMany(firsts, firsts, firsts.map(() => 9));
+  assertEquals(calls.calls.map(({ args }) => args[2]), [16, 16, 8]);
+  assertEquals(tree.countIn(0, 2000), 1000);
+  assertEquals(tree.load(40 * 39), 9);
+  tree.lock()[Symbol.dispose]();
+});
