@@ -260,8 +260,8 @@ export class RangeTree implements Iterable<Entry> {
 
   #load(index: number): number {
     const lock = this.#lock;
-    const compiled = lock.startWholeRead();
-    if (compiled !== undefined) {
+    const compiled = this.#compiled;
+    if (compiled !== undefined && lock.mayReadWhole()) {
       const found = compiled.enterLookUp(this.ref, index, lock.seenFlags);
       // Whatever was added to say that the lock was still held.
       if (lock.endWholeRead(found)) return found >>> 0;
@@ -747,8 +747,8 @@ export class RangeTree implements Iterable<Entry> {
     checkRange(first, last);
     checkValue(value);
     const lock = this.#lock;
-    const compiled = lock.startWhole(site);
-    if (compiled !== undefined) {
+    const compiled = this.#compiled;
+    if (compiled !== undefined && lock.startWhole(site)) {
       const answer = compiled.enterStoreRange(
         this.ref,
         lock.identity,
@@ -777,8 +777,8 @@ export class RangeTree implements Iterable<Entry> {
     const lock = this.#lock, { nodes } = this.#parts;
     const end = Math.min(from + GROUP, firsts.length);
     let at = from;
-    const compiled = lock.startWhole(site);
-    if (compiled !== undefined) {
+    const compiled = this.#compiled;
+    if (compiled !== undefined && lock.startWhole(site)) {
       const { words, doubles, scratchIndex } = this.#arena;
       const base = scratchIndex / 2;
       for (let i = 0; i < end - from; i++) {
@@ -816,8 +816,8 @@ export class RangeTree implements Iterable<Entry> {
     checkRange(first, last);
     checkEntry(value);
     const lock = this.#lock, { nodes } = this.#parts;
-    const compiled = lock.startWhole(site);
-    if (compiled !== undefined) {
+    const compiled = this.#compiled;
+    if (compiled !== undefined && lock.startWhole(site)) {
       const answer = compiled.enterInsertRange(
         this.ref,
         lock.identity,
@@ -841,8 +841,8 @@ export class RangeTree implements Iterable<Entry> {
   #erase(index: number): number {
     const site = "RangeTree.erase";
     const lock = this.#lock, { nodes } = this.#parts;
-    const compiled = lock.startWhole(site);
-    if (compiled !== undefined) {
+    const compiled = this.#compiled;
+    if (compiled !== undefined && lock.startWhole(site)) {
       const answer = compiled
         .enterErase(this.ref, lock.identity, index, nodes.stockIndex);
       if (lock.endWhole(site, answer)) {

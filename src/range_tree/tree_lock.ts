@@ -26,7 +26,6 @@
  */
 import type { Arena } from "../memory/arena.ts";
 import type { Words } from "../sync/atomics.ts";
-import { compiledFor, type CompiledTrees } from "./compiled.ts";
 import { spinLock, spinTryLock, spinUnlock } from "../sync/spin_lock.ts";
 import {
   externalLockIndex,
@@ -71,7 +70,6 @@ export class TreeLock {
   readonly #internal: boolean;
   /** The tree's flags but for the RCU bit: they tell it from every other tree. */
   readonly identity: number;
-  readonly #compiled: CompiledTrees | undefined;
   /** The tree's flags as they were seen last. */
   #flags: number;
   /** Whether the lock could not be taken again where it had been dropped. */
@@ -85,7 +83,6 @@ export class TreeLock {
     this.identity = identityOf(this.#flags);
     this.mode = lockModeOf(this.#flags);
     this.index = guardIndexOf(words, header);
-    this.#compiled = compiledFor(arena);
     this.#arena = arena;
     this.#header = header;
     this.#internal = this.mode === "internal";
@@ -200,21 +197,19 @@ export class TreeLock {
   }
 
   /**
-   * Begins an operation that a compiled loop is to do as a whole: that takes the lock, if it is the tree's own, and releases it.
-   * Nothing where there is none, or where it could not report what {@linkcode TreeLock.enterWriter} does.
+   * Begins an operation that a compiled loop is to do as a whole: that takes the lock, if it is the tree's own, and releases it;
+   * says whether it did. Not where there is something that {@linkcode TreeLock.enterWriter} reports, or this thread may not allocate.
    *
    * @throws {LockdepError} If the lock is the tree's own and this thread holds one of its class.
    */
-  startWhole(site: string): CompiledTrees | undefined {
+  startWhole(site: string): boolean {
     const { lockdep } = this.#arena;
-    if (this.#compiled === undefined || !lockdep.mayAllocate) return undefined;
-    if (!this.#internal) {
-      return this.#isHeldByCaller() ? this.#compiled : undefined;
-    }
+    if (!lockdep.mayAllocate) return false;
+    if (!this.#internal) return this.#isHeldByCaller();
     // Where there may be something to report, that the tree was destroyed goes first.
     if (lockdep.held > 0) this.flags(site);
     lockdep.acquire(this.#class, this.index, site);
-    return this.#compiled;
+    return true;
   }
 
   /**
@@ -238,16 +233,14 @@ export class TreeLock {
   }
 
   /**
-   * Begins reading in a tree without RCU by a compiled loop that does all of it. Nothing where there is none, or where
-   * {@linkcode TreeLock.enterReader} may have something to report, or does something else. Lockdep is told nothing: with no
-   * lock held there is nothing to compare this one with, and it is released before anything else is done.
+   * Whether a compiled loop may do all of a reading in a tree without RCU. Not where {@linkcode TreeLock.enterReader} may have
+   * something to report, or does something else. Lockdep is told nothing: with no lock held there is nothing to compare this one
+   * with, and it is released before anything else is done.
    */
-  startWholeRead(): CompiledTrees | undefined {
-    if (isRcu(this.#flags)) return undefined;
-    const mayRead = this.#internal
-      ? this.#arena.lockdep.held === 0
-      : this.#isHeldByCaller();
-    return mayRead ? this.#compiled : undefined;
+  mayReadWhole(): boolean {
+    if (isRcu(this.#flags)) return false;
+    if (this.#internal) return this.#arena.lockdep.held === 0;
+    return this.#isHeldByCaller();
   }
 
   /** Takes the answer of such a loop; says whether it is one. If not, reading has not begun. */
