@@ -38,6 +38,7 @@ import {
   lockIndexOf,
   type LockMode,
   lockModeOf,
+  mayHaveReaders,
 } from "./header.ts";
 import { TreeMemory } from "./tree_memory.ts";
 
@@ -295,13 +296,16 @@ export class TreeLock {
   }
 
   /**
-   * Asserts that what the caller reads is not freed under it, as far as it can be known.
+   * Asserts that what the caller reads is neither freed nor changed under it, as far as it can be known.
    *
-   * @throws {LockdepError} If the lock is known and not held, and the caller is in no read section.
+   * @throws {LockdepError} If the lock is known and not held, and the caller is in no read section, or the tree never was in RCU mode.
    */
   assertReading(site: string): void {
+    if (this.index < 0) return;
     const { lockdep, rcu } = this.#arena;
-    if (this.index >= 0) lockdep.assertReading(this.index, rcu.depth, site);
+    // Else a writer counts on it that whoever reads holds the lock, and changes nodes in place.
+    const isEnough = mayHaveReaders(this.#words, this.#header);
+    lockdep.assertReading(this.index, isEnough ? rcu.depth : 0, site);
   }
 
   /** What tells this hold of the lock, or this read section, from every other; 0 never. */

@@ -20,7 +20,8 @@
  * emptied it is widened over the free runs that touch it; nothing else can bring two together.
  *
  * Most stores change one leaf, or split it, or join it to its neighbour. Where there is a WebAssembly memory, these are done by
- * compiled loops (`assembly/writer.ts`), which build the same nodes and say if they can't.
+ * compiled loops (`assembly/writer.ts`), which build the same nodes and say if they can't;
+ * where no reader can be inside without the lock, they change a leaf in place instead of copying it.
  *
  * @module
  */

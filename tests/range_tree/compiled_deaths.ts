@@ -183,7 +183,7 @@ for (let seed = 1; seed <= SEEDS; seed++) {
     );
   }
 }
-// Not those of `build.ts`: it writes to nodes that nobody has seen.
+// Not those of `build.ts`: it writes to nodes that nobody has seen, or to a leaf where no thread is terminated.
 assert(
   deaths >= 16 * SEEDS,
   `${deaths} deaths, the longest store has ${longest} writes`,

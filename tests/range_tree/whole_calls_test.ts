@@ -1,9 +1,9 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertNotEquals, assertThrows } from "@std/assert";
 import { Arena, ExternalLock, LockdepError, RangeTree } from "../../mod.ts";
 import { compiledFor } from "../../src/range_tree/compiled.ts";
 import { lockIndexOf } from "../../src/range_tree/header.ts";
 import { spinLockOwner } from "../../src/sync/spin_lock.ts";
-import { cacheOf, points } from "./worlds.ts";
+import { cacheOf, nodesOf, points } from "./worlds.ts";
 
 // Operations that a compiled call does as a whole, and what becomes of them where it can't.
 
@@ -88,4 +88,33 @@ Deno.test("RangeTree wakes who sleeps on its lock when a compiled call has done 
   assertEquals(tree.erase(5), 0xffff_fffe);
   assertEquals(slept, 5);
   assertEquals([spinLockOwner(words, index), arena.lockdep.held], [0, 0]);
+});
+
+Deno.test("RangeTree that never was in RCU mode changes leaves in place, which takes no node; one that was copies them", () => {
+  const arena = Arena.create(ARENA);
+  const tree = RangeTree.create(arena);
+  tree.bulkLoad(points(30, 4));
+  const nodes = () => nodesOf(arena, tree);
+  const before = nodes();
+  tree.storeRange(4, 9, 7);
+  tree.erase(16);
+  tree.validate();
+  assertEquals(nodes(), before);
+  tree.setRcu(true);
+  tree.setRcu(false);
+  tree.erase(4);
+  assertNotEquals(nodes(), before);
+});
+
+Deno.test("Cursor in a read section is an error in a tree that never was in RCU mode", () => {
+  const arena = Arena.create(ARENA);
+  const tree = RangeTree.create(arena);
+  tree.bulkLoad(points(30, 4));
+  arena.rcu.readLock();
+  assertThrows(() => tree.cursor(4).walk(), LockdepError, "Cursor.walk");
+  arena.rcu.readUnlock();
+  tree.setRcu(true);
+  arena.rcu.readLock();
+  assertEquals(tree.cursor(4).walk(), 2);
+  arena.rcu.readUnlock();
 });

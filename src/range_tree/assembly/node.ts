@@ -15,6 +15,7 @@ export const PIVOT_COUNT: i32 = 20;
 
 export const HEADER_ROOT: usize = 0;
 export const HEADER_FLAGS: usize = 4;
+export const HEADER_HAD_RCU: usize = 12;
 export const HEADER_LOCK: usize = 64;
 export const HEADER_GENERATION: usize = 68;
 

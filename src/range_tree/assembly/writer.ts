@@ -12,6 +12,13 @@
  * before the first is deferred; and what is deferred is noted before it is queued, as `Rcu.deferChain` does. New leaves name their new
  * parent before that is published: whoever follows it meets a node that is in no tree, and in the same hands.
  *
+ * In a tree that is not and never was in RCU mode, a leaf is changed in place, unless it loses more than two slots (the twin always
+ * makes a copy). Who looks at the pivots, the count and the slots of a leaf there holds the lock, readers too. Without it, movers
+ * and who reaps a thread look at parent words, at slots of inner nodes, and at the height of a leaf, which stays; and movers fetch
+ * lines, and use nothing of what they read. What the thread leaves half done nobody could mend, so it must not die meanwhile: V8
+ * terminates a thread only at a call or where a loop turns round, and `spliceInPlace` has neither. What follows, `../recover.ts`
+ * makes anew.
+ *
  * Slots, the root, the parent words of nodes and the heads of lists are stored atomically, because others read them without the
  * lock, and read plainly, where only the holder of the lock writes them. Gaps are its alone. In the thread's scratch words the
  * path, the items and the pool are of no use once a store has returned.
@@ -33,6 +40,7 @@ import {
   setItem,
   slotInPool,
   splice,
+  spliceInPlace,
   spliceWithGaps,
 } from "./build";
 import { enterTree, leaveTree } from "./lock";
@@ -42,6 +50,7 @@ import {
   hasNarrowNodes,
   HEADER_FLAGS,
   HEADER_GENERATION,
+  HEADER_HAD_RCU,
   HEADER_ROOT,
   heightOf,
   MAX_INDEX,
@@ -407,7 +416,7 @@ function storeSlot(node: usize, old: u32, value: u32): void {
   noteChange(delta);
 }
 
-/** Puts a copy of the leaf in its place, in which the items stand for the slots from the path's up to `end`. */
+/** Has the items stand for the leaf's slots from the path's up to `end`: in a copy that takes its place, or in place. */
 function replaceLeaf(
   node: usize,
   count: i32,
@@ -416,6 +425,13 @@ function replaceLeaf(
   delta: i32,
   stock: u32,
 ): i32 {
+  const shift = items - (end + 1 - slot);
+  if (load<i32>(tree, HEADER_HAD_RCU) == 0 && shift >= -2) {
+    spliceInPlace(node, count, slot, end + 1, items, leafMax);
+    if (isTracking) updateGaps(node);
+    noteChange(delta);
+    return 0;
+  }
   if (isSeen(leaf)) return NOT_MINE;
   const copy = take(stock);
   if (copy == 0) return NO_NODES;
