@@ -759,6 +759,7 @@ export class RangeTree implements Iterable<Entry> {
         this.#parts.nodes.stockIndex,
       );
       if (lock.endWhole(site, answer)) return this.#arena.rcu.poll();
+      this.#writer.freeTaken(this.#parts.nodes);
     } else lock.enterWriter(site);
     try {
       this.#writer.storeRange(this.ref, this.#parts.nodes, first, last, value);
@@ -795,6 +796,7 @@ export class RangeTree implements Iterable<Entry> {
       );
       at += words[scratchIndex + MANY_STORED];
       if (lock.endWhole(site, answer)) return this.#arena.rcu.poll();
+      this.#writer.freeTaken(this.#parts.nodes);
     } else lock.enterWriter(site);
     try {
       for (; at < end; at++) {
@@ -831,6 +833,7 @@ export class RangeTree implements Iterable<Entry> {
         this.#arena.rcu.poll();
         return answer % 2 === 1;
       }
+      this.#writer.freeTaken(nodes);
     } else lock.enterWriter(site);
     try {
       return this.#writer.insertRange(this.ref, nodes, first, last, value);
@@ -851,6 +854,7 @@ export class RangeTree implements Iterable<Entry> {
         // Whatever was added to say that the lock was still held.
         return answer >>> 0;
       }
+      this.#writer.freeTaken(nodes);
     } else lock.enterWriter(site);
     try {
       return this.#writer.erase(this.ref, nodes, index);

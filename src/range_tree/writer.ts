@@ -257,11 +257,16 @@ export class Writer {
    * the rest are freed.
    */
   #stockUp(nodes: SlabCache): boolean {
+    this.freeTaken(nodes);
+    return nodes.stockUp();
+  }
+
+  /** Frees the nodes that a compiled store has taken and left, if it did: before another one is tried. Under the tree's lock. */
+  freeTaken(nodes: SlabCache): void {
     const words = this.#words, { scratchIndex } = this.#arena;
     const count = words[scratchIndex + LEFT_COUNT];
     for (let i = 0; i < count; i++) nodes.free(words[scratchIndex + LEFT + i]);
     words[scratchIndex + LEFT_COUNT] = 0;
-    return nodes.stockUp();
   }
 
   #storeRange(

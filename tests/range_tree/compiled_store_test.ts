@@ -218,7 +218,7 @@ for (const gaps of [false, true]) {
 Deno.test("Compiled stores free the nodes that they took before another thread took the rest", () => {
   const arena = Arena.create(ARENA);
   const tree = RangeTree.create(arena, { rcu: true });
-  tree.bulkLoad(points(200, 2));
+  tree.bulkLoad(points(200, 4));
   const nodes = cacheOf(arena);
   for (let atHand = 0; atHand <= 3; atHand++) {
     const used = () => nodes.stats().objects - arena.rcu.pending;
@@ -227,7 +227,7 @@ Deno.test("Compiled stores free the nodes that they took before another thread t
     for (let i = 16; i > atHand; i--) nodes.free(nodes.tryAllocate());
     arena.words[nodes.stockIndex + arena.stocks.size] = 16;
     // In the middle of a full leaf: it is split, which takes three nodes.
-    tree.store(101 + 84 * atHand, 9);
+    tree.store(102 + 84 * atHand, 9);
     assertEquals(used() - tree.stats().nodes, before);
     tree.validate();
   }
