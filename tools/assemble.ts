@@ -41,7 +41,7 @@ const OPTIONS = [
   "--maximumMemory",
   String(MAX_PAGES),
   "--enable",
-  "threads,simd",
+  "threads,simd,bulk-memory",
 ];
 
 /**

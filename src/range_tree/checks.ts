@@ -50,6 +50,28 @@ export function checkEntry(value: number): void {
 }
 
 /**
+ * Ranges and what is to be stored over them.
+ *
+ * @throws {RangeError} If there is not a last index and an entry for each first one, or one of them is not as it must be.
+ */
+export function checkMany(
+  firsts: ArrayLike<number>,
+  lasts: ArrayLike<number>,
+  values: ArrayLike<number>,
+): void {
+  const { length } = firsts;
+  if (lasts.length !== length || values.length !== length) {
+    throw new RangeError(
+      `Cannot store ${length} ranges: there are ${lasts.length} last indices and ${values.length} entries`,
+    );
+  }
+  for (let at = 0; at < length; at++) {
+    checkRange(firsts[at], lasts[at]);
+    checkValue(values[at]);
+  }
+}
+
+/**
  * The room to look for a number of indices in.
  *
  * @throws {RangeError} If the number is no integer from 1 on, or more than the room holds.

@@ -14,12 +14,22 @@ import { WASM } from "./compiled_wasm.ts";
 /** What `assembly/mod.ts` exports. */
 export interface CompiledTrees extends CompiledStores {
   /** Binds an instance to its thread, by the index of words. */
-  bind(epochIndex: number, readerIndex: number, scratchIndex: number): void;
+  bind(
+    epochIndex: number,
+    readerIndex: number,
+    scratchIndex: number,
+    thread: number,
+  ): void;
   /**
    * The entry at an index, signed, 0 where it is reserved, in a read section of its own; -1 if the tree's flags are not these, or say
    * that readers need the lock.
    */
   lookUp(header: number, index: number, flags: number): number;
+  /**
+   * The entry at an index, 0 where it is reserved, of a tree of those flags, whose readers need the lock: as `enterStoreRange`
+   * takes and releases it. What the answer means, `TreeLock.endWholeRead` knows.
+   */
+  enterLookUp(header: number, index: number, flags: number): number;
   /** The entry at an index, inside a read section or under the lock. It is signed. */
   lookUpInside(header: number, index: number): number;
   /**
@@ -98,7 +108,7 @@ export interface CompiledTrees extends CompiledStores {
   replace(node: number, copy: number, header: number): number;
 }
 
-/** What `assembly/writer.ts` exports. Under the tree's lock, by a thread that may allocate. */
+/** What `assembly/writer.ts` exports. Under the tree's lock or taking it, by a thread that may allocate. */
 export interface CompiledStores {
   /** Binds an instance to what its thread notes, keeps at hand and defers by. */
   bindWriter(
@@ -124,11 +134,6 @@ export interface CompiledStores {
     value: number,
     stock: number,
   ): number;
-  /**
-   * Stores up to 16 ranges of the scratch words, one after the other; 0 if it did. If not, the same as above, the words say which one it
-   * has not stored, and those before that are stored.
-   */
-  storeMany(header: number, count: number, stock: number): number;
   /** As `storeRange` if all of the range is free; 1 if it was, 0 if not, below 0 as above. */
   insertRange(
     header: number,
@@ -139,6 +144,46 @@ export interface CompiledStores {
   ): number;
   /** Empties the range that contains an index; returns what it held, or below 0 as above. */
   erase(header: number, index: number, stock: number): number;
+  /**
+   * As `storeRange`, but takes the lock first and releases it, if it is the tree's own, unless the answer is below 0; what the
+   * answer means then, `TreeLock.endWhole` knows.
+   *
+   * @param identity Which tree it must be.
+   */
+  enterStoreRange(
+    header: number,
+    identity: number,
+    first: number,
+    last: number,
+    value: number,
+    stock: number,
+  ): number;
+  /**
+   * `enterStoreRange` of so many ranges that the caller left in the scratch words (`store_many.ts` says where), under one
+   * hold of the lock. Below 0 some of them may have been stored: how many, is left there.
+   */
+  enterStoreMany(
+    header: number,
+    identity: number,
+    count: number,
+    stock: number,
+  ): number;
+  /** As `insertRange`, in the way of `enterStoreRange`. */
+  enterInsertRange(
+    header: number,
+    identity: number,
+    first: number,
+    last: number,
+    value: number,
+    stock: number,
+  ): number;
+  /** As `erase`, in the way of `enterStoreRange`. */
+  enterErase(
+    header: number,
+    identity: number,
+    index: number,
+    stock: number,
+  ): number;
 }
 
 const compiledTrees = new WasmModule<CompiledTrees>(WASM);
@@ -163,7 +208,7 @@ export function bindTo(
   compiled: CompiledTrees,
   { rcu, scratchIndex, stocks, thread }: Arena,
 ): void {
-  compiled.bind(rcu.epochIndex, rcu.readerIndex, scratchIndex);
+  compiled.bind(rcu.epochIndex, rcu.readerIndex, scratchIndex, thread);
   const { head, seen, waitSeen, count, handing, handingLast } = rcu.deferral;
   compiled.bindWriter(
     handsOf(thread),

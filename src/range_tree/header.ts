@@ -6,6 +6,7 @@
  * | 0 | root: a node's ref, 0 = empty tree | atomic; written under the lock |
  * | 1 | flags: live, serial, gap tracking, lock mode, RCU; 0 once the tree is destroyed | atomic; only the RCU bit ever changes in a live tree |
  * | 2 | ref of the external lock, 0 = none is registered | immutable |
+ * | 3 | whether it is or ever was in RCU mode: then a reader may be inside without the lock | the lock |
  * | 16 | the lock | itself |
  * | 17 | generation: goes up with every change of the tree | atomic; written under the lock |
  * | 18 | how many entries are stored | atomic; written under the lock |
@@ -22,6 +23,7 @@ import { add, load, store, type Words } from "../sync/atomics.ts";
 const ROOT = 0;
 const FLAGS = 1;
 const EXTERNAL_LOCK = 2;
+const HAD_RCU = 3;
 const LOCK = 16;
 const GENERATION = 17;
 const COUNT = 18;
@@ -92,6 +94,7 @@ export function initHeader(
   words.fill(0, base, base + FLAGS);
   words.fill(0, base + FLAGS + 1, base + HEADER_LINK);
   words[base + EXTERNAL_LOCK] = fields.externalLock;
+  words[base + HAD_RCU] = fields.rcu ? 1 : 0;
   words[base + GENERATION] = Math.imul(serial, GENERATION_STRIDE);
   const mode = LOCK_MODES.indexOf(fields.lock) << LOCK_MODE_SHIFT;
   const modes = mode | (fields.gaps ? GAPS : 0) | (fields.rcu ? RCU : 0);
@@ -134,6 +137,11 @@ export function isRcu(flags: number): boolean {
   return (flags & RCU) !== 0;
 }
 
+/** Whether a reader may be inside without the lock: whether the tree is in RCU mode or ever was. Under the lock. */
+export function mayHaveReaders(words: Words, header: number): boolean {
+  return words[header * 16 + HAD_RCU] !== 0;
+}
+
 /** Whether the tree tracks gaps. */
 export function tracksGaps(flags: number): boolean {
   return (flags & GAPS) !== 0;
@@ -157,6 +165,7 @@ export function externalLockIndex(lock: number): number {
 /** Switches lock-free readers on or off. Under the lock. */
 export function setRcuFlag(words: Words, header: number, on: boolean): void {
   const flags = load(words, header * 16 + FLAGS);
+  if (on) words[header * 16 + HAD_RCU] = 1;
   store(words, header * 16 + FLAGS, on ? flags | RCU : flags & ~RCU);
 }
 

@@ -12,6 +12,8 @@
  * | 42–62 | 21 slots | atomic; under the tree's lock |
  * | 63 | whose hands it was in last; link of the queue of deferred frees | whoever has it in hand, or is about to; the queue |
  *
+ * But for leaves of trees that never were in RCU mode: compiled stores change those in place, under the lock (`assembly/writer.ts`).
+ *
  * A node is built privately and published by one atomic store of the slot (or root) that leads to it; a reader that found
  * it by an atomic load of that word may read pivots and meta plainly.
  *

@@ -16,7 +16,13 @@ import type { Arena } from "../memory/arena.ts";
 import { OutOfMemoryError } from "../memory/page_allocator.ts";
 import { makeRoom } from "../slab/make_room.ts";
 import type { Words } from "../sync/atomics.ts";
-import { checkEntry, checkIndex, checkRange, checkValue } from "./checks.ts";
+import {
+  checkEntry,
+  checkIndex,
+  checkMany,
+  checkRange,
+  checkValue,
+} from "./checks.ts";
 import { compiledFor, type CompiledTrees } from "./compiled.ts";
 import { Cursor } from "./cursor.ts";
 import { loadSome } from "./load_many.ts";
@@ -52,7 +58,7 @@ import type {
 } from "./options.ts";
 import type { TreeParts } from "./parts.ts";
 import { Room } from "./room.ts";
-import { checkColumns, storeSome } from "./store_many.ts";
+import { AT_ONCE, storeSome } from "./store_many.ts";
 import { TreeLock } from "./tree_lock.ts";
 import { TreeMemory } from "./tree_memory.ts";
 import { type Entry, PROTECTED, RESERVED, Walk } from "./walk.ts";
@@ -247,6 +253,13 @@ export class RangeTree implements Iterable<Entry> {
   }
 
   #load(index: number): number {
+    const lock = this.#lock;
+    const compiled = this.#compiled;
+    if (compiled !== undefined && lock.mayReadWhole()) {
+      const found = compiled.enterLookUp(this.ref, index, lock.seenFlags);
+      // Whatever was added to say that the lock was still held.
+      if (lock.endWholeRead(found)) return found >>> 0;
+    }
     const flags = this.#lock.enterReader("RangeTree.load");
     const value = this.#loadInside(index, isRcu(flags));
     this.#lock.exitReader(flags);
@@ -316,22 +329,25 @@ export class RangeTree implements Iterable<Entry> {
   }
 
   /**
-   * Stores many ranges, one after the other, each as {@linkcode RangeTree.storeRange}: `values[i]` over `firsts[i]` … `lasts[i]`. In large
-   * trees twice as fast: a store mostly waits for memory, and here sixteen wait at the same time.
+   * Stores many entries, each over its range `firsts[i]` … `lasts[i]`, one after the other as {@linkcode RangeTree.storeRange}
+   * does; nobody changes the three lists meanwhile. In a tree that is larger than the cache a store waits for memory most of the
+   * time: here the leaves of up to sixteen stores are fetched at once, so that they wait together.
    *
-   * Lock: own, for up to sixteen. Memory: may. Drops the lock: yes, between them.
+   * Readers see the stores one by one, in order.
    *
-   * @throws {RangeError} If the columns are not of one length, or a range or an entry is out of bounds; nothing was stored.
-   * @throws {OutOfMemoryError} If there is no room: it says for which range. Those before it are stored, the others are not.
+   * Lock: own, one hold for up to sixteen. Memory: may. Drops the lock: yes, between them.
    *
-   * @example
+   * @throws {RangeError} If the lists are not of one length, or a range or an entry is out of bounds; the tree is as it was.
+   * @throws {OutOfMemoryError} If there is no room; the message says how many are stored.
+   *
+   * @example Fill a page table
    * ```ts
    * import { Arena, RangeTree } from "@pollard/pollard";
    * import { assertEquals } from "@std/assert";
    *
    * const tree = RangeTree.create(Arena.create({ byteLength: 2 ** 20 }));
-   * tree.storeMany([10, 30, 15], [19, 39, 15], [1, 2, 3]);
-   * assertEquals([...tree.loadMany([14, 15, 16, 30])], [1, 3, 1, 2]);
+   * tree.storeMany([0x1000, 0x3000], [0x1fff, 0x3fff], [7, 8]);
+   * assertEquals([tree.load(0x1800), tree.load(0x3fff)], [7, 8]);
    * ```
    */
   storeMany(
@@ -339,15 +355,10 @@ export class RangeTree implements Iterable<Entry> {
     lasts: ArrayLike<number>,
     values: ArrayLike<number>,
   ): void {
+    checkMany(firsts, lasts, values);
     const columns = { firsts, lasts, values };
-    checkColumns(columns);
-    for (let at = 0; at < firsts.length;) {
-      this.#lock.enterWriter("RangeTree.storeMany");
-      try {
-        at += storeSome(this.#parts, this.#writer, columns, at);
-      } finally {
-        this.#lock.exitWriterAndPoll();
-      }
+    for (let from = 0; from < firsts.length; from += AT_ONCE) {
+      storeSome(this.#parts, this.#writer, this.#compiled, columns, from);
     }
   }
 
@@ -475,13 +486,8 @@ export class RangeTree implements Iterable<Entry> {
    */
   erase(index: number): number {
     checkIndex(index);
-    this.#lock.enterWriter("RangeTree.erase");
-    try {
-      const value = this.#writer.erase(this.ref, this.#parts.nodes, index);
-      return value === RESERVED ? 0 : value;
-    } finally {
-      this.#lock.exitWriterAndPoll();
-    }
+    const value = this.#erase(index);
+    return value === RESERVED ? 0 : value;
   }
 
   /**
@@ -678,7 +684,8 @@ export class RangeTree implements Iterable<Entry> {
   }
 
   /**
-   * Switches lock-free readers on or off.
+   * Switches lock-free readers on or off. A tree that they were never allowed in has its leaves changed in place, which takes fewer
+   * nodes and less time; once they were, its leaves are copied for good, since a reader may still be inside.
    *
    * Lock: own. Memory: no. Drops the lock: no.
    */
@@ -793,11 +800,24 @@ export class RangeTree implements Iterable<Entry> {
   #storeRange(site: string, first: number, last: number, value: number): void {
     checkRange(first, last);
     checkValue(value);
-    this.#lock.enterWriter(site);
+    const lock = this.#lock;
+    const compiled = this.#compiled;
+    if (compiled !== undefined && lock.startWhole(site)) {
+      const answer = compiled.enterStoreRange(
+        this.ref,
+        lock.identity,
+        first,
+        last,
+        value,
+        this.#parts.nodes.stockIndex,
+      );
+      if (lock.endWhole(site, answer)) return this.#arena.rcu.poll();
+      this.#writer.freeTaken(this.#parts.nodes);
+    } else lock.enterWriter(site);
     try {
       this.#writer.storeRange(this.ref, this.#parts.nodes, first, last, value);
     } finally {
-      this.#lock.exitWriterAndPoll();
+      lock.exitWriterAndPoll();
     }
   }
 
@@ -809,12 +829,48 @@ export class RangeTree implements Iterable<Entry> {
   ): boolean {
     checkRange(first, last);
     checkEntry(value);
-    this.#lock.enterWriter(site);
+    const lock = this.#lock, { nodes } = this.#parts;
+    const compiled = this.#compiled;
+    if (compiled !== undefined && lock.startWhole(site)) {
+      const answer = compiled.enterInsertRange(
+        this.ref,
+        lock.identity,
+        first,
+        last,
+        value,
+        nodes.stockIndex,
+      );
+      if (lock.endWhole(site, answer)) {
+        this.#arena.rcu.poll();
+        return answer % 2 === 1;
+      }
+      this.#writer.freeTaken(nodes);
+    } else lock.enterWriter(site);
     try {
-      const { nodes } = this.#parts;
       return this.#writer.insertRange(this.ref, nodes, first, last, value);
     } finally {
-      this.#lock.exitWriterAndPoll();
+      lock.exitWriterAndPoll();
+    }
+  }
+
+  #erase(index: number): number {
+    const site = "RangeTree.erase";
+    const lock = this.#lock, { nodes } = this.#parts;
+    const compiled = this.#compiled;
+    if (compiled !== undefined && lock.startWhole(site)) {
+      const answer = compiled
+        .enterErase(this.ref, lock.identity, index, nodes.stockIndex);
+      if (lock.endWhole(site, answer)) {
+        this.#arena.rcu.poll();
+        // Whatever was added to say that the lock was still held.
+        return answer >>> 0;
+      }
+      this.#writer.freeTaken(nodes);
+    } else lock.enterWriter(site);
+    try {
+      return this.#writer.erase(this.ref, nodes, index);
+    } finally {
+      lock.exitWriterAndPoll();
     }
   }
 

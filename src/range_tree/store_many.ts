@@ -1,19 +1,21 @@
 /**
- * Storing many ranges, some under one hold of the lock: a store at a random place waits for memory, and so that those of several stores
- * wait together, a compiled loop first goes down to where all of them begin. Where nothing is compiled, one after the other.
+ * Storing many ranges, some under one hold of the lock: what `enterStoreMany` of `assembly/writer.ts` is for. Where nothing is
+ * compiled, and from the range on that it can't store, one after the other.
  *
  * @module
  */
 import { OutOfMemoryError } from "../memory/page_allocator.ts";
-import { checkRange, checkValue } from "./checks.ts";
+import type { CompiledStores } from "./compiled.ts";
 import type { TreeParts } from "./parts.ts";
 import type { Writer } from "./writer.ts";
 
 /** The most that are stored under one hold of the lock. */
-const AT_ONCE = 16;
-// Where a compiled loop finds them, from the thread's scratch words on: the first indices, the last ones (in doubles), the entries.
+export const AT_ONCE = 16;
+// Where a compiled loop finds them, from the thread's scratch words on: the first indices and the last ones (in doubles), the entries;
+// and where it leaves how many it has stored.
 const LASTS = 32;
 const VALUES = 96;
+const STORED = 112;
 
 /** Many ranges, a column for each of what they are. */
 export interface Columns {
@@ -23,48 +25,62 @@ export interface Columns {
 }
 
 /**
- * Checks all ranges, so that nothing is stored if one of them is bad.
+ * Stores the ranges from one on, as many as are stored at once.
  *
- * @throws {RangeError} If there are not as many last indices or entries as first ones, or a range or an entry is out of bounds.
+ * @throws {OutOfMemoryError} If there is no room; it says how many are stored.
  */
-export function checkColumns({ firsts, lasts, values }: Columns): void {
-  const count = firsts.length;
-  if (lasts.length !== count || values.length !== count) {
-    throw new RangeError(
-      `Cannot store ${count} ranges: there are ${lasts.length} last indices and ${values.length} entries`,
+export function storeSome(
+  parts: TreeParts,
+  writer: Writer,
+  compiled: CompiledStores | undefined,
+  columns: Columns,
+  from: number,
+): void {
+  const site = "RangeTree.storeMany";
+  const { arena, header, lock, nodes } = parts;
+  const { firsts, lasts, values } = columns;
+  const end = Math.min(from + AT_ONCE, firsts.length);
+  let at = from;
+  if (compiled !== undefined && lock.startWhole(site)) {
+    leaveForCompiled(parts, columns, from, end);
+    const answer = compiled.enterStoreMany(
+      header,
+      lock.identity,
+      end - from,
+      nodes.stockIndex,
     );
-  }
-  for (let i = 0; i < count; i++) {
-    checkRange(firsts[i], lasts[i]);
-    checkValue(values[i]);
+    at += arena.words[arena.scratchIndex + STORED];
+    if (lock.endWhole(site, answer)) return arena.rcu.poll();
+    writer.freeTaken(nodes);
+  } else lock.enterWriter(site);
+  try {
+    for (; at < end; at++) {
+      writer.storeRange(header, nodes, firsts[at], lasts[at], values[at]);
+    }
+  } catch (error) {
+    throw error instanceof OutOfMemoryError ? storedSome(at, error) : error;
+  } finally {
+    lock.exitWriterAndPoll();
   }
 }
 
-/** Stores some ranges from the one at `from` on, under the tree's lock; returns how many. */
-export function storeSome(
-  { arena, header, nodes }: TreeParts,
-  writer: Writer,
+function leaveForCompiled(
+  { arena: { words, doubles, scratchIndex } }: TreeParts,
   { firsts, lasts, values }: Columns,
   from: number,
-): number {
-  const { words, doubles, scratchIndex } = arena;
-  const count = Math.min(AT_ONCE, firsts.length - from);
-  for (let i = 0; i < count; i++) {
-    doubles[(scratchIndex >>> 1) + i] = firsts[from + i];
-    doubles[(scratchIndex >>> 1) + LASTS + i] = lasts[from + i];
+  end: number,
+): void {
+  const base = scratchIndex >>> 1;
+  for (let i = 0; i < end - from; i++) {
+    doubles[base + i] = firsts[from + i];
+    doubles[base + LASTS + i] = lasts[from + i];
     words[scratchIndex + VALUES + i] = values[from + i];
   }
-  const stored = writer.storeSome(header, nodes, count);
-  if (stored === count) return count;
-  const at = from + stored;
-  try {
-    writer.storeRange(header, nodes, firsts[at], lasts[at], values[at]);
-  } catch (error) {
-    if (!(error instanceof OutOfMemoryError)) throw error;
-    throw new OutOfMemoryError(
-      `Cannot store range ${at} of ${firsts.length}, those before it are stored: ${error.message}`,
-      { cause: error },
-    );
-  }
-  return stored + 1;
+}
+
+function storedSome(count: number, cause: Error): OutOfMemoryError {
+  return new OutOfMemoryError(
+    `${cause.message}; the first ${count} of the ranges are stored`,
+    { cause },
+  );
 }

@@ -38,8 +38,17 @@ import {
   lockIndexOf,
   type LockMode,
   lockModeOf,
+  mayHaveReaders,
 } from "./header.ts";
 import { TreeMemory } from "./tree_memory.ts";
+
+// What a compiled operation answers that was to do all of its work under one hold.
+/** It was done; but the lock is still held, since somebody sleeps on it. This is added to what it has to say. */
+const IS_HELD = 2 ** 32;
+/** The lock was not taken; from there on up, below 0, it is held. */
+const NOT_ENTERED = -3;
+/** It was taken, and the tree is no more. */
+const LOST = -4;
 
 /** The word of the lock that guards the writers of a tree; -1 if nobody can take it but its owner. */
 export function guardIndexOf(words: Words, header: number): number {
@@ -61,7 +70,7 @@ export class TreeLock {
   readonly #class: number;
   readonly #internal: boolean;
   /** The tree's flags but for the RCU bit: they tell it from every other tree. */
-  readonly #identity: number;
+  readonly identity: number;
   /** The tree's flags as they were seen last. */
   #flags: number;
   /** Whether the lock could not be taken again where it had been dropped. */
@@ -72,7 +81,7 @@ export class TreeLock {
     const words = this.#words = arena.words;
     this.#flags = flagsOf(words, header);
     if (!isLive(this.#flags)) destroyed("RangeTree.attach");
-    this.#identity = identityOf(this.#flags);
+    this.identity = identityOf(this.#flags);
     this.mode = lockModeOf(this.#flags);
     this.index = guardIndexOf(words, header);
     this.#arena = arena;
@@ -94,7 +103,7 @@ export class TreeLock {
 
   /** Whether the tree was destroyed. Stale as soon as it is read, unless something protects the caller. */
   get isDestroyed(): boolean {
-    return identityOf(flagsOf(this.#words, this.#header)) !== this.#identity;
+    return identityOf(flagsOf(this.#words, this.#header)) !== this.identity;
   }
 
   /**
@@ -104,7 +113,7 @@ export class TreeLock {
    */
   flags(site: string): number {
     const flags = flagsOf(this.#words, this.#header);
-    if (identityOf(flags) !== this.#identity) destroyed(site);
+    if (identityOf(flags) !== this.identity) destroyed(site);
     return flags;
   }
 
@@ -188,6 +197,59 @@ export class TreeLock {
     this.#arena.lockdep.release(this.index);
   }
 
+  /**
+   * Begins an operation that a compiled loop is to do as a whole: that takes the lock, if it is the tree's own, and releases it;
+   * says whether it did. Not where there is something that {@linkcode TreeLock.enterWriter} reports, or this thread may not allocate.
+   *
+   * @throws {LockdepError} If the lock is the tree's own and this thread holds one of its class.
+   */
+  startWhole(site: string): boolean {
+    const { lockdep } = this.#arena;
+    if (!lockdep.mayAllocate) return false;
+    if (!this.#internal) return this.#isHeldByCaller();
+    // Where there may be something to report, that the tree was destroyed goes first.
+    if (lockdep.held > 0) this.flags(site);
+    lockdep.acquire(this.#class, this.index, site);
+    return true;
+  }
+
+  /**
+   * Takes the answer of such a loop; says whether the operation was done, and writing has ended. If not, writing
+   * has begun, and what is left of it is still to be done.
+   *
+   * @throws {Error} If the tree was destroyed.
+   */
+  endWhole(site: string, answer: number): boolean {
+    if (answer >= 0) {
+      if (answer >= IS_HELD) this.unlock();
+      else if (this.#internal) this.noteExit();
+      return true;
+    }
+    if (answer <= NOT_ENTERED) {
+      if (answer === LOST) this.unlock();
+      else if (this.#internal) this.noteExit();
+      this.enterWriter(site);
+    }
+    return false;
+  }
+
+  /**
+   * Whether a compiled loop may do all of a reading in a tree without RCU. Not where {@linkcode TreeLock.enterReader} may have
+   * something to report, or does something else. Lockdep is told nothing: with no lock held there is nothing to compare this one
+   * with, and it is released before anything else is done.
+   */
+  mayReadWhole(): boolean {
+    if (isRcu(this.#flags)) return false;
+    if (this.#internal) return this.#arena.lockdep.held === 0;
+    return this.#isHeldByCaller();
+  }
+
+  /** Takes the answer of such a loop; says whether it is one. If not, reading has not begun. */
+  endWholeRead(answer: number): boolean {
+    if (answer >= IS_HELD || answer === LOST) this.unlock();
+    return answer >= 0;
+  }
+
   /** Ends writing. */
   exitWriter(): void {
     if (this.#internal) this.unlock();
@@ -234,13 +296,16 @@ export class TreeLock {
   }
 
   /**
-   * Asserts that what the caller reads is not freed under it, as far as it can be known.
+   * Asserts that what the caller reads is neither freed nor changed under it, as far as it can be known.
    *
-   * @throws {LockdepError} If the lock is known and not held, and the caller is in no read section.
+   * @throws {LockdepError} If the lock is known and not held, and the caller is in no read section, or the tree never was in RCU mode.
    */
   assertReading(site: string): void {
+    if (this.index < 0) return;
     const { lockdep, rcu } = this.#arena;
-    if (this.index >= 0) lockdep.assertReading(this.index, rcu.depth, site);
+    // Else a writer counts on it that whoever reads holds the lock, and changes nodes in place.
+    const isEnough = mayHaveReaders(this.#words, this.#header);
+    lockdep.assertReading(this.index, isEnough ? rcu.depth : 0, site);
   }
 
   /** What tells this hold of the lock, or this read section, from every other; 0 never. */
@@ -267,6 +332,13 @@ export class TreeLock {
     return flags;
   }
 
+  /** Whether the caller holds the lock that it is to hold, as far as it can be known. */
+  #isHeldByCaller(): boolean {
+    const { lockdep } = this.#arena;
+    return this.index < 0 || !lockdep.enabled ||
+      lockdep.stampOf(this.index) > 0;
+  }
+
   #begin(site: string): void {
     if (this.#internal) this.#take(site);
     else this.assertHeld(site);
@@ -282,7 +354,7 @@ export class TreeLock {
   /** Releases the lock that was just taken and throws, if the tree was destroyed meanwhile. */
   #lookAgain(site: string): void {
     const flags = heldFlagsOf(this.#words, this.#header);
-    if (identityOf(flags) === this.#identity) return;
+    if (identityOf(flags) === this.identity) return;
     this.unlock();
     destroyed(site);
   }

@@ -20,7 +20,8 @@
  * emptied it is widened over the free runs that touch it; nothing else can bring two together.
  *
  * Most stores change one leaf, or split it, or join it to its neighbour. Where there is a WebAssembly memory, these are done by
- * compiled loops (`assembly/writer.ts`), which build the same nodes and say if they can't.
+ * compiled loops (`assembly/writer.ts`), which build the same nodes and say if they can't;
+ * where no reader can be inside without the lock, they change a leaf in place instead of copying it.
  *
  * @module
  */
@@ -62,7 +63,6 @@ import { retireNode } from "./subtree.ts";
 // In the thread's scratch words: what compiled stores leave.
 const ERASED_FIRST = 128 / 2; // in doubles
 const ERASED_LAST = 130 / 2;
-const STOPPED_AT = 112;
 const LEFT_COUNT = 132;
 const LEFT = 133;
 /** What they return where they can't be done so. */
@@ -131,19 +131,6 @@ export class Writer {
       } while (this.#stockUp(nodes));
     }
     return this.#storeRange(header, nodes, first, last, value);
-  }
-
-  /**
-   * Stores as many as it can, up to `count`, of the ranges that are in the scratch words (`store_many.ts` puts them there), one after the
-   * other; returns how many. The next one is to be stored by {@linkcode Writer.storeRange}.
-   */
-  storeSome(header: number, nodes: SlabCache, count: number): number {
-    const compiled = this.#compiled;
-    if (compiled === undefined || !this.#arena.lockdep.mayAllocate) return 0;
-    const stopped = compiled.storeMany(header, count, nodes.stockIndex);
-    if (stopped === 0) return count;
-    if (stopped !== NOT_MINE) this.#freeLeft(nodes);
-    return this.#words[this.#arena.scratchIndex + STOPPED_AT];
   }
 
   /**
@@ -267,12 +254,12 @@ export class Writer {
 
   /** Gets nodes for a compiled store that had too few; says whether there are any. */
   #stockUp(nodes: SlabCache): boolean {
-    this.#freeLeft(nodes);
+    this.freeTaken(nodes);
     return nodes.stockUp();
   }
 
-  /** Frees the nodes that a compiled store took before another thread took the rest. */
-  #freeLeft(nodes: SlabCache): void {
+  /** Frees the nodes that a compiled store has taken and left, if it did: before another one is tried. Under the tree's lock. */
+  freeTaken(nodes: SlabCache): void {
     const words = this.#words, { scratchIndex } = this.#arena;
     const count = words[scratchIndex + LEFT_COUNT];
     for (let i = 0; i < count; i++) nodes.free(words[scratchIndex + LEFT + i]);

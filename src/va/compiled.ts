@@ -11,7 +11,12 @@ import { WASM } from "./compiled_wasm.ts";
 /** What `assembly/mod.ts` exports. */
 export interface CompiledManagers {
   /** Binds an instance to its thread, by the index of words. */
-  bind(epochIndex: number, readerIndex: number, scratchIndex: number): void;
+  bind(
+    epochIndex: number,
+    readerIndex: number,
+    scratchIndex: number,
+    thread: number,
+  ): void;
   /** Where an address leads, in a read section of its own; -1 = nowhere, -2 = the manager's life is not that one. */
   translate(
     header: number,
@@ -71,13 +76,13 @@ const compiledOf = new WeakMap<Arena, CompiledManagers>();
 
 /** The compiled loops of an arena's thread; nothing where they can't run. */
 export function compiledFor(arena: Arena): CompiledManagers | undefined {
-  const { memory, rcu, scratchIndex } = arena;
+  const { memory, rcu, scratchIndex, thread } = arena;
   if (memory === undefined) return undefined;
   let compiled = compiledOf.get(arena);
   if (compiled === undefined) {
     compiled = compiledManagers.over(memory);
     if (compiled === undefined) return undefined;
-    compiled.bind(rcu.epochIndex, rcu.readerIndex, scratchIndex);
+    compiled.bind(rcu.epochIndex, rcu.readerIndex, scratchIndex, thread);
     compiledOf.set(arena, compiled);
   }
   return compiled;

@@ -25,8 +25,19 @@ const WRITE = /^( *)(?=.*\b(v128\.store|store<|atomic\.(add|cmpxchg)<).*)/;
 const TRAP = `
 let stepsLeft: i32 = -1;
 export function dieAfter(steps: i32): void { stepsLeft = steps; }
-function step(): void { if (stepsLeft-- == 0) unreachable(); }
+export function step(): void { if (stepsLeft-- == 0) unreachable(); }
 `;
+const IMPORT = 'import { step } from "./writer";\n';
+/** What a thread dies in. */
+const STORES = [
+  "storeRange",
+  "insertRange",
+  "erase",
+  "enterStoreRange",
+  "enterInsertRange",
+  "enterErase",
+  "enterStoreMany",
+] as const;
 const RANGES = 1200;
 const SEEDS = 24;
 
@@ -42,12 +53,13 @@ function withTraps(source: string): string {
     isTaken = line.includes("atomic.cmpxchg<u32>(head");
     return isExempt ? line : line.replace(WRITE, "$1step(); ");
   });
-  return lines.join("\n") + TRAP;
+  return lines.join("\n");
 }
 
 async function doomedModule(): Promise<WebAssembly.Module> {
   const bytes = await compile(`${FOLDER}mod.ts`, (name, text) => {
-    if (name.endsWith("assembly/writer.ts")) return withTraps(text);
+    if (name.endsWith("assembly/writer.ts")) return withTraps(text) + TRAP;
+    if (name.endsWith("assembly/lock.ts")) return IMPORT + withTraps(text);
     return name.endsWith("assembly/mod.ts")
       ? text + 'export { dieAfter } from "./writer";\n'
       : text;
@@ -63,7 +75,7 @@ function doom(victim: Arena, module: WebAssembly.Module): Dying {
     compiledFor(victim)!,
     exports as unknown as Dying,
   );
-  for (const name of ["storeRange", "insertRange", "erase"] as const) {
+  for (const name of STORES) {
     const original = dying[name] as (...numbers: number[]) => number;
     dying[name] = (...numbers: number[]) => {
       try {
@@ -98,6 +110,11 @@ function changeOf(seed: number): Change {
   return random.pick<Change>([
     (to) => to.storeRange(first, first + 5, 7),
     (to) => to.storeRange(first + 2, first + 3, 7),
+    // Of one range, so that all of it is there or nothing.
+    (to) =>
+      to instanceof RangeTree
+        ? to.storeMany([first + 3], [first + 8], [7])
+        : to.storeRange(first + 3, first + 8, 7),
     (to) => to.insertRange(first + 7, first + 8, 7),
     (to) => to.storeRange(first + 4, first + 24, 7),
     (to) => to.erase(first),
@@ -166,7 +183,7 @@ for (let seed = 1; seed <= SEEDS; seed++) {
     );
   }
 }
-// Not those of `build.ts`: it writes to nodes that nobody has seen.
+// Not those of `build.ts`: it writes to nodes that nobody has seen, or to a leaf where no thread is terminated.
 assert(
   deaths >= 16 * SEEDS,
   `${deaths} deaths, the longest store has ${longest} writes`,

@@ -32,7 +32,7 @@ class Answers {
   constructor(arena: Arena) {
     const compiled = compiledFor(arena);
     assert(compiled !== undefined, "this arena has compiled stores");
-    const watch = (name: "storeRange" | "insertRange" | "erase") => {
+    const watch = (name: keyof CompiledStores) => {
       const original = compiled[name] as (...numbers: number[]) => number;
       compiled[name] = (...numbers: number[]) => {
         const answer = original(...numbers);
@@ -42,9 +42,12 @@ class Answers {
         return answer;
       };
     };
-    for (const name of ["storeRange", "insertRange", "erase"] as const) {
-      watch(name satisfies keyof CompiledStores);
-    }
+    watch("storeRange");
+    watch("insertRange");
+    watch("erase");
+    watch("enterStoreRange");
+    watch("enterInsertRange");
+    watch("enterErase");
   }
 }
 
@@ -215,7 +218,7 @@ for (const gaps of [false, true]) {
 Deno.test("Compiled stores free the nodes that they took before another thread took the rest", () => {
   const arena = Arena.create(ARENA);
   const tree = RangeTree.create(arena, { rcu: true });
-  tree.bulkLoad(points(200, 2));
+  tree.bulkLoad(points(200, 4));
   const nodes = cacheOf(arena);
   for (let atHand = 0; atHand <= 3; atHand++) {
     const used = () => nodes.stats().objects - arena.rcu.pending;
@@ -224,7 +227,7 @@ Deno.test("Compiled stores free the nodes that they took before another thread t
     for (let i = 16; i > atHand; i--) nodes.free(nodes.tryAllocate());
     arena.words[nodes.stockIndex + arena.stocks.size] = 16;
     // In the middle of a full leaf: it is split, which takes three nodes.
-    tree.store(101 + 84 * atHand, 9);
+    tree.store(102 + 84 * atHand, 9);
     assertEquals(used() - tree.stats().nodes, before);
     tree.validate();
   }

@@ -16,6 +16,7 @@ function giveBack(arena: Arena): void {
 const USES: Record<string, (tree: RangeTree) => unknown> = {
   load: (tree) => tree.load(1),
   store: (tree) => tree.store(1, 1),
+  storeMany: (tree) => tree.storeMany([1], [1], [1]),
   insert: (tree) => tree.insert(1, 1),
   erase: (tree) => tree.erase(1),
   find: (tree) => tree.find(1),

@@ -1,60 +1,199 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { Arena, OutOfMemoryError } from "../../src/memory/mod.ts";
-import { MAX_INDEX, RangeTree } from "../../src/range_tree/mod.ts";
+import { stub } from "@std/testing/mock";
+import { Arena, ExternalLock, OutOfMemoryError, RangeTree } from "../../mod.ts";
+import { MAX_INDEX } from "../../src/range_tree/mod.ts";
+import { compiledFor } from "../../src/range_tree/compiled.ts";
 import { type Rng, rng, seeds } from "../seed.ts";
-import { failAfter } from "./failures.ts";
+import { failAfter, stateOf } from "./failures.ts";
 import { Mirror } from "./mirror.ts";
-import { cacheOf, digest, points } from "./worlds.ts";
+import { assertSame, assertSameHeld, cacheOf, points } from "./worlds.ts";
 
-interface Columns {
+const ARENA = { byteLength: 2 ** 21 };
+
+/** So many ranges in a space so large, and what to store over them. */
+interface Many {
   readonly firsts: number[];
   readonly lasts: number[];
   readonly values: number[];
 }
 
+function manyOf(random: Rng, count: number, space: number): Many {
+  const many: Many = { firsts: [], lasts: [], values: [] };
+  const base = random.pick([0, MAX_INDEX - space - 60]);
+  for (let i = 0; i < count; i++) {
+    const first = base + random.int(space);
+    many.firsts.push(first);
+    many.lasts.push(first + random.int(random.pick([1, 4, 60])));
+    many.values.push(
+      random.pick([0, 1, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe]),
+    );
+  }
+  return many;
+}
+
 /** Ranges that lie close together, so that some replace leaves that others were found in; some over exactly what is there. */
-function chooseColumns(random: Rng, mirror: Mirror, count: number): Columns {
-  const columns: Columns = { firsts: [], lasts: [], values: [] };
+function overlappingOf(random: Rng, mirror: Mirror, count: number): Many {
+  const many: Many = { firsts: [], lasts: [], values: [] };
   const near = random.int(800);
   for (let i = 0; i < count; i++) {
-    let first = near + random.int(random.pick([10, 100, 800]));
-    let last = first + random.int(random.pick([1, 6, 300]));
-    const there = mirror.find(first);
-    if (there !== undefined && random.int(2) === 0) {
-      ({ first, last } = there);
-    }
-    columns.firsts.push(first);
-    columns.lasts.push(random.int(40) === 0 ? MAX_INDEX : last);
-    columns.values.push(random.int(8) === 0 ? 0 : 1 + random.int(2 ** 32 - 2));
+    const first = near + random.int(random.pick([10, 100, 800]));
+    const last = first + random.int(random.pick([1, 6, 300]));
+    const there = random.int(2) === 0 ? mirror.find(first) : undefined;
+    many.firsts.push(there?.first ?? first);
+    many.lasts.push(there?.last ?? last);
+    many.values.push(random.int(8) === 0 ? 0 : 1 + random.int(2 ** 32 - 2));
   }
-  return columns;
+  return many;
 }
 
-function storeInMirror(mirror: Mirror, { firsts, lasts, values }: Columns) {
-  firsts.forEach((first, i) => mirror.storeRange(first, lasts[i], values[i]));
+function storeOneByOne(
+  to: Pick<Mirror, "storeRange">,
+  { firsts, lasts, values }: Many,
+  count = firsts.length,
+): void {
+  for (let i = 0; i < count; i++) to.storeRange(firsts[i], lasts[i], values[i]);
 }
 
-const AS_THE_MIRROR =
-  "RangeTree.storeMany() stores what the mirror does, one after the other, in every mode";
-Deno.test(AS_THE_MIRROR, () => {
-  for (const seed of seeds(AS_THE_MIRROR)) {
+const LOCKS = ["internal", "external", "none"] as const;
+for (const lock of LOCKS) {
+  for (const memory of ["shared", "buffer"] as const) {
+    const test =
+      `RangeTree.storeMany() does what as many stores do, lock ${lock}, attached by its ${memory}`;
+    Deno.test(test, () => {
+      for (const seed of seeds(test)) {
+        for (const [rcu, gaps] of [[0, 0], [0, 1], [1, 0], [1, 1]]) {
+          const random = rng(seed);
+          const arena = Arena.attach(Arena.create(ARENA)[memory]);
+          const externalLock = lock === "external"
+            ? ExternalLock.create(arena)
+            : undefined;
+          const modes = { rcu: rcu === 1, gaps: gaps === 1 };
+          const tree = RangeTree.create(arena, {
+            ...modes,
+            lock,
+            externalLock,
+          });
+          const mirror = new Mirror();
+          using _guard = externalLock?.guard();
+          const space = random.pick([40, 300, 3000]);
+          for (let step = 0; step < 60; step++) {
+            const count = random.pick([0, 1, 5, 16, 17, 40]);
+            const many = manyOf(random, count, space);
+            tree.storeMany(
+              Float64Array.from(many.firsts),
+              many.lasts,
+              Uint32Array.from(many.values),
+            );
+            storeOneByOne(mirror, many);
+            if (lock === "internal") assertSame(tree, mirror);
+            else assertSameHeld(arena, tree, mirror);
+          }
+        }
+      }
+    });
+  }
+}
+
+Deno.test("RangeTree.storeMany() changes nothing if anything of what it is given is out of bounds", () => {
+  const arena = Arena.create(ARENA);
+  const tree = RangeTree.create(arena);
+  tree.bulkLoad(points(50, 3));
+  const before = stateOf(arena, tree);
+  const twenty = Array.from({ length: 20 }, (_, i) => i);
+  const but = (at: number, value: number) => twenty.with(at, value);
+  const bad: [string, number[], number[], number[]][] = [
+    [
+      "there are 19 last indices and 20 entries",
+      twenty,
+      twenty.slice(1),
+      twenty,
+    ],
+    ["there are 20 last indices and 21 entries", twenty, twenty, [
+      ...twenty,
+      1,
+    ]],
+    ["Cannot use index -1", but(19, -1), twenty, twenty],
+    ["Cannot use index 0.5", twenty, but(17, 0.5), twenty],
+    ["Cannot use index NaN", but(3, NaN), twenty, twenty],
+    ["Cannot use range [19, 18]", twenty, but(19, 18), twenty],
+    ["Cannot store 4294967296", twenty, twenty, but(18, 2 ** 32)],
+    ["Cannot store -1", twenty, twenty, but(18, -1)],
+  ];
+  for (const [message, firsts, lasts, values] of bad) {
+    assertThrows(
+      () => tree.storeMany(firsts, lasts, values),
+      RangeError,
+      message,
+    );
+    assertEquals(stateOf(arena, tree), before);
+  }
+});
+
+Deno.test("RangeTree.storeMany() keeps what was stored before memory gave out, and says how many", () => {
+  const many = manyOf(rng(7), 40, 3000);
+  const counts = new Set<number>();
+  for (let allocations = 0;; allocations++) {
+    const arena = Arena.create(ARENA);
+    const tree = RangeTree.create(arena, { rcu: true });
+    const mirror = new Mirror();
+    mirror.entries = points(200, 10);
+    tree.bulkLoad(mirror.entries);
+    const nodes = cacheOf(arena);
+    let stored = 40;
+    {
+      using _failing = failAfter(nodes, allocations);
+      try {
+        tree.storeMany(many.firsts, many.lasts, many.values);
+      } catch (error) {
+        assert(error instanceof OutOfMemoryError, String(error));
+        stored = Number(
+          /the first (\d+) of the ranges/.exec(error.message)![1],
+        );
+      }
+    }
+    counts.add(stored);
+    storeOneByOne(mirror, many, stored);
+    assertSame(tree, mirror);
+    assertEquals(arena.lockdep.held, 0);
+    if (stored === 40) break;
+  }
+  assert(counts.size > 10);
+});
+
+Deno.test("RangeTree.storeMany() holds the lock once for sixteen stores, and leaves it free", () => {
+  const arena = Arena.create(ARENA);
+  const tree = RangeTree.create(arena, { rcu: true });
+  tree.bulkLoad(points(1000, 2));
+  using calls = stub(
+    compiledFor(arena)!,
+    "enterStoreMany",
+    compiledFor(arena)!.enterStoreMany,
+  );
+  const firsts = Array.from({ length: 40 }, (_, i) => 40 * i);
+  tree.storeMany(firsts, firsts, firsts.map(() => 9));
+  assertEquals(calls.calls.map(({ args }) => args[2]), [16, 16, 8]);
+  assertEquals(tree.countIn(0, 2000), 1000);
+  assertEquals(tree.load(40 * 39), 9);
+  tree.lock()[Symbol.dispose]();
+});
+
+const FOUND_BEFORE =
+  "RangeTree.storeMany() stores in what it found before only if that is still in the tree, and covers the same";
+Deno.test(FOUND_BEFORE, () => {
+  for (const seed of seeds(FOUND_BEFORE)) {
     for (let round = 0; round < 32; round++) {
       const random = rng(seed * 1000 + round);
-      const arena = Arena.create({ byteLength: 2 ** 22 });
+      const arena = Arena.create(ARENA);
       const lock = random.pick(["internal", "none"] as const);
       const rcu = round % 2 === 1, gaps = (round & 2) !== 0;
       const tree = RangeTree.create(arena, { rcu, gaps, lock });
-      // The same tree as a thread sees it that runs nothing compiled.
-      const plain = Arena.attach(arena.buffer);
-      const trees = [tree, RangeTree.attach(plain, tree.ref)];
       const mirror = new Mirror();
       mirror.entries = points(200, 3, 2);
       tree.bulkLoad(mirror.entries);
       for (let step = 0; step < 25; step++) {
-        const columns = chooseColumns(random, mirror, random.int(40));
-        const { firsts, lasts, values } = columns;
-        random.pick(trees).storeMany(firsts, lasts, values);
-        storeInMirror(mirror, columns);
+        const many = overlappingOf(random, mirror, random.int(40));
+        tree.storeMany(many.firsts, many.lasts, many.values);
+        storeOneByOne(mirror, many);
         tree.validate();
         assertEquals([...tree], mirror.entries, `round ${round} step ${step}`);
         assertEquals(tree.count, mirror.entries.length);
@@ -63,130 +202,12 @@ Deno.test(AS_THE_MIRROR, () => {
   }
 });
 
-Deno.test("RangeTree.storeMany() stores in a slot that was found before only if that is still in the tree", () => {
-  const arena = Arena.create({ byteLength: 2 ** 22 });
-  const tree = RangeTree.create(arena, { rcu: true });
-  tree.bulkLoad(points(2000, 2));
-  // The first store replaces the leaf that the second one was found in; the third one that of both.
-  tree.storeMany([1001, 1004, 1003, 1006], [1001, 1004, 1003, 1006], [
-    7,
-    8,
-    9,
-    10,
-  ]);
-  tree.validate();
-  assertEquals([...tree.loadMany([1001, 1002, 1003, 1004, 1005, 1006])], [
-    7,
-    502,
-    9,
-    8,
-    0,
-    10,
-  ]);
-});
-
 Deno.test("RangeTree.storeMany() counts every range that it stores in place as a change", () => {
-  const arena = Arena.create({ byteLength: 2 ** 22 });
-  const tree = RangeTree.create(arena, { rcu: true });
+  const tree = RangeTree.create(Arena.create(ARENA), { rcu: true });
   tree.bulkLoad(points(100));
   const iterator = tree.entries();
   iterator.next();
   tree.storeMany([5, 6, 7, 1], [5, 6, 7, 1], [50, 60, 70, 10]);
   assertEquals(iterator.next().value, { first: 1, last: 1, value: 10 });
   assertEquals(tree.count, 100);
-});
-
-Deno.test("RangeTree.storeMany() takes arrays of any kind, and none", () => {
-  const arena = Arena.create({ byteLength: 2 ** 22 });
-  const tree = RangeTree.create(arena);
-  tree.storeMany([], [], []);
-  assertEquals(tree.count, 0);
-  const indices = Array.from({ length: 40 }, (_, i) => i);
-  tree.storeMany(
-    new Float64Array(indices),
-    indices,
-    Uint32Array.from(indices, (index) => 2 ** 32 - 2 - index),
-  );
-  assertEquals(
-    [...tree.loadMany(indices)],
-    indices.map((index) => 2 ** 32 - 2 - index),
-  );
-});
-
-Deno.test("RangeTree.storeMany() stores nothing if anything is wrong with any range", () => {
-  const arena = Arena.create({ byteLength: 2 ** 22 });
-  const tree = RangeTree.create(arena, { rcu: true });
-  tree.bulkLoad(points(100));
-  const before = digest(tree);
-  const ones = () => Array.from({ length: 30 }, () => 1);
-  for (const at of [0, 15, 16, 29]) {
-    for (
-      const [first, last, value] of [
-        [-1, 1, 1],
-        [0.5, 1, 1],
-        [2, 1, 1],
-        [
-          1,
-          2 ** 53,
-          1,
-        ],
-        [1, 1, -1],
-        [1, 1, 2 ** 32],
-        [1, 1, NaN],
-      ]
-    ) {
-      const [firsts, lasts, values] = [ones(), ones(), ones()];
-      [firsts[at], lasts[at], values[at]] = [first, last, value];
-      assertThrows(() => tree.storeMany(firsts, lasts, values), RangeError);
-    }
-  }
-  assertThrows(
-    () => tree.storeMany(ones(), [1], ones()),
-    RangeError,
-    "Cannot store 30 ranges: there are 1 last indices and 30 entries",
-  );
-  assertThrows(() => tree.storeMany(ones(), ones(), []), RangeError);
-  assertEquals(digest(tree), before);
-});
-
-Deno.test("RangeTree.storeMany() says which range found no room; those before it are stored, the others are not", () => {
-  for (const rcu of [false, true]) {
-    const arena = Arena.create({ byteLength: 2 ** 22 });
-    const tree = RangeTree.create(arena, { rcu });
-    const cache = cacheOf(arena, "range_node");
-    const firsts = Array.from({ length: 50 }, (_, i) => 10 * ((i * 29) % 50));
-    const columns = {
-      firsts,
-      lasts: firsts.map((first) => first + 4),
-      values: firsts.map((first) => first + 1),
-    };
-    for (let allocations = 0;; allocations++) {
-      tree.clear();
-      arena.rcu.barrier();
-      let error: unknown;
-      using failing = failAfter(cache, allocations);
-      try {
-        tree.storeMany(columns.firsts, columns.lasts, columns.values);
-      } catch (thrown) {
-        error = thrown;
-      }
-      if (!failing.failed) break;
-      assert(error instanceof OutOfMemoryError);
-      const stored = Number(
-        /Cannot store range (\d+) of 50, those before it/.exec(
-          error.message,
-        )?.[1],
-      );
-      const mirror = new Mirror();
-      storeInMirror(mirror, {
-        firsts: columns.firsts.slice(0, stored),
-        lasts: columns.lasts,
-        values: columns.values,
-      });
-      tree.validate();
-      assertEquals([...tree], mirror.entries, `after ${allocations}`);
-      assertEquals([arena.lockdep.held, arena.rcu.depth], [0, 0]);
-    }
-    assertEquals(tree.count, 50);
-  }
 });

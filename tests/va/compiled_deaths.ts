@@ -69,7 +69,7 @@ function doom(victim: Arena, module: WebAssembly.Module): Dying {
     };
   }
   const { rcu, scratchIndex } = victim;
-  dying.bind(rcu.epochIndex, rcu.readerIndex, scratchIndex);
+  dying.bind(rcu.epochIndex, rcu.readerIndex, scratchIndex, victim.thread);
   return dying;
 }
 

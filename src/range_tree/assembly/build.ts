@@ -74,6 +74,59 @@ export function splice(
   }
 }
 
+/**
+ * As `splice`, but in the leaf itself, of which at most two slots go. The thread can't be terminated within: everything here is to be
+ * inlined, and there is no loop. See `writer.ts`.
+ */
+// @ts-ignore: a decorator of AssemblyScript
+@inline
+export function spliceInPlace(
+  node: usize,
+  count: i32,
+  from: i32,
+  to: i32,
+  items: i32,
+  last: f64,
+): void {
+  const shift = items - (to - from);
+  const target = to + shift;
+  const newCount = count + shift;
+  const pivots = node + NODE_PIVOTS, slots = node + NODE_SLOTS;
+  if (shift != 0) {
+    const behind = PIVOT_COUNT - (shift > 0 ? target : to);
+    if (behind > 0) {
+      memory.copy(
+        pivots + (<usize>target << 3),
+        pivots + (<usize>to << 3),
+        <usize>behind << 3,
+      );
+    }
+    memory.copy(
+      slots + (<usize>target << 2),
+      slots + (<usize>to << 2),
+      <usize>(count - to) << 2,
+    );
+    if (shift < 0) {
+      store<f64>(pivots + 19 * 8, Infinity);
+      if (shift == -2) store<f64>(pivots + 18 * 8, Infinity);
+      if (count == MAX_SLOTS) store<f64>(pivots + (<usize>newCount << 3) - 8, last);
+    }
+  }
+  putItem(node, from, 0);
+  if (items > 1) putItem(node, from + 1, 1);
+  if (items > 2) putItem(node, from + 2, 2);
+  store<i32>(node, heightOf(node) | (newCount << 8), NODE_META);
+}
+
+// @ts-ignore: a decorator of AssemblyScript
+@inline
+function putItem(node: usize, at: i32, item: usize): void {
+  const pivot = load<f64>(scratch + (item << 3), ITEM_PIVOTS);
+  if (at < PIVOT_COUNT) store<f64>(node + (<usize>at << 3), pivot, NODE_PIVOTS);
+  const held = load<u32>(scratch + (item << 2), ITEM_SLOTS);
+  store<u32>(node + (<usize>at << 2), held, NODE_SLOTS);
+}
+
 /** As `splice`, of an inner node of a tree that tracks gaps. */
 export function spliceWithGaps(
   node: usize,

@@ -1,7 +1,7 @@
 export { bindMover, fetchNodes, moveRun, replace } from "./mover";
 export { bind } from "./thread";
 export { lookUpMany } from "./many";
-export { lookUp, lookUpInside } from "./reader";
+export { enterLookUp, lookUp, lookUpInside } from "./reader";
 export {
   copyBackward,
   copyForward,
@@ -13,4 +13,13 @@ export {
   stepOn,
 } from "./walk";
 export { highestRoom, lowestRoom } from "./gaps";
-export { bindWriter, erase, insertRange, storeMany, storeRange } from "./writer";
+export {
+  bindWriter,
+  enterErase,
+  enterInsertRange,
+  enterStoreMany,
+  enterStoreRange,
+  erase,
+  insertRange,
+  storeRange,
+} from "./writer";

@@ -17,6 +17,8 @@ export const PIVOT_COUNT: i32 = 20;
 
 export const HEADER_ROOT: usize = 0;
 export const HEADER_FLAGS: usize = 4;
+export const HEADER_HAD_RCU: usize = 12;
+export const HEADER_LOCK: usize = 64;
 export const HEADER_GENERATION: usize = 68;
 
 export const MAX_INDEX: f64 = 9007199254740991;
@@ -28,9 +30,11 @@ export function addressOf(ref: u32): usize {
   return <usize>ref << 6;
 }
 
-// Of a header's flags: whether readers need no lock, and whether the tree tracks gaps.
+// Of a header's flags: whether readers need no lock, whether the tree tracks gaps.
 const RCU: i32 = 1;
 const GAPS: i32 = 8;
+// The lock mode: 0 where operations take the tree's own lock.
+const LOCK_MODE: i32 = 6;
 
 /** Whether readers of the tree need no lock. */
 export function isRcu(flags: i32): bool {
@@ -40,6 +44,11 @@ export function isRcu(flags: i32): bool {
 /** What tells the tree from every other: as `identityOf` of `../header.ts`. */
 export function identityOf(flags: i32): i32 {
   return flags & ~RCU;
+}
+
+/** Whether operations take the tree's own lock. */
+export function hasOwnLock(flags: i32): bool {
+  return (flags & LOCK_MODE) == 0;
 }
 
 /** Whether the inner nodes of the tree have 12 slots, behind whose pivots stands something else. */

@@ -1,12 +1,14 @@
 /**
  * Looking an entry up: inside a read section or under the tree's lock, with one atomic load a node, as `lookup` of `../node.ts` does.
  */
+import { enterTree, leaveTree, NOT_ENTERED } from "./lock";
 import {
   addressOf,
   hasNarrowNodes,
   HEADER_FLAGS,
   HEADER_ROOT,
   heightOf,
+  identityOf,
   isRcu,
   RESERVED,
   slotFor,
@@ -47,4 +49,18 @@ export function lookUp(header: u32, index: f64, flags: i32): u32 {
   }
   leave(entered);
   return found;
+}
+
+/**
+ * The entry at an index, 0 where it is reserved, of a tree of those flags, which say that readers need the lock: that is taken and
+ * released here, unless what is returned is below 0. See `lock.ts`.
+ */
+export function enterLookUp(header: u32, index: f64, flags: i32): f64 {
+  // Another mode is another way to read.
+  if (atomic.load<i32>(addressOf(header), HEADER_FLAGS) != flags) return NOT_ENTERED;
+  const identity = identityOf(flags);
+  const refused = enterTree(header, identity);
+  if (refused != 0) return refused;
+  const found = entryAt(header, index, hasNarrowNodes(flags));
+  return leaveTree(header, identity, found == RESERVED ? 0 : <f64>found);
 }

@@ -1,7 +1,7 @@
 /**
  * Stores that change one leaf, or one or two under one parent: `../writer.ts` says what a store is, and `../rebuild.ts` what becomes of
  * leaves that get too full or too empty. What is done here is exactly what these would do: the same nodes are built, and published
- * by one store. Under the tree's lock.
+ * by one store. Under the tree's lock, which those take themselves whose names begin with `enter`.
  *
  * A store that can't be done here returns before anything was changed (*not mine*), and is done there: one over more leaves, one
  * that fills or empties a parent, or changes the tree's height. So does one for which the thread has too few nodes at hand
@@ -11,6 +11,13 @@
  * it; what is about to be unlinked is claimed before the store that does it; the replaced nodes are marked dead, all of them,
  * before the first is deferred; and what is deferred is noted before it is queued, as `Rcu.deferChain` does. New leaves name their new
  * parent before that is published: whoever follows it meets a node that is in no tree, and in the same hands.
+ *
+ * In a tree that is not and never was in RCU mode, a leaf is changed in place, unless it loses more than two slots (the twin always
+ * makes a copy). Who looks at the pivots, the count and the slots of a leaf there holds the lock, readers too. Without it, movers
+ * and who reaps a thread look at parent words, at slots of inner nodes, and at the height of a leaf, which stays; and movers fetch
+ * lines, and use nothing of what they read. What the thread leaves half done nobody could mend, so it must not die meanwhile: V8
+ * terminates a thread only at a call or where a loop turns round, and `spliceInPlace` has neither. What follows, `../recover.ts`
+ * makes anew.
  *
  * Slots, the root, the parent words of nodes and the heads of lists are stored atomically, because others read them without the
  * lock, and read plainly, where only the holder of the lock writes them. Gaps are its alone. In the thread's scratch words the
@@ -33,8 +40,10 @@ import {
   setItem,
   slotInPool,
   splice,
+  spliceInPlace,
   spliceWithGaps,
 } from "./build";
+import { enterTree, leaveTree } from "./lock";
 import { FOUND, goDown } from "./many";
 import {
   addressOf,
@@ -42,13 +51,14 @@ import {
   hasNarrowNodes,
   HEADER_FLAGS,
   HEADER_GENERATION,
+  HEADER_HAD_RCU,
   HEADER_ROOT,
   heightOf,
   MAX_INDEX,
   MAX_SLOTS,
   MIN_SLOTS,
-  NODE_LINK,
   NODE_BYTES,
+  NODE_LINK,
   NODE_PARENT,
   NODE_PIVOTS,
   NODE_SLOTS,
@@ -63,11 +73,11 @@ const HEADER_COUNT: usize = 18 << 2;
 // Of an inner node of a tree that tracks gaps, but for the root.
 const MIN_GAP_SLOTS: i32 = 4;
 
-// In the thread's scratch words, behind the indices of `many.ts` and what is found there: the last indices and the entries of up to
-// 16 ranges that are to be stored, and which of them could not be.
-const LASTS: usize = 256;
-const VALUES: usize = 384;
-const STOPPED_AT: usize = 448;
+// In the thread's scratch words: behind the first indices of up to 16 ranges, and where they are found (`many.ts`), what else the
+// caller of `enterStoreMany` leaves, and how many were stored.
+const MANY_LASTS: usize = 256;
+const MANY_VALUES: usize = 384;
+const MANY_STORED: usize = 448;
 // Behind the answers of readers.
 const ERASED_FIRST: usize = 512;
 const ERASED_LAST: usize = 520;
@@ -141,47 +151,6 @@ export function storeRange(
   return failed != 0 ? <f64>failed : <f64>before;
 }
 
-/**
- * Stores so many ranges, which are in the scratch words, one after the other: 0 if it did, else what is below 0 if it did not store
- * one, and leaves which. First it goes down to where all of them begin, so that these stores wait for memory together.
- */
-export function storeMany(header: u32, count: i32, stock: u32): i32 {
-  tree = addressOf(header);
-  goDown(header, count, hasNarrowNodes(load<i32>(tree, HEADER_FLAGS)));
-  for (let i: i32 = 0; i < count; i++) {
-    const first = load<f64>(scratch + (<usize>i << 3));
-    const last = load<f64>(scratch + (<usize>i << 3), LASTS);
-    const value = load<u32>(scratch + (<usize>i << 2), VALUES);
-    const slot = <usize>load<u32>(scratch + (<usize>i << 2), FOUND);
-    if (slot != 0 && overwrite(slot, first, last, value)) continue;
-    const before = storeRange(header, first, last, value, stock);
-    if (before < 0) {
-      store<i32>(scratch, i, STOPPED_AT);
-      return <i32>before;
-    }
-  }
-  return 0;
-}
-
-/**
- * Stores an entry in a slot that was found before, if that covers exactly this range still; says whether it did. The stores since may
- * have replaced its leaf, which is marked dead then. At both ends of a leaf it is not known what the slot covers.
- */
-function overwrite(at: usize, first: f64, last: f64, value: u32): bool {
-  const node = at & ~(NODE_BYTES - 1);
-  const slot = (at - node - NODE_SLOTS) >> 2;
-  if (
-    slot == 0 || <i32>slot >= PIVOT_COUNT || value == 0 ||
-    pivotBefore(node, slot) != first - 1 ||
-    load<f64>(node + (slot << 3), NODE_PIVOTS) != last ||
-    load<u32>(at) == 0 || load<u32>(node, NODE_PARENT) == <u32>(node >> 6)
-  ) return false;
-  // Pairs with the loads of readers.
-  atomic.store<u32>(at, value);
-  noteChange(0);
-  return true;
-}
-
 /** Stores over a range if all of it is free: 1 if it was, 0 if not, or what is below 0 if it did not. */
 export function insertRange(
   header: u32,
@@ -212,6 +181,86 @@ export function erase(header: u32, index: f64, stock: u32): f64 {
   store<f64>(scratch, first, ERASED_FIRST);
   store<f64>(scratch, last, ERASED_LAST);
   return <f64>before;
+}
+
+/** As `storeRange`, without the lock: it is taken and released here, unless what is returned is below 0. See `lock.ts`. */
+export function enterStoreRange(
+  header: u32,
+  identity: i32,
+  first: f64,
+  last: f64,
+  value: u32,
+  stock: u32,
+): f64 {
+  const refused = enterTree(header, identity);
+  if (refused != 0) return refused;
+  return leaveTree(header, identity, storeRange(header, first, last, value, stock));
+}
+
+/** As `insertRange`, without the lock: as `enterStoreRange`. */
+export function enterInsertRange(
+  header: u32,
+  identity: i32,
+  first: f64,
+  last: f64,
+  value: u32,
+  stock: u32,
+): f64 {
+  const refused = enterTree(header, identity);
+  if (refused != 0) return refused;
+  return leaveTree(header, identity, insertRange(header, first, last, value, stock));
+}
+
+/** As `erase`, without the lock: as `enterStoreRange`. */
+export function enterErase(header: u32, identity: i32, index: f64, stock: u32): f64 {
+  const refused = enterTree(header, identity);
+  if (refused != 0) return refused;
+  return leaveTree(header, identity, erase(header, index, stock));
+}
+
+/**
+ * Stores over the `count` ranges that the caller left, one after the other, as `enterStoreRange` would, under one hold of the lock.
+ * It stops at the first one that is not mine or lacks nodes, and leaves how many were stored. First it goes down to where all of
+ * them begin, so that they wait for memory together.
+ */
+export function enterStoreMany(header: u32, identity: i32, count: i32, stock: u32): f64 {
+  store<i32>(scratch, 0, MANY_STORED);
+  const refused = enterTree(header, identity);
+  if (refused != 0) return refused;
+  tree = addressOf(header);
+  goDown(header, count, hasNarrowNodes(load<i32>(tree, HEADER_FLAGS)));
+  for (let at: i32 = 0; at < count; at++) {
+    const first = load<f64>(scratch + (<usize>at << 3));
+    const last = load<f64>(scratch + (<usize>at << 3), MANY_LASTS);
+    const value = load<u32>(scratch + (<usize>at << 2), MANY_VALUES);
+    const found = <usize>load<u32>(scratch + (<usize>at << 2), FOUND);
+    if (found == 0 || !overwrite(found, first, last, value)) {
+      const before = storeRange(header, first, last, value, stock);
+      if (before < 0) return before;
+    }
+    store<i32>(scratch, at + 1, MANY_STORED);
+  }
+  return leaveTree(header, identity, 0);
+}
+
+/**
+ * Stores an entry in a slot that was found before, if that covers exactly this range still; says whether it did. The stores since may
+ * have replaced its leaf, which is marked dead then, or changed it in place. At both ends of a leaf it is not known what the slot
+ * covers.
+ */
+function overwrite(at: usize, first: f64, last: f64, value: u32): bool {
+  const node = at & ~(NODE_BYTES - 1);
+  const slot = (at - node - NODE_SLOTS) >> 2;
+  if (
+    slot == 0 || <i32>slot >= PIVOT_COUNT || value == 0 ||
+    pivotBefore(node, slot) != first - 1 ||
+    load<f64>(node + (slot << 3), NODE_PIVOTS) != last ||
+    load<u32>(at) == 0 || load<u32>(node, NODE_PARENT) == <u32>(node >> 6)
+  ) return false;
+  // Pairs with the loads of readers.
+  atomic.store<u32>(at, value);
+  noteChange(0);
+  return true;
 }
 
 /** Begins a store: walks to the slot that covers an index; says whether the tree holds anything. */
@@ -365,7 +414,7 @@ function storeSlot(node: usize, old: u32, value: u32): void {
   noteChange(delta);
 }
 
-/** Puts a copy of the leaf in its place, in which the items stand for the slots from the path's up to `end`. */
+/** Has the items stand for the leaf's slots from the path's up to `end`: in a copy that takes its place, or in place. */
 function replaceLeaf(
   node: usize,
   count: i32,
@@ -374,6 +423,13 @@ function replaceLeaf(
   delta: i32,
   stock: u32,
 ): i32 {
+  const shift = items - (end + 1 - slot);
+  if (load<i32>(tree, HEADER_HAD_RCU) == 0 && shift >= -2) {
+    spliceInPlace(node, count, slot, end + 1, items, leafMax);
+    if (isTracking) updateGaps(node);
+    noteChange(delta);
+    return 0;
+  }
   if (isSeen(leaf)) return NOT_MINE;
   const copy = take(stock);
   if (copy == 0) return NO_NODES;

@@ -1,0 +1,120 @@
+import { assertEquals, assertNotEquals, assertThrows } from "@std/assert";
+import { Arena, ExternalLock, LockdepError, RangeTree } from "../../mod.ts";
+import { compiledFor } from "../../src/range_tree/compiled.ts";
+import { lockIndexOf } from "../../src/range_tree/header.ts";
+import { spinLockOwner } from "../../src/sync/spin_lock.ts";
+import { cacheOf, nodesOf, points } from "./worlds.ts";
+
+// Operations that a compiled call does as a whole, and what becomes of them where it can't.
+
+const ARENA = { byteLength: 2 ** 20 };
+/** The bit that a sleeper sets in the word of a lock. */
+const CONTENDED = 0x4000_0000;
+
+for (const lock of ["internal", "external", "none"] as const) {
+  for (const memory of ["shared", "buffer"] as const) {
+    Deno.test(`RangeTree.load() without RCU finds what is stored, lock ${lock}, attached by its ${memory}`, () => {
+      const arena = Arena.attach(Arena.create(ARENA)[memory]);
+      const externalLock = lock === "external"
+        ? ExternalLock.create(arena)
+        : undefined;
+      const tree = RangeTree.create(arena, { lock, externalLock });
+      using _guard = externalLock?.guard();
+      assertEquals(tree.load(1), 0);
+      tree.bulkLoad(points(100, 2));
+      tree.store(7, 0xffff_fffe);
+      assertEquals(tree.reserve(9, 9), true);
+      assertEquals([4, 5, 7, 9].map((at) => tree.load(at)), [
+        3,
+        0,
+        0xffff_fffe,
+        0,
+      ]);
+      // The mode is another from here on, as this handle finds out by itself.
+      RangeTree.attach(arena, tree.ref).setRcu(true);
+      assertEquals(tree.load(4), 3);
+      RangeTree.attach(arena, tree.ref).setRcu(false);
+      assertEquals(tree.load(4), 3);
+    });
+  }
+}
+
+Deno.test("RangeTree.load() without RCU is an error under the tree's lock, and without its external lock", () => {
+  const arena = Arena.create(ARENA);
+  const tree = RangeTree.create(arena);
+  tree.store(1, 1);
+  {
+    using _guard = tree.lock();
+    assertThrows(() => tree.load(1), LockdepError, "RangeTree.load");
+  }
+  assertEquals(tree.load(1), 1);
+  const externalLock = ExternalLock.create(arena);
+  const other = RangeTree.create(arena, { lock: "external", externalLock });
+  assertThrows(() => other.load(1), LockdepError, "RangeTree.load");
+  assertThrows(() => other.store(1, 1), LockdepError, "RangeTree.store");
+});
+
+Deno.test("RangeTree wakes who sleeps on its lock when a compiled call has done its work, and says what came of that", () => {
+  const arena = Arena.create(ARENA);
+  const tree = RangeTree.create(arena);
+  tree.store(5, 0xffff_fffe);
+  cacheOf(arena).stockUp();
+  const index = lockIndexOf(tree.ref), { words } = arena;
+  const compiled = compiledFor(arena)!;
+  let slept = 0;
+  for (
+    const name of [
+      "enterStoreRange",
+      "enterInsertRange",
+      "enterErase",
+      "enterLookUp",
+    ] as const
+  ) {
+    // As if somebody had begun to sleep before the lock was released.
+    const original = compiled[name] as (...numbers: number[]) => number;
+    compiled[name] = (...numbers: number[]) => {
+      const answer = original(...numbers);
+      if (answer < 0) return answer;
+      assertEquals(words[index], 0);
+      words[index] = arena.thread | CONTENDED;
+      slept++;
+      return answer + 2 ** 32;
+    };
+  }
+  assertEquals(tree.load(5), 0xffff_fffe);
+  tree.store(7, 1);
+  assertEquals(tree.insert(7, 2), false);
+  assertEquals(tree.insert(9, 2), true);
+  assertEquals(tree.erase(5), 0xffff_fffe);
+  assertEquals(slept, 5);
+  assertEquals([spinLockOwner(words, index), arena.lockdep.held], [0, 0]);
+});
+
+Deno.test("RangeTree that never was in RCU mode changes leaves in place, which takes no node; one that was copies them", () => {
+  const arena = Arena.create(ARENA);
+  const tree = RangeTree.create(arena);
+  tree.bulkLoad(points(30, 4));
+  const nodes = () => nodesOf(arena, tree);
+  const before = nodes();
+  tree.storeRange(4, 9, 7);
+  tree.erase(16);
+  tree.validate();
+  assertEquals(nodes(), before);
+  tree.setRcu(true);
+  tree.setRcu(false);
+  tree.erase(4);
+  assertNotEquals(nodes(), before);
+});
+
+Deno.test("Cursor in a read section is an error in a tree that never was in RCU mode", () => {
+  const arena = Arena.create(ARENA);
+  const tree = RangeTree.create(arena);
+  tree.bulkLoad(points(30, 4));
+  arena.rcu.readLock();
+  assertThrows(() => tree.cursor(4).walk(), LockdepError, "Cursor.walk");
+  arena.rcu.readUnlock();
+  tree.setRcu(true);
+  arena.rcu.readLock();
+  assertEquals(tree.cursor(4).walk(), 2);
+  arena.rcu.readUnlock();
+});
