@@ -16,6 +16,7 @@ import {
   heightOf,
   isRcu,
   MAX_INDEX,
+  NODE_PIVOTS,
   pivotBefore,
   pivotOf,
   RESERVED,
@@ -222,6 +223,7 @@ export function copyForward(
     leaveGeneration(header);
     walkTo(header, from);
     const full = scratch + COPIES_BYTES;
+    touchLeaves(place + 1, place + leaves + 1);
     let copy = copyOn(scratch, to);
     while (max < to && (copy == scratch || --leaves > 0 && copy < full)) {
       toNextLeaf(header);
@@ -249,6 +251,7 @@ export function copyBackward(
     leaveGeneration(header);
     walkTo(header, to);
     const full = scratch + COPIES_BYTES;
+    touchLeaves(place - leaves, place);
     let copy = copyBack(scratch, from);
     while (min > from && (copy == scratch || --leaves > 0 && copy < full)) {
       toPreviousLeaf(header);
@@ -395,6 +398,23 @@ function toNextLeaf(header: u32): void {
   slot = 0;
   first = min;
   last = pivotOf(node, 0, max);
+}
+
+/**
+ * Reads a word of each line of the parent's leaves in these slots, as far as there are such: so they are waited for together, and
+ * while others are copied. What is read is kept, so that the reads are not left out, in the place of the first copy.
+ */
+function touchLeaves(from: i32, to: i32): void {
+  if (parent == 0) return;
+  if (from < 0) from = 0;
+  const count = countOf(parent), end = to < count ? to : count;
+  let touched: u32 = 0;
+  for (let at = from; at < end; at++) {
+    const node = addressOf(slotOf(parent, at));
+    touched ^= load<u32>(node, NODE_PIVOTS) ^ load<u32>(node, 64) ^
+      load<u32>(node, 128) ^ load<u32>(node, 192);
+  }
+  store<u32>(scratch, touched);
 }
 
 /** Goes back to the last range before the leaf, where there is one. */
