@@ -13,6 +13,7 @@
  *
  * @module
  */
+import { OutOfMemoryError } from "../memory/mod.ts";
 import { VaExistsError } from "./errors.ts";
 import { splitRule } from "./generate.ts";
 import {
@@ -60,14 +61,28 @@ export function ordinarySupply(state: VaState): VaSupply {
     giveBack: (mapping) => state.caches.mappings.free(mapping),
     storeRange: (tree, first, last, value) => {
       state.reserve.admit();
-      tree.storeRange(first, last, value);
+      settling(state, () => tree.storeRange(first, last, value));
     },
     storeLocked: (tree, first, last, value) => {
       state.reserve.admit();
-      state.writer.storeRange(tree.ref, state.nodes, first, last, value);
+      const { writer, nodes } = state;
+      settling(
+        state,
+        () => writer.storeRange(tree.ref, nodes, first, last, value),
+      );
     },
     obtainBo: (object) => state.bos.obtain(object),
   };
+}
+
+/** Does something; if there is no room, what was replaced is to be freed like all the rest, by whoever makes room. */
+function settling(state: VaState, store: () => void): void {
+  try {
+    store();
+  } catch (error) {
+    if (error instanceof OutOfMemoryError) state.replaced.settle();
+    throw error;
+  }
 }
 
 /** What one store over a span replaces by what. */

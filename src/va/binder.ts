@@ -137,6 +137,7 @@ export class Binder {
     }
     // What a job has replaced does not wait for the next one.
     state.replaced.settle();
+    state.arena.rcu.poll();
     return lists;
   }
 

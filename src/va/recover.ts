@@ -12,6 +12,9 @@
  * nobody else's: see `range_tree/sweep.ts`; the claim stands before the store into the tree here, too, or instead of it the
  * manager notes what is replaced (`replaced.ts`), which is then left alone.
  *
+ * Of a manager that the thread was destroying, mappings, VmBos and the header are freed; those of its trees that it had not yet
+ * destroyed stay.
+ *
  * A manager whose outer lock is the driver's can't be known to have been in use. Its trees are in order, but a mapping that
  * stands in a list of one of its VmBos stays there, and the parts of a mapping that was being mapped over stay one object.
  *
@@ -133,6 +136,9 @@ function sweep(
     managers.some((header) =>
       lookUp(arena, treesOf(words, header)[which], index) === ref
     );
+  /** Whether no list of that manager is of use to anybody but this thread, which has made it, or to anybody at all. */
+  const isSettled = (manager: number) =>
+    repaired.has(manager) || !isLiveManager(words, manager);
   const lostMappings = mappings.claimedBy(gone).filter((ref) => {
     // What remains of it while it is mapped over is at its ends.
     const isMapped = isHeld(ref, startOf(doubles, ref), "tree") ||
@@ -142,12 +148,12 @@ function sweep(
       );
     if (isMapped || mappings.claimant(ref).thread !== gone) return false;
     const bo = boOf(words, ref);
-    return bo === 0 || repaired.has(managerOf(words, bo));
+    return bo === 0 || isSettled(managerOf(words, bo));
   });
   const lostBos = bos.claimedBy(gone).filter((bo) =>
     !isHeld(bo, objectOfBo(words, bo), "bos") &&
     bos.claimant(bo).thread === gone &&
-    (!isOnAnyList(words, bo) || repaired.has(managerOf(words, bo)))
+    (!isOnAnyList(words, bo) || isSettled(managerOf(words, bo)))
   );
   rcu.readUnlock();
   const dead = headers.claimedBy(gone)

@@ -244,6 +244,13 @@ export class Reserve implements VaSupply {
 
   /** Sets aside what is missing of all that is promised, if so many more stores come; says whether there was room. */
   #fill(more: number): boolean {
+    if (this.#fillUp(more)) return true;
+    // What was replaced is to be freed like all the rest, by whoever makes room.
+    this.#state.replaced.settle();
+    return false;
+  }
+
+  #fillUp(more: number): boolean {
     const levels = levelsAtMost(this.#weight(more));
     const nodes = this.#stores * nodesPerStore(levels);
     const there = this.#working.length;

@@ -21,7 +21,7 @@
  * @module
  */
 import type { Arena } from "../memory/mod.ts";
-import { heldGenerationOf, identityOf, rootOf } from "../range_tree/header.ts";
+import { heldGenerationOf, rootOf } from "../range_tree/header.ts";
 import { MAX_INDEX, RangeTree } from "../range_tree/mod.ts";
 import { lookup } from "../range_tree/node.ts";
 import { TreeLock } from "../range_tree/tree_lock.ts";
@@ -244,8 +244,6 @@ export class VaState {
   readonly #compiled: CompiledManagers | undefined;
   /** Where compiled loops leave the fields of a mapping, as if it were one. */
   readonly #copied: number;
-  /** What the flags of the tree of mappings say but for their RCU bit. */
-  readonly #identity: number;
   /** The word of the slot in which {@linkcode VaState.enterWhole} found a mapping last, if it is compiled. */
   #heldSlot = 0;
 
@@ -297,7 +295,6 @@ export class VaState {
           ? refs.forEach((ref) => this.bos.unlink(ref))
           : compiled.unlinkNoted(header),
     });
-    this.#identity = identityOf(this.treeLock.seenFlags);
     this.#copied = arena.scratchIndex / 16;
     this.#lockClass = arena.lockdep.lockClass("va manager");
   }
@@ -451,6 +448,11 @@ export class VaState {
 
   /** The mappings that overlap `first` … `last`, in ascending order. Under the outer lock. */
   overlapping(first: number, last: number): Mapping[] {
+    // Nearly always it is one mapping that covers all of it, or a hole.
+    const one = this.#compiled === undefined
+      ? null
+      : this.covering(first, last);
+    if (one !== null) return one === undefined ? [] : [one];
     const { rcu } = this.arena;
     const walk = this.walk, header = this.tree.ref;
     const mappings: Mapping[] = [];
@@ -533,7 +535,7 @@ export class VaState {
     const found = compiled.enterWhole(
       this.header,
       this.tree.ref,
-      this.#identity,
+      treeLock.identity,
       treeLock.index,
       this.arena.thread,
       first,

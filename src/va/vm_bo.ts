@@ -141,7 +141,12 @@ export class BoTable {
     const found = this.find(object);
     if (found !== 0) return found;
     const { cache, tree } = this.#target;
-    const bo = cache.allocate();
+    let bo = cache.tryAllocate();
+    if (bo === 0) {
+      // What was replaced is to be freed like all the rest, by whoever makes room.
+      this.#target.settle();
+      bo = cache.allocate();
+    }
     this.init(bo, object);
     try {
       tree.store(object, bo);
@@ -186,19 +191,24 @@ export class BoTable {
     words[base + COUNT]++;
   }
 
-  /** Takes a mapping off the list that it is on, if it is on any. */
+  /**
+   * Takes a mapping off the list that it is on, if it is on any. Where a thread died in the middle of that, this does the rest:
+   * what names the mapping no more stays as it is, and it is counted until it says itself that it is on no list.
+   */
   unlink(mapping: number): void {
     const words = this.#words;
     const bo = boOf(words, mapping);
     if (bo === 0) return;
     const base = bo * 16;
     const next = nextOf(words, mapping), prev = prevOf(words, mapping);
-    if (prev === 0) words[base + HEAD] = next;
-    else setNext(words, prev, next);
-    if (next === 0) words[base + TAIL] = prev;
-    else setPrev(words, next, prev);
-    words[base + COUNT]--;
+    if (prev !== 0) {
+      if (nextOf(words, prev) === mapping) setNext(words, prev, next);
+    } else if (words[base + HEAD] >>> 0 === mapping) words[base + HEAD] = next;
+    if (next !== 0) {
+      if (prevOf(words, next) === mapping) setPrev(words, next, prev);
+    } else if (words[base + TAIL] >>> 0 === mapping) words[base + TAIL] = prev;
     setPlace(words, mapping, 0, 0, 0);
+    words[base + COUNT]--;
   }
 
   /** Sets or clears one of a VmBo's flags and puts it on the manager's list of such VmBos, or takes it off. */

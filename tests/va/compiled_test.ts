@@ -108,6 +108,31 @@ Deno.test("VaManager.lookup() and translate(), and what does so for many, find t
   assertEquals(world.compiled.translate(0x2a800), 0x5800);
 });
 
+Deno.test("VaManager.lookupMany() and translateMany() find nothing at what is no address, whatever was in the memory of the nodes before", () => {
+  const arena = Arena.create({ byteLength: 2 ** 24 });
+  const vm = VaManager.create(arena, { range: 2 ** 53 - 1 });
+  for (let page = 0; page < 400; page++) {
+    if (page % 100 === 0) {
+      // Entries that lead out of the memory, if they are taken for refs of nodes.
+      const dirty = RangeTree.create(arena, { rcu: true });
+      for (let i = 0; i < 600; i++) {
+        dirty.storeRange(10 * i, 10 * i + 9, 0x03ff_fff0 - i % 5);
+      }
+      dirty.destroy();
+      arena.rcu.barrier();
+    }
+    vm.bind(pages(page, 1, 7));
+    assertEquals(
+      vm.lookupMany(NO_ADDRESSES),
+      NO_ADDRESSES.map(() => undefined),
+    );
+    assertEquals(
+      [...vm.translateMany(NO_ADDRESSES)],
+      NO_ADDRESSES.map(() => -1),
+    );
+  }
+});
+
 Deno.test("VaManager.lookup() and translate() work the same within a read section", () => {
   const { arena, compiled } = twins();
   compiled.insert(pages(1, 1, 7));

@@ -263,3 +263,30 @@ Deno.test("Arena.reap() recovers a VA manager whose writer dies before any write
   }).outputSync();
   assert(success, new TextDecoder().decode(stderr));
 });
+
+Deno.test("Arena.reap() leaves no mapping, VmBo or header of a VA manager whose thread dies at any step of destroying it", () => {
+  for (let step = 0, died = true; died; step++) {
+    const { arena } = worldOf();
+    const victim = Arena.attach(arena.buffer);
+    const theirs = VaManager.attach(victim, "vm");
+    {
+      using killing = dyingAfter(step);
+      try {
+        theirs.destroy();
+      } catch (error) {
+        assert(killing.died, String(error));
+      }
+      died = killing.died;
+    }
+    arena.reap(victim.thread);
+    // It is whole, or there is none.
+    if (arena.roots.names().includes("vm")) {
+      VaManager.attach(arena, "vm").destroy();
+    }
+    arena.rcu.barrier();
+    const left = ["va_manager", "va_mapping", "va_bo"].map((name) =>
+      cacheOf(arena, name).stats().objects
+    );
+    assertEquals(left, [0, 0, 0], `died at access ${step}`);
+  }
+});

@@ -204,12 +204,19 @@ function unlink(mapping: usize): void {
   const list = addressOf(bo);
   const next = load<u32>(mapping, MAPPING_NEXT);
   const prev = load<u32>(mapping, MAPPING_PREV);
-  if (prev == 0) store<u32>(list, next, BO_HEAD);
-  else store<u32>(addressOf(prev), next, MAPPING_NEXT);
-  if (next == 0) store<u32>(list, prev, BO_TAIL);
-  else store<u32>(addressOf(next), prev, MAPPING_PREV);
-  store<u32>(list, load<u32>(list, BO_COUNT) - 1, BO_COUNT);
+  const ref = <u32>(mapping >> 6);
+  if (prev != 0) {
+    if (load<u32>(addressOf(prev), MAPPING_NEXT) == ref) {
+      store<u32>(addressOf(prev), next, MAPPING_NEXT);
+    }
+  } else if (load<u32>(list, BO_HEAD) == ref) store<u32>(list, next, BO_HEAD);
+  if (next != 0) {
+    if (load<u32>(addressOf(next), MAPPING_PREV) == ref) {
+      store<u32>(addressOf(next), prev, MAPPING_PREV);
+    }
+  } else if (load<u32>(list, BO_TAIL) == ref) store<u32>(list, prev, BO_TAIL);
   store<u32>(mapping, 0, MAPPING_BO);
   store<u32>(mapping, 0, MAPPING_NEXT);
   store<u32>(mapping, 0, MAPPING_PREV);
+  store<u32>(list, load<u32>(list, BO_COUNT) - 1, BO_COUNT);
 }

@@ -30,7 +30,6 @@ import {
   MAPPING_START,
 } from "./mapping";
 
-
 /** What is answered where the manager was destroyed … */
 const DEAD: i32 = -1;
 /** … and where more than one mapping may overlap a range, or a mapping and a hole. */
@@ -120,13 +119,21 @@ export function locateMany(header: u32, life: i32, tree: u32, count: i32): bool 
   return isLive;
 }
 
-/** Finds the mappings that cover so many addresses, and reads each one's line, none of which is waited for. */
+/**
+ * Finds the mappings that cover so many addresses, and reads each one's line, none of which is waited for. What is no address is looked
+ * for as -1: behind the last address a descent would come to slots that are not used.
+ */
 function findAll(tree: u32, count: i32): void {
+  for (let i: i32 = 0; i < count; i++) {
+    const address = addressAt(i);
+    if (!(address >= 0 && address <= MAX_INDEX)) {
+      store<f64>(scratch + (<usize>i << 3), -1);
+    }
+  }
   findMany(tree, count, false);
   let touched: u32 = 0;
   for (let i: i32 = 0; i < count; i++) {
-    const address = addressAt(i), at = scratch + (<usize>i << 2);
-    if (!(address >= 0 && address <= MAX_INDEX)) store<u32>(at, 0, FOUND);
+    if (addressAt(i) < 0) store<u32>(scratch + (<usize>i << 2), 0, FOUND);
     // Where there is none this reads the arena's first words.
     touched ^= load<u32>(addressOf(foundAt(i)), MAPPING_OBJECT);
   }
