@@ -6,7 +6,7 @@
  * | 0 | root: a node's ref, 0 = empty tree | atomic; written under the lock |
  * | 1 | flags: live, serial, gap tracking, lock mode, RCU; 0 once the tree is destroyed | atomic; only the RCU bit ever changes in a live tree |
  * | 2 | ref of the external lock, 0 = none is registered | immutable |
- * | 3 | whether it is or ever was in RCU mode: then a reader may be inside without the lock | the lock |
+ * | 3 | whether it is or ever was in RCU mode: then a reader may be inside without the lock | atomic; written under the lock |
  * | 16 | the lock | itself |
  * | 17 | generation: goes up with every change of the tree | atomic; written under the lock |
  * | 18 | how many entries are stored | atomic; written under the lock |
@@ -137,9 +137,10 @@ export function isRcu(flags: number): boolean {
   return (flags & RCU) !== 0;
 }
 
-/** Whether a reader may be inside without the lock: whether the tree is in RCU mode or ever was. Under the lock. */
+/** Whether a reader may be inside without the lock: whether the tree is in RCU mode or ever was. */
 export function mayHaveReaders(words: Words, header: number): boolean {
-  return words[header * 16 + HAD_RCU] !== 0;
+  // Pairs with the store of whoever switches the mode: what was changed in place before is seen from here on.
+  return load(words, header * 16 + HAD_RCU) !== 0;
 }
 
 /** Whether the tree tracks gaps. */
@@ -165,7 +166,8 @@ export function externalLockIndex(lock: number): number {
 /** Switches lock-free readers on or off. Under the lock. */
 export function setRcuFlag(words: Words, header: number, on: boolean): void {
   const flags = load(words, header * 16 + FLAGS);
-  if (on) words[header * 16 + HAD_RCU] = 1;
+  // Pairs with the load of a cursor that is in a read section.
+  if (on) store(words, header * 16 + HAD_RCU, 1);
   store(words, header * 16 + FLAGS, on ? flags | RCU : flags & ~RCU);
 }
 

@@ -17,6 +17,7 @@ const FOUND = 2 * AT_ONCE;
 export function loadSome(
   { arena, header, lock }: TreeParts,
   compiled: CompiledTrees,
+  site: string,
   indices: ArrayLike<number>,
   from: number,
   entries: Uint32Array,
@@ -30,7 +31,7 @@ export function loadSome(
   }
   if (compiled.lookUpMany(header, count, lock.seenFlags) === 0) {
     // The tree is not as it was seen last, or its readers take the lock.
-    const flags = lock.enterReader("RangeTree.loadMany");
+    const flags = lock.enterReader(site);
     compiled.lookUpMany(header, count, PROTECTED);
     lock.exitReader(flags);
   }

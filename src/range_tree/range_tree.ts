@@ -16,13 +16,7 @@ import type { Arena } from "../memory/arena.ts";
 import { OutOfMemoryError } from "../memory/page_allocator.ts";
 import { makeRoom } from "../slab/make_room.ts";
 import type { Words } from "../sync/atomics.ts";
-import {
-  checkEntry,
-  checkIndex,
-  checkMany,
-  checkRange,
-  checkValue,
-} from "./checks.ts";
+import { checkEntry, checkIndex, checkRange, checkValue } from "./checks.ts";
 import { compiledFor, type CompiledTrees } from "./compiled.ts";
 import { Cursor } from "./cursor.ts";
 import { loadSome } from "./load_many.ts";
@@ -58,7 +52,7 @@ import type {
 } from "./options.ts";
 import type { TreeParts } from "./parts.ts";
 import { Room } from "./room.ts";
-import { AT_ONCE, storeSome } from "./store_many.ts";
+import { AT_ONCE, columnsOf, storeSome } from "./store_many.ts";
 import { TreeLock } from "./tree_lock.ts";
 import { TreeMemory } from "./tree_memory.ts";
 import { type Entry, PROTECTED, RESERVED, Walk } from "./walk.ts";
@@ -249,10 +243,10 @@ export class RangeTree implements Iterable<Entry> {
       // Else the tree is not as it was seen last, or its readers take the lock.
       if (found !== -1) return found >>> 0;
     }
-    return this.#load(index);
+    return this.#load(index, "RangeTree.load");
   }
 
-  #load(index: number): number {
+  #load(index: number, site: string): number {
     const lock = this.#lock;
     const compiled = this.#compiled;
     if (compiled !== undefined && lock.mayReadWhole()) {
@@ -260,7 +254,7 @@ export class RangeTree implements Iterable<Entry> {
       // Whatever was added to say that the lock was still held.
       if (lock.endWholeRead(found)) return found >>> 0;
     }
-    const flags = this.#lock.enterReader("RangeTree.load");
+    const flags = this.#lock.enterReader(site);
     const value = this.#loadInside(index, isRcu(flags));
     this.#lock.exitReader(flags);
     return value === RESERVED ? 0 : value;
@@ -297,11 +291,15 @@ export class RangeTree implements Iterable<Entry> {
    * ```
    */
   loadMany(indices: ArrayLike<number>): Uint32Array<ArrayBuffer> {
+    const site = "RangeTree.loadMany";
     const entries = new Uint32Array(indices.length);
     const compiled = this.#compiled;
+    if (entries.length === 0) this.#lock.flags(site);
     for (let at = 0; at < entries.length;) {
-      if (compiled === undefined) entries[at] = this.load(indices[at++]);
-      else at += loadSome(this.#parts, compiled, indices, at, entries);
+      if (compiled === undefined) {
+        checkIndex(indices[at]);
+        entries[at] = this.#load(indices[at++], site);
+      } else at += loadSome(this.#parts, compiled, site, indices, at, entries);
     }
     return entries;
   }
@@ -330,7 +328,7 @@ export class RangeTree implements Iterable<Entry> {
 
   /**
    * Stores many entries, each over its range `firsts[i]` … `lasts[i]`, one after the other as {@linkcode RangeTree.storeRange}
-   * does; nobody changes the three lists meanwhile. In a tree that is larger than the cache a store waits for memory most of the
+   * does. The three lists are copied first. In a tree that is larger than the cache a store waits for memory most of the
    * time: here the leaves of up to sixteen stores are fetched at once, so that they wait together.
    *
    * Readers see the stores one by one, in order.
@@ -355,8 +353,9 @@ export class RangeTree implements Iterable<Entry> {
     lasts: ArrayLike<number>,
     values: ArrayLike<number>,
   ): void {
-    checkMany(firsts, lasts, values);
-    const columns = { firsts, lasts, values };
+    // A copy, so that what is stored is what was checked.
+    const columns = columnsOf(firsts, lasts, values);
+    if (columns.firsts.length === 0) this.#lock.flags("RangeTree.storeMany");
     for (let from = 0; from < firsts.length; from += AT_ONCE) {
       storeSome(this.#parts, this.#writer, this.#compiled, columns, from);
     }
@@ -812,7 +811,6 @@ export class RangeTree implements Iterable<Entry> {
         this.#parts.nodes.stockIndex,
       );
       if (lock.endWhole(site, answer)) return this.#arena.rcu.poll();
-      this.#writer.freeTaken(this.#parts.nodes);
     } else lock.enterWriter(site);
     try {
       this.#writer.storeRange(this.ref, this.#parts.nodes, first, last, value);
@@ -844,7 +842,6 @@ export class RangeTree implements Iterable<Entry> {
         this.#arena.rcu.poll();
         return answer % 2 === 1;
       }
-      this.#writer.freeTaken(nodes);
     } else lock.enterWriter(site);
     try {
       return this.#writer.insertRange(this.ref, nodes, first, last, value);
@@ -865,7 +862,6 @@ export class RangeTree implements Iterable<Entry> {
         // Whatever was added to say that the lock was still held.
         return answer >>> 0;
       }
-      this.#writer.freeTaken(nodes);
     } else lock.enterWriter(site);
     try {
       return this.#writer.erase(this.ref, nodes, index);

@@ -5,6 +5,7 @@
  * @module
  */
 import { OutOfMemoryError } from "../memory/page_allocator.ts";
+import { checkMany } from "./checks.ts";
 import type { CompiledStores } from "./compiled.ts";
 import type { TreeParts } from "./parts.ts";
 import type { Writer } from "./writer.ts";
@@ -19,9 +20,28 @@ const STORED = 112;
 
 /** Many ranges, a column for each of what they are. */
 export interface Columns {
-  readonly firsts: ArrayLike<number>;
-  readonly lasts: ArrayLike<number>;
-  readonly values: ArrayLike<number>;
+  readonly firsts: Float64Array;
+  readonly lasts: Float64Array;
+  readonly values: Float64Array;
+}
+
+/**
+ * A copy of what is to be stored, checked.
+ *
+ * @throws {RangeError} If there is not a last index and an entry for each first one, or one of them is not as it must be.
+ */
+export function columnsOf(
+  firsts: ArrayLike<number>,
+  lasts: ArrayLike<number>,
+  values: ArrayLike<number>,
+): Columns {
+  const columns = {
+    firsts: new Float64Array(firsts),
+    lasts: new Float64Array(lasts),
+    values: new Float64Array(values),
+  };
+  checkMany(columns.firsts, columns.lasts, columns.values);
+  return columns;
 }
 
 /**
@@ -51,7 +71,6 @@ export function storeSome(
     );
     at += arena.words[arena.scratchIndex + STORED];
     if (lock.endWhole(site, answer)) return arena.rcu.poll();
-    writer.freeTaken(nodes);
   } else lock.enterWriter(site);
   try {
     for (; at < end; at++) {

@@ -303,6 +303,9 @@ export class TreeLock {
   assertReading(site: string): void {
     if (this.index < 0) return;
     const { lockdep, rcu } = this.#arena;
+    if (!lockdep.enabled) return;
+    // First: the word behind it may be another tree's.
+    this.flags(site);
     // Else a writer counts on it that whoever reads holds the lock, and changes nodes in place.
     const isEnough = mayHaveReaders(this.#words, this.#header);
     lockdep.assertReading(this.index, isEnough ? rcu.depth : 0, site);

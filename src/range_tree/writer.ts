@@ -63,8 +63,8 @@ import { retireNode } from "./subtree.ts";
 // In the thread's scratch words: what compiled stores leave.
 const ERASED_FIRST = 128 / 2; // in doubles
 const ERASED_LAST = 130 / 2;
-const LEFT_COUNT = 132;
-const LEFT = 133;
+const LEFT_COUNT = 304;
+const LEFT = 305;
 /** What they return where they can't be done so. */
 const NOT_MINE = -1;
 
@@ -122,6 +122,7 @@ export class Writer {
   ): number {
     const compiled = this.#compiled;
     if (compiled !== undefined && this.#arena.lockdep.mayAllocate) {
+      this.#freeTaken(nodes);
       const { stockIndex } = nodes;
       do {
         const before = compiled
@@ -147,6 +148,7 @@ export class Writer {
   ): boolean {
     const compiled = this.#compiled;
     if (compiled !== undefined && this.#arena.lockdep.mayAllocate) {
+      this.#freeTaken(nodes);
       const { stockIndex } = nodes;
       do {
         const done = compiled
@@ -177,6 +179,7 @@ export class Writer {
   erase(header: number, nodes: SlabCache, index: number): number {
     const compiled = this.#compiled;
     if (compiled !== undefined && this.#arena.lockdep.mayAllocate) {
+      this.#freeTaken(nodes);
       const { stockIndex } = nodes;
       do {
         const before = compiled.erase(header, index, stockIndex);
@@ -254,16 +257,16 @@ export class Writer {
 
   /** Gets nodes for a compiled store that had too few; says whether there are any. */
   #stockUp(nodes: SlabCache): boolean {
-    this.freeTaken(nodes);
+    this.#freeTaken(nodes);
     return nodes.stockUp();
   }
 
-  /** Frees the nodes that a compiled store has taken and left, if it did: before another one is tried. Under the tree's lock. */
-  freeTaken(nodes: SlabCache): void {
+  /** Frees the nodes that a compiled store has taken and left, if it did: before another one is tried. */
+  #freeTaken(nodes: SlabCache): void {
     const words = this.#words, { scratchIndex } = this.#arena;
     const count = words[scratchIndex + LEFT_COUNT];
-    for (let i = 0; i < count; i++) nodes.free(words[scratchIndex + LEFT + i]);
     words[scratchIndex + LEFT_COUNT] = 0;
+    for (let i = 0; i < count; i++) nodes.free(words[scratchIndex + LEFT + i]);
   }
 
   #storeRange(

@@ -211,3 +211,48 @@ Deno.test("RangeTree.storeMany() counts every range that it stores in place as a
   assertEquals(iterator.next().value, { first: 1, last: 1, value: 10 });
   assertEquals(tree.count, 100);
 });
+
+Deno.test("RangeTree.storeMany() and loadMany() of nothing are errors too once the tree was destroyed", () => {
+  for (const memory of ["shared", "buffer"] as const) {
+    const arena = Arena.attach(Arena.create(ARENA)[memory]);
+    const tree = RangeTree.create(arena);
+    tree.storeMany([], [], []);
+    tree.loadMany([]);
+    tree.destroy();
+    for (const some of [[], [1]]) {
+      assertThrows(
+        () => tree.storeMany(some, some, some),
+        Error,
+        "Cannot use the tree in RangeTree.storeMany: it was destroyed",
+      );
+      assertThrows(
+        () => tree.loadMany(some),
+        Error,
+        "Cannot use the tree in RangeTree.loadMany: it was destroyed",
+      );
+    }
+  }
+});
+
+Deno.test("RangeTree.storeMany() stores what it has checked, whatever its lists say when they are asked again", () => {
+  const arena = Arena.create(ARENA);
+  const tree = RangeTree.create(arena);
+  let asked = 0;
+  const fickle = {
+    length: 1,
+    get 0() {
+      return asked++ === 0 ? 5 : -1;
+    },
+  };
+  tree.storeMany(fickle, [5], [1]);
+  assertEquals([...tree], [{ first: 5, last: 5, value: 1 }]);
+  const failing = {
+    length: 1,
+    get 0(): number {
+      throw new Error("no");
+    },
+  };
+  assertThrows(() => tree.storeMany([1], failing, [1]), Error, "no");
+  assertEquals(arena.lockdep.held, 0);
+  tree.store(1, 1);
+});

@@ -133,6 +133,22 @@ Deno.test("VaManager.lookupMany() and translateMany() find nothing at what is no
   }
 });
 
+Deno.test("VaManager.lookupMany() leaves nothing in the scratch words that a store takes for its own", () => {
+  const { arena, compiled } = twins();
+  for (const offset of [4198401, 2 ** 32 + 2 ** 22 + 1, 2 ** 34 + 4096]) {
+    for (let page = 0; page < 16; page++) {
+      compiled.bind({ start: page * PAGE, range: PAGE, object: 1, offset });
+    }
+    const starts = Array.from({ length: 16 }, (_, page) => page * PAGE);
+    assertEquals(compiled.lookupMany(starts)[15]?.offset, offset);
+    // Nothing compiled stores into an empty tree.
+    const tree = RangeTree.create(arena);
+    tree.store(1, 1);
+    assertEquals(tree.load(1), 1);
+    assertEquals(arena.lockdep.held, 0);
+  }
+});
+
 Deno.test("VaManager.lookup() and translate() work the same within a read section", () => {
   const { arena, compiled } = twins();
   compiled.insert(pages(1, 1, 7));

@@ -1,7 +1,7 @@
 /**
  * Looking up several indices at once. A lookup waits for a node that lies in no cache, and can't ask for the next one before it has
  * come; but the nodes of different lookups need not wait for each other. So this goes down level by level, for all of the indices
- * at a time: first one read of each node, none of which is waited for, then the scan of each. (*Group prefetching*: Chen,
+ * at a time: of the leaves first a read of each line, none of which is waited for, then the scan of each. (*Group prefetching*: Chen,
  * Ailamaki, Gibbons, Mowry, "Improving hash join performance through prefetching", 2004.)
  *
  * All nodes of a height are scanned alike, and all leaves have the height 0, so no lookup ends before the others. Stores of many ranges

@@ -21,7 +21,7 @@
  *
  * Slots, the root, the parent words of nodes and the heads of lists are stored atomically, because others read them without the
  * lock, and read plainly, where only the holder of the lock writes them. Gaps are its alone. In the thread's scratch words the
- * path, the items and the pool are of no use once a store has returned.
+ * path, the items and the pool are of no use once a store has returned; the nodes that were taken for it are, if it lacks others.
  */
 import {
   append,
@@ -67,7 +67,7 @@ import {
   pivotOf,
   slotFor,
 } from "./node";
-import { scratch } from "./thread";
+import { enter, leave, scratch } from "./thread";
 
 const HEADER_COUNT: usize = 18 << 2;
 // Of an inner node of a tree that tracks gaps, but for the root.
@@ -81,12 +81,14 @@ const MANY_STORED: usize = 448;
 // Behind the answers of readers.
 const ERASED_FIRST: usize = 512;
 const ERASED_LAST: usize = 520;
-// How many nodes were taken for a store that is not mine, and the nodes.
-const LEFT_COUNT: usize = 528;
-const TAKEN: usize = 532;
 // The path: the node and the slot at each height.
 const PATH_NODES: usize = 544;
 const PATH_SLOTS: usize = 608;
+
+// Behind all that anybody leaves in the scratch words, since this outlives the call: how many nodes were taken for a store that lacks
+// others, and the nodes.
+const LEFT_COUNT: usize = 1216;
+const TAKEN: usize = 1220;
 
 // What is returned where nothing was changed: another must do it, or the thread has too few nodes at hand.
 const NOT_MINE: i32 = -1;
@@ -221,12 +223,20 @@ export function enterErase(header: u32, identity: i32, index: f64, stock: u32): 
 /**
  * Stores over the `count` ranges that the caller left, one after the other, as `enterStoreRange` would, under one hold of the lock.
  * It stops at the first one that is not mine or lacks nodes, and leaves how many were stored. First it goes down to where all of
- * them begin, so that they wait for memory together.
+ * them begin, so that they wait for memory together; what it finds there is not freed before it ends, since it is in a read section.
  */
 export function enterStoreMany(header: u32, identity: i32, count: i32, stock: u32): f64 {
   store<i32>(scratch, 0, MANY_STORED);
   const refused = enterTree(header, identity);
   if (refused != 0) return refused;
+  const entered = enter();
+  const answer = storeAll(header, count, stock);
+  leave(entered);
+  return leaveTree(header, identity, answer);
+}
+
+/** Does that, under the tree's lock and within a read section. */
+function storeAll(header: u32, count: i32, stock: u32): f64 {
   tree = addressOf(header);
   goDown(header, count, hasNarrowNodes(load<i32>(tree, HEADER_FLAGS)));
   for (let at: i32 = 0; at < count; at++) {
@@ -240,13 +250,13 @@ export function enterStoreMany(header: u32, identity: i32, count: i32, stock: u3
     }
     store<i32>(scratch, at + 1, MANY_STORED);
   }
-  return leaveTree(header, identity, 0);
+  return 0;
 }
 
 /**
  * Stores an entry in a slot that was found before, if that covers exactly this range still; says whether it did. The stores since may
- * have replaced its leaf, which is marked dead then, or changed it in place. At both ends of a leaf it is not known what the slot
- * covers.
+ * have replaced its leaf, which is marked dead then, or changed it in place; the read section keeps its memory from being reused. Of
+ * the first slot and of the one behind the last pivot it is not known what they cover.
  */
 function overwrite(at: usize, first: f64, last: f64, value: u32): bool {
   const node = at & ~(NODE_BYTES - 1);
