@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { checkIndex } from "./checks.ts";
 import type { CompiledTrees } from "./compiled.ts";
 import type { TreeParts } from "./parts.ts";
 import { PROTECTED, RESERVED } from "./walk.ts";
@@ -18,16 +17,14 @@ export function loadSome(
   { arena, header, lock }: TreeParts,
   compiled: CompiledTrees,
   site: string,
-  indices: ArrayLike<number>,
+  indices: Float64Array,
   from: number,
   entries: Uint32Array,
 ): number {
   const { words, doubles, scratchIndex } = arena;
   const count = Math.min(AT_ONCE, indices.length - from);
   for (let i = 0; i < count; i++) {
-    const index = indices[from + i];
-    checkIndex(index);
-    doubles[(scratchIndex >>> 1) + i] = index;
+    doubles[(scratchIndex >>> 1) + i] = indices[from + i];
   }
   if (compiled.lookUpMany(header, count, lock.seenFlags) === 0) {
     // The tree is not as it was seen last, or its readers take the lock.

@@ -16,7 +16,13 @@ import type { Arena } from "../memory/arena.ts";
 import { OutOfMemoryError } from "../memory/page_allocator.ts";
 import { makeRoom } from "../slab/make_room.ts";
 import type { Words } from "../sync/atomics.ts";
-import { checkEntry, checkIndex, checkRange, checkValue } from "./checks.ts";
+import {
+  checkEntry,
+  checkIndex,
+  checkMany,
+  checkRange,
+  checkValue,
+} from "./checks.ts";
 import { compiledFor, type CompiledTrees } from "./compiled.ts";
 import { Cursor } from "./cursor.ts";
 import { loadSome } from "./load_many.ts";
@@ -52,7 +58,7 @@ import type {
 } from "./options.ts";
 import type { TreeParts } from "./parts.ts";
 import { Room } from "./room.ts";
-import { AT_ONCE, columnsOf, storeSome } from "./store_many.ts";
+import { AT_ONCE, copySome, someRanges, storeSome } from "./store_many.ts";
 import { TreeLock } from "./tree_lock.ts";
 import { TreeMemory } from "./tree_memory.ts";
 import { type Entry, PROTECTED, RESERVED, Walk } from "./walk.ts";
@@ -292,14 +298,17 @@ export class RangeTree implements Iterable<Entry> {
    */
   loadMany(indices: ArrayLike<number>): Uint32Array<ArrayBuffer> {
     const site = "RangeTree.loadMany";
-    const entries = new Uint32Array(indices.length);
+    // A copy, so that what is looked up is what was checked.
+    const copied = new Float64Array(indices);
+    for (let i = 0; i < copied.length; i++) checkIndex(copied[i]);
+    const entries = new Uint32Array(copied.length);
     const compiled = this.#compiled;
     if (entries.length === 0) this.#lock.flags(site);
     for (let at = 0; at < entries.length;) {
       if (compiled === undefined) {
-        checkIndex(indices[at]);
-        entries[at] = this.#load(indices[at++], site);
-      } else at += loadSome(this.#parts, compiled, site, indices, at, entries);
+        entries[at] = this.#load(copied[at], site);
+        at++;
+      } else at += loadSome(this.#parts, compiled, site, copied, at, entries);
     }
     return entries;
   }
@@ -328,7 +337,7 @@ export class RangeTree implements Iterable<Entry> {
 
   /**
    * Stores many entries, each over its range `firsts[i]` … `lasts[i]`, one after the other as {@linkcode RangeTree.storeRange}
-   * does. The three lists are copied first. In a tree that is larger than the cache a store waits for memory most of the
+   * does. In a tree that is larger than the cache a store waits for memory most of the
    * time: here the leaves of up to sixteen stores are fetched at once, so that they wait together.
    *
    * Readers see the stores one by one, in order.
@@ -353,11 +362,13 @@ export class RangeTree implements Iterable<Entry> {
     lasts: ArrayLike<number>,
     values: ArrayLike<number>,
   ): void {
-    // A copy, so that what is stored is what was checked.
-    const columns = columnsOf(firsts, lasts, values);
-    if (columns.firsts.length === 0) this.#lock.flags("RangeTree.storeMany");
-    for (let from = 0; from < firsts.length; from += AT_ONCE) {
-      storeSome(this.#parts, this.#writer, this.#compiled, columns, from);
+    checkMany(firsts, lasts, values);
+    const count = firsts.length, some = someRanges();
+    if (count === 0) this.#lock.flags("RangeTree.storeMany");
+    for (let from = 0; from < count; from += AT_ONCE) {
+      // Copied and checked once more: so what is stored is what was checked, whatever becomes of the lists meanwhile.
+      const copied = copySome(some, firsts, lasts, values, from);
+      storeSome(this.#parts, this.#writer, this.#compiled, some, copied, from);
     }
   }
 

@@ -5,7 +5,7 @@
  * @module
  */
 import { OutOfMemoryError } from "../memory/page_allocator.ts";
-import { checkMany } from "./checks.ts";
+import { checkRange, checkValue } from "./checks.ts";
 import type { CompiledStores } from "./compiled.ts";
 import type { TreeParts } from "./parts.ts";
 import type { Writer } from "./writer.ts";
@@ -18,34 +18,50 @@ const LASTS = 32;
 const VALUES = 96;
 const STORED = 112;
 
-/** Many ranges, a column for each of what they are. */
-export interface Columns {
+/** As many ranges as are stored at once: their first indices, their last ones, the entries. */
+export interface SomeRanges {
   readonly firsts: Float64Array;
   readonly lasts: Float64Array;
   readonly values: Float64Array;
 }
 
-/**
- * A copy of what is to be stored, checked.
- *
- * @throws {RangeError} If there is not a last index and an entry for each first one, or one of them is not as it must be.
- */
-export function columnsOf(
-  firsts: ArrayLike<number>,
-  lasts: ArrayLike<number>,
-  values: ArrayLike<number>,
-): Columns {
-  const columns = {
-    firsts: new Float64Array(firsts),
-    lasts: new Float64Array(lasts),
-    values: new Float64Array(values),
+/** Room for them. */
+export function someRanges(): SomeRanges {
+  const room = new Float64Array(3 * AT_ONCE);
+  return {
+    firsts: room.subarray(0, AT_ONCE),
+    lasts: room.subarray(AT_ONCE, 2 * AT_ONCE),
+    values: room.subarray(2 * AT_ONCE),
   };
-  checkMany(columns.firsts, columns.lasts, columns.values);
-  return columns;
 }
 
 /**
- * Stores the ranges from one on, as many as are stored at once.
+ * Copies the ranges from one on, as many as there is room for; returns how many.
+ *
+ * @throws {RangeError} If a range or an entry is out of bounds.
+ */
+export function copySome(
+  some: SomeRanges,
+  firsts: ArrayLike<number>,
+  lasts: ArrayLike<number>,
+  values: ArrayLike<number>,
+  from: number,
+): number {
+  const count = Math.min(AT_ONCE, firsts.length - from);
+  for (let i = 0; i < count; i++) {
+    const first = firsts[from + i], last = lasts[from + i];
+    const value = values[from + i];
+    checkRange(first, last);
+    checkValue(value);
+    some.firsts[i] = first;
+    some.lasts[i] = last;
+    some.values[i] = value;
+  }
+  return count;
+}
+
+/**
+ * Stores so many ranges, before which so many of the caller's were stored.
  *
  * @throws {OutOfMemoryError} If there is no room; it says how many are stored.
  */
@@ -53,31 +69,28 @@ export function storeSome(
   parts: TreeParts,
   writer: Writer,
   compiled: CompiledStores | undefined,
-  columns: Columns,
-  from: number,
+  some: SomeRanges,
+  count: number,
+  before: number,
 ): void {
   const site = "RangeTree.storeMany";
   const { arena, header, lock, nodes } = parts;
-  const { firsts, lasts, values } = columns;
-  const end = Math.min(from + AT_ONCE, firsts.length);
-  let at = from;
+  const { firsts, lasts, values } = some;
+  let at = 0;
   if (compiled !== undefined && lock.startWhole(site)) {
-    leaveForCompiled(parts, columns, from, end);
-    const answer = compiled.enterStoreMany(
-      header,
-      lock.identity,
-      end - from,
-      nodes.stockIndex,
-    );
-    at += arena.words[arena.scratchIndex + STORED];
+    leaveForCompiled(parts, some, count);
+    const answer = compiled
+      .enterStoreMany(header, lock.identity, count, nodes.stockIndex);
+    at = arena.words[arena.scratchIndex + STORED];
     if (lock.endWhole(site, answer)) return arena.rcu.poll();
   } else lock.enterWriter(site);
   try {
-    for (; at < end; at++) {
+    for (; at < count; at++) {
       writer.storeRange(header, nodes, firsts[at], lasts[at], values[at]);
     }
   } catch (error) {
-    throw error instanceof OutOfMemoryError ? storedSome(at, error) : error;
+    if (!(error instanceof OutOfMemoryError)) throw error;
+    throw storedSome(before + at, error);
   } finally {
     lock.exitWriterAndPoll();
   }
@@ -85,15 +98,14 @@ export function storeSome(
 
 function leaveForCompiled(
   { arena: { words, doubles, scratchIndex } }: TreeParts,
-  { firsts, lasts, values }: Columns,
-  from: number,
-  end: number,
+  { firsts, lasts, values }: SomeRanges,
+  count: number,
 ): void {
   const base = scratchIndex >>> 1;
-  for (let i = 0; i < end - from; i++) {
-    doubles[base + i] = firsts[from + i];
-    doubles[base + LASTS + i] = lasts[from + i];
-    words[scratchIndex + VALUES + i] = values[from + i];
+  for (let i = 0; i < count; i++) {
+    doubles[base + i] = firsts[i];
+    doubles[base + LASTS + i] = lasts[i];
+    words[scratchIndex + VALUES + i] = values[i];
   }
 }
 

@@ -234,25 +234,38 @@ Deno.test("RangeTree.storeMany() and loadMany() of nothing are errors too once t
   }
 });
 
-Deno.test("RangeTree.storeMany() stores what it has checked, whatever its lists say when they are asked again", () => {
+Deno.test("RangeTree.storeMany() holds nothing, and stores nothing that is out of bounds, when its lists change meanwhile", () => {
   const arena = Arena.create(ARENA);
   const tree = RangeTree.create(arena);
-  let asked = 0;
-  const fickle = {
-    length: 1,
-    get 0() {
-      return asked++ === 0 ? 5 : -1;
-    },
-  };
-  tree.storeMany(fickle, [5], [1]);
-  assertEquals([...tree], [{ first: 5, last: 5, value: 1 }]);
-  const failing = {
-    length: 1,
-    get 0(): number {
-      throw new Error("no");
-    },
-  };
-  assertThrows(() => tree.storeMany([1], failing, [1]), Error, "no");
-  assertEquals(arena.lockdep.held, 0);
-  tree.store(1, 1);
+  for (let asks = 0; asks < 4; asks++) {
+    let asked = 0;
+    const fickle = {
+      length: 1,
+      get 0() {
+        return asked++ < asks ? 5 : -1;
+      },
+    };
+    try {
+      tree.storeMany(fickle, [5], [1]);
+    } catch (error) {
+      assert(error instanceof RangeError);
+    }
+    assertEquals(tree.count, tree.load(5));
+    const failing = {
+      length: 1,
+      get 0(): number {
+        if (asked++ > asks) throw new Error("enough");
+        return 9;
+      },
+    };
+    asked = 0;
+    try {
+      tree.storeMany([1], failing, [1]);
+    } catch (error) {
+      assertEquals((error as Error).message, "enough");
+    }
+    assertEquals(arena.lockdep.held, 0);
+    tree.validate();
+    tree.clear();
+  }
 });
