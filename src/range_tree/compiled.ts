@@ -186,6 +186,11 @@ export interface CompiledStores {
   ): number;
 }
 
+/** How many indices are dealt with at once by what deals with many: they are the first doubles of the scratch words. */
+export const AT_ONCE = 16;
+/** Where what is found at them stands, in words: behind them. */
+export const FOUND: number = 2 * AT_ONCE;
+
 const compiledTrees = new WasmModule<CompiledTrees>(WASM);
 const compiledOf = new WeakMap<Arena, CompiledTrees>();
 

@@ -3,14 +3,9 @@
  *
  * @module
  */
-import type { CompiledTrees } from "./compiled.ts";
+import { AT_ONCE, type CompiledTrees, FOUND } from "./compiled.ts";
 import type { TreeParts } from "./parts.ts";
 import { PROTECTED, RESERVED } from "./walk.ts";
-
-/** The most that are looked up at once. */
-const AT_ONCE = 16;
-/** Where they are found, from the thread's scratch words on. */
-const FOUND = 2 * AT_ONCE;
 
 /** Puts the entries at some indices, from the one at `from` on, in their places; returns how many it has dealt with. */
 export function loadSome(

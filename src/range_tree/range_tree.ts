@@ -23,9 +23,8 @@ import {
   checkRange,
   checkValue,
 } from "./checks.ts";
-import { compiledFor, type CompiledTrees } from "./compiled.ts";
+import { AT_ONCE, compiledFor, type CompiledTrees } from "./compiled.ts";
 import { Cursor } from "./cursor.ts";
-import { loadSome } from "./load_many.ts";
 import { EntryIterator } from "./entries.ts";
 import {
   entryCountOf,
@@ -43,6 +42,7 @@ import {
   treeStats,
   validateTree,
 } from "./inspect.ts";
+import { loadSome } from "./load_many.ts";
 import {
   type Doubles,
   heightOf,
@@ -58,7 +58,7 @@ import type {
 } from "./options.ts";
 import type { TreeParts } from "./parts.ts";
 import { Room } from "./room.ts";
-import { AT_ONCE, copySome, someRanges, storeSome } from "./store_many.ts";
+import { copySome, someRanges, storeSome } from "./store_many.ts";
 import { TreeLock } from "./tree_lock.ts";
 import { TreeMemory } from "./tree_memory.ts";
 import { type Entry, PROTECTED, RESERVED, Walk } from "./walk.ts";
@@ -337,8 +337,8 @@ export class RangeTree implements Iterable<Entry> {
 
   /**
    * Stores many entries, each over its range `firsts[i]` … `lasts[i]`, one after the other as {@linkcode RangeTree.storeRange}
-   * does. In a tree that is larger than the cache a store waits for memory most of the
-   * time: here the leaves of up to sixteen stores are fetched at once, so that they wait together.
+   * does. In a tree that is larger than the cache a store waits for memory most of the time: here the leaves of up to sixteen
+   * stores are fetched at once, so that they wait together.
    *
    * Readers see the stores one by one, in order.
    *

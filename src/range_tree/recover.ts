@@ -2,8 +2,9 @@
  * Putting trees in order whose writer died: terminated anywhere in a store, with the lock held.
  *
  * What is certain is what readers see: the root, slots, pivots and meta words, since every change of them is one store of a
- * finished whole, or, in place, a stretch in which no thread is terminated (`assembly/writer.ts`). So the store that broke off is there or it is not. All else is made anew from that: the parent words of
- * the nodes that can be reached (those of adopted children may be old), the gaps above the leaves, the number of entries.
+ * finished whole, or, in place, a stretch in which no thread is terminated (`assembly/writer.ts`). So the store that broke
+ * off is there or it is not. All else is made anew from that: the parent words of the nodes that can be reached (those of
+ * adopted children may be old), the gaps above the leaves, the number of entries.
  *
  * What the store had built and not published, or replaced and not retired, is then freed by `sweep.ts`.
  *

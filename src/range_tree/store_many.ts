@@ -6,12 +6,10 @@
  */
 import { OutOfMemoryError } from "../memory/page_allocator.ts";
 import { checkRange, checkValue } from "./checks.ts";
-import type { CompiledStores } from "./compiled.ts";
+import { AT_ONCE, type CompiledStores } from "./compiled.ts";
 import type { TreeParts } from "./parts.ts";
 import type { Writer } from "./writer.ts";
 
-/** The most that are stored under one hold of the lock. */
-export const AT_ONCE = 16;
 // Where a compiled loop finds them, from the thread's scratch words on: the first indices and the last ones (in doubles), the entries;
 // and where it leaves how many it has stored.
 const LASTS = 32;

@@ -184,7 +184,7 @@ export class TreeLock {
 
   /**
    * Notes that this thread is about to take the tree's own lock by a compiled loop, which does all the rest of
-   * {@linkcode TreeLock.enterWriter}, but for waiting. If it does not take it, {@linkcode TreeLock.noteExit} takes that back.
+   * {@linkcode TreeLock.enterWriter}, but for waiting. Its answer is for {@linkcode TreeLock.endWhole}.
    *
    * @throws {LockdepError} If this thread holds a lock of its class.
    */

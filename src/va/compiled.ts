@@ -37,13 +37,11 @@ export interface CompiledManagers {
   locateMany(header: number, life: number, tree: number, count: number): number;
   /** What covers a range, its fields in the scratch words; 0 = it is a hole, -2 = neither. Under the outer lock. */
   covering(tree: number, first: number, last: number): number;
-  /** `VaState.enterWhole` without waiting: -2 = the lock was not taken, -3 = it was and the tree is no more. */
+  /** `VaState.enterWhole` without waiting; below -1 it has not, and `TreeLock.endWhole` knows what is left to be done. */
   enterWhole(
     header: number,
     tree: number,
     identity: number,
-    lock: number,
-    thread: number,
     first: number,
     last: number,
   ): number;
@@ -64,8 +62,7 @@ export interface CompiledManagers {
     fresh: number,
     bo: number,
     tree: number,
-    lock: number,
-    thread: number,
+    identity: number,
   ): number;
   /** Takes all mappings that are noted as replaced off their VmBos' lists. Under the outer lock. */
   unlinkNoted(header: number): void;

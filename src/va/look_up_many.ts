@@ -4,15 +4,13 @@
  *
  * @module
  */
+import { AT_ONCE, FOUND } from "../range_tree/compiled.ts";
 import { compiledFor } from "./compiled.ts";
 import { type Mapping, readCopied } from "./mapping.ts";
 import type { VaState } from "./va_state.ts";
 
-/** The most that are looked up at once. */
-const AT_ONCE = 16;
-// From the thread's scratch words on: the refs, and the copies of the mappings, in words.
-const REFS = 2 * AT_ONCE;
-const COPIES = REFS + AT_ONCE;
+/** Where the copies of the mappings stand, from the thread's scratch words on: behind the refs that are found. */
+const COPIES = FOUND + AT_ONCE;
 const MAPPING_WORDS = 16;
 
 /** As `VaState.translate` for many addresses. */
@@ -67,7 +65,7 @@ export function lookupMany(
       state.assertLive(site);
     }
     for (let i = 0; i < count; i++) {
-      const ref = words[scratch + REFS + i] >>> 0;
+      const ref = words[scratch + FOUND + i] >>> 0;
       mappings.push(
         ref === 0
           ? undefined

@@ -82,8 +82,8 @@ const SERIAL_MASK = 0x00ff_ffff;
 
 /** For how many changes what they will look for is fetched at once. */
 export const MAX_FETCHED = 16;
-/** What compiled loops say where they have not taken the tree's lock. */
-const NOT_TAKEN = -2;
+/** What compiled loops say where they have taken the tree's lock, and found neither one mapping nor a hole. */
+const NEITHER = -1;
 // What the compiled `replaceAndExit` says: the lock is released; so many mappings are noted that they must be settled.
 const RELEASED = 1;
 const FULL = 2;
@@ -512,40 +512,24 @@ export class VaState {
       treeLock.enterWriter(site);
       return this.#heldWhole(first, last);
     }
-    const found = treeLock.isInternal
-      ? this.#enterWhole(compiled, site, first, last)
-      : NOT_TAKEN;
-    if (found !== NOT_TAKEN) return found;
-    treeLock.enterWriter(site);
+    if (treeLock.isInternal) {
+      treeLock.noteEnter(site);
+      const found = compiled.enterWhole(
+        this.header,
+        this.tree.ref,
+        treeLock.identity,
+        first,
+        last,
+      );
+      this.#heldSlot = this.words[this.arena.scratchIndex];
+      if (found >= NEITHER) return found;
+      // Another thread holds the lock, or there is something to be reported: this waits for it, or throws.
+      treeLock.endWhole(site, found);
+    } else treeLock.enterWriter(site);
     const held = compiled
       .heldWhole(this.header, this.tree.ref, first, last);
     this.#heldSlot = this.words[this.arena.scratchIndex];
     return held;
-  }
-
-  /** Takes the lock, unless another thread holds it or there is something to be reported. */
-  #enterWhole(
-    compiled: CompiledManagers,
-    site: string,
-    first: number,
-    last: number,
-  ): number {
-    const { treeLock } = this;
-    treeLock.noteEnter(site);
-    const found = compiled.enterWhole(
-      this.header,
-      this.tree.ref,
-      treeLock.identity,
-      treeLock.index,
-      this.arena.thread,
-      first,
-      last,
-    );
-    this.#heldSlot = this.words[this.arena.scratchIndex];
-    if (found > NOT_TAKEN) return found;
-    if (found === NOT_TAKEN) treeLock.noteExit();
-    else treeLock.exitWriter();
-    return NOT_TAKEN;
   }
 
   #heldWhole(first: number, last: number): number {
@@ -573,8 +557,7 @@ export class VaState {
         fresh,
         bo,
         tree.ref,
-        treeLock.isInternal ? treeLock.index : -1,
-        this.arena.thread,
+        treeLock.identity,
       );
       if ((done & RELEASED) === 0) treeLock.exitWriter();
       else if (treeLock.isInternal) treeLock.noteExit();

@@ -14,7 +14,7 @@ import {
   HEADER_ROOT,
   heightOf,
   isRcu,
-  NODE_PIVOTS,
+  linesOf,
   slotAddress,
   slotFor,
   slotOf,
@@ -75,9 +75,7 @@ export function goDown(header: u32, count: i32, areNarrow: bool): void {
 function touchLeaves(found: usize, end: usize): void {
   let touched: u32 = 0;
   for (let at = found; at < end; at += 4) {
-    const node = addressOf(load<u32>(at));
-    touched ^= load<u32>(node, NODE_PIVOTS) ^ load<u32>(node, 64) ^
-      load<u32>(node, 128) ^ load<u32>(node, 192);
+    touched ^= linesOf(addressOf(load<u32>(at)));
   }
   store<u32>(scratch, touched, TOUCHED);
 }

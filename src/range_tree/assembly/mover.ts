@@ -10,6 +10,7 @@ import {
   countOf,
   HEADER_ROOT,
   heightOf,
+  linesOf,
   MAX_SLOTS,
   NODE_LINK,
   NODE_PARENT,
@@ -56,13 +57,6 @@ function parentOf(ref: u32): u32 {
   return atomic.load<u32>(addressOf(ref), NODE_PARENT);
 }
 
-/** Reads a word of each of a node's four lines: so they are fetched, all at once. See `touchNodes` of `../node.ts`. */
-function touch(ref: u32): u32 {
-  const node = addressOf(ref);
-  return load<u32>(node) ^ load<u32>(node, 64) ^ load<u32>(node, 128) ^
-    load<u32>(node, 192);
-}
-
 /**
  * Fetches the first `count` of the nodes that the caller left, their places, parents and children. Inside a read section.
  *
@@ -71,8 +65,8 @@ function touch(ref: u32): u32 {
 export function fetchNodes(count: i32): u32 {
   let fetched: u32 = 0;
   for (let i: usize = 0; i < <usize>count; i++) {
-    fetched ^= touch(load<u32>(scratch + (i << 2), NODES));
-    fetched ^= touch(load<u32>(scratch + (i << 2), PLACES));
+    fetched ^= linesOf(addressOf(load<u32>(scratch + (i << 2), NODES)));
+    fetched ^= linesOf(addressOf(load<u32>(scratch + (i << 2), PLACES)));
   }
   for (let i: usize = 0; i < <usize>count; i++) {
     const node = load<u32>(scratch + (i << 2), NODES);

@@ -15,8 +15,8 @@ import {
   HEADER_ROOT,
   heightOf,
   isRcu,
+  linesOf,
   MAX_INDEX,
-  NODE_PIVOTS,
   pivotBefore,
   pivotOf,
   RESERVED,
@@ -410,9 +410,7 @@ function touchLeaves(from: i32, to: i32): void {
   const count = countOf(parent), end = to < count ? to : count;
   let touched: u32 = 0;
   for (let at = from; at < end; at++) {
-    const node = addressOf(slotOf(parent, at));
-    touched ^= load<u32>(node, NODE_PIVOTS) ^ load<u32>(node, 64) ^
-      load<u32>(node, 128) ^ load<u32>(node, 192);
+    touched ^= linesOf(addressOf(slotOf(parent, at)));
   }
   store<u32>(scratch, touched);
 }

@@ -5,20 +5,19 @@
  *
  * Under the tree's lock slots are read plainly: only its holder changes them.
  */
+import { enterTree, leaveTree } from "../../range_tree/assembly/lock";
+import { FOUND, goDown } from "../../range_tree/assembly/many";
 import {
   addressOf,
-  HEADER_FLAGS,
   HEADER_GENERATION,
   HEADER_ROOT,
   heightOf,
-  identityOf,
   MAX_INDEX,
   NODE_SLOTS,
   pivotBefore,
   pivotOf,
   slotFor,
 } from "../../range_tree/assembly/node";
-import { FOUND, goDown } from "../../range_tree/assembly/many";
 import { enter, leave, scratch } from "../../range_tree/assembly/thread";
 import {
   BO_COUNT,
@@ -39,12 +38,8 @@ const SLOT_WORD: usize = 0;
 // Behind what `goDown` leaves: what nobody looks at.
 const TOUCHED: usize = 192;
 
-/** What is answered where neither one mapping nor a hole is there … */
+/** What is answered where neither one mapping nor a hole is there. */
 const NEITHER: i32 = -1;
-/** … where the lock was not taken, because another thread holds it or the tree is no more … */
-const NOT_TAKEN: i32 = -2;
-/** … and where it was taken, the tree is no more, and somebody sleeps on the lock. */
-const LOST: i32 = -3;
 
 // What `replaceAndExit` says.
 const RELEASED: i32 = 1;
@@ -52,29 +47,16 @@ const FULL: i32 = 2;
 /** How many replaced mappings a header can note. */
 const MAX_NOTES: u32 = 8;
 
-/**
- * Takes the lock of a tree of that identity and does what `heldWhole` does.
- *
- * @param lock The word of the lock; it is in the tree.
- */
+/** Takes the lock of a tree of that identity and does what `heldWhole` does; what else is answered is that of `enterTree`. */
 export function enterWhole(
   manager: u32,
   tree: u32,
   identity: i32,
-  lock: i32,
-  thread: i32,
   first: f64,
   last: f64,
 ): i32 {
-  const header = addressOf(tree);
-  // The flags are looked at before and after: see `../../range_tree/tree_lock.ts`.
-  if (identityOf(atomic.load<i32>(header, HEADER_FLAGS)) != identity) return NOT_TAKEN;
-  const word = <usize>lock << 2;
-  if (atomic.cmpxchg<i32>(word, 0, thread) != 0) return NOT_TAKEN;
-  if (identityOf(load<i32>(header, HEADER_FLAGS)) != identity) {
-    return atomic.cmpxchg<i32>(word, thread, 0) == thread ? NOT_TAKEN : LOST;
-  }
-  return heldWhole(manager, tree, first, last);
+  const refused = enterTree(tree, identity);
+  return refused != 0 ? refused : heldWhole(manager, tree, first, last);
 }
 
 /**
@@ -137,7 +119,6 @@ export function fetch(tree: u32, count: i32): void {
  * Stores a new mapping in the slot that `heldWhole` found, releases the tree's lock, links the new mapping to its VmBo, unless that is
  * 0, and notes the old one, which is taken off its list later: see `../replaced.ts`. The word for the note is empty.
  *
- * @param lock The word of the lock; -1 if it is not the tree's own.
  * @returns `RELEASED` unless somebody sleeps on the lock, who must be woken; and `FULL` if there is no word for another note.
  */
 export function replaceAndExit(
@@ -147,8 +128,7 @@ export function replaceAndExit(
   fresh: u32,
   bo: u32,
   tree: u32,
-  lock: i32,
-  thread: i32,
+  identity: i32,
 ): i32 {
   const header = addressOf(manager);
   const count = load<u32>(header, MANAGER_NOTE_COUNT);
@@ -158,7 +138,7 @@ export function replaceAndExit(
   atomic.store<u32>(<usize>slot << 2, fresh);
   store<u32>(header, count + 1, MANAGER_NOTE_COUNT);
   atomic.add<i32>(addressOf(tree), 1, HEADER_GENERATION);
-  const isReleased = lock < 0 || atomic.cmpxchg<i32>(<usize>lock << 2, thread, 0) == thread;
+  const isReleased = leaveTree(tree, identity, 0) == 0;
   if (bo != 0) link(bo, fresh);
   return (isReleased ? RELEASED : 0) | (count + 1 == MAX_NOTES ? FULL : 0);
 }
