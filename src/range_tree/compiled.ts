@@ -76,7 +76,7 @@ export interface CompiledTrees extends CompiledStores {
     min: number,
     skipsEmpty: boolean,
   ): number;
-  /** `Walk.copyForward`: `Walk.reached`, and -1 if there is no such read section. */
+  /** `Walk.copyForward`: how many ranges were copied, -1 if there is no such read section. */
   copyForward(
     header: number,
     from: number,
@@ -84,7 +84,7 @@ export interface CompiledTrees extends CompiledStores {
     leaves: number,
     flags: number,
   ): number;
-  /** `Walk.copyBackward`: `Walk.reached`, and -1 if there is no such read section. */
+  /** `Walk.copyBackward`, in the way of `copyForward`. */
   copyBackward(
     header: number,
     from: number,

@@ -1,7 +1,7 @@
 /**
  * Iterating over a tree's entries while it may change.
  *
- * A step takes its own read section (or the lock) only when it needs to look at the tree: it copies a leaf's entries into a
+ * A step takes its own read section (or the lock) only when it needs to look at the tree: it copies a leaf's ranges into a
  * buffer of its own; once one buffer was used up, those of a few leaves. Before an entry is given out of the buffer, the
  * tree's generation is compared with the one at which the buffer was filled; if the tree has changed since, the buffer is
  * thrown away and filled anew from the index that comes next. So each entry was in the tree at the moment when it was given
@@ -12,7 +12,7 @@
 import type { Words } from "../sync/atomics.ts";
 import { generationOf } from "./header.ts";
 import type { TreeParts } from "./parts.ts";
-import { type Entry, entryBuffer, PROTECTED, type Walk } from "./walk.ts";
+import { CopiedRanges, type Entry, PROTECTED, type Walk } from "./walk.ts";
 
 /** From so many leaves a buffer is filled at most, if the one before was used up. */
 const LEAVES = 3;
@@ -25,13 +25,9 @@ export class EntryIterator implements IterableIterator<Entry> {
   readonly #walk: Walk;
   readonly #site: string;
   readonly #reverse: boolean;
-  /** Entries, those from `#at` to `#end` still to be given out. */
-  readonly #copies = entryBuffer();
+  readonly #ranges = new CopiedRanges();
+  /** How many of the ranges were passed: their entries were given out. */
   #at = 0;
-  #end = 0;
-  #generation = 0;
-  /** As far as which there are no others, unless the tree has changed since. */
-  #reached = 0;
   /** The next buffer is filled from so many. */
   #leaves = 1;
   /** When the buffer was filled, or will be, this was to be given out: what overlaps `from` … `to`. */
@@ -64,86 +60,90 @@ export class EntryIterator implements IterableIterator<Entry> {
 
   /** The next entry of the window. */
   next(): IteratorResult<Entry> {
+    const ranges = this.#ranges;
     const at = this.#step();
     if (at < 0) return { done: true, value: undefined };
-    const copies = this.#copies, value = copies[at + 2] >>> 0;
-    return {
-      done: false,
-      value: { first: copies[at], last: copies[at + 1], value },
-    };
+    const { bounds, held } = ranges;
+    const value = this.#reverse
+      ? { first: bounds[at + 1], last: bounds[at] - 1, value: held[at] }
+      : { first: bounds[at] + 1, last: bounds[at + 1], value: held[at] };
+    return { done: false, value };
   }
 
-  /** Calls back for each of the entries that are left. */
+  /** Calls back for each of the entries that are left, of an iterator that is not reverse. */
   forEach(
     callback: (first: number, last: number, value: number) => void,
   ): void {
-    const copies = this.#copies, words = this.#words, header = this.#header;
-    for (;;) {
-      this.#fill();
-      const end = this.#end, generation = this.#generation;
-      if (end === 0) return;
+    const { bounds, held } = this.#ranges;
+    const words = this.#words, header = this.#header;
+    while (this.#fill()) {
+      const { count, generation } = this.#ranges;
       let at = 0;
       do {
-        callback(copies[at], copies[at + 1], copies[at + 2] >>> 0);
-        at += 3;
-      } while (at < end && generationOf(words, header) === generation);
+        const value = held[at++];
+        if (value === 0) continue;
+        callback(bounds[at - 1] + 1, bounds[at], value);
+        if (generationOf(words, header) !== generation) break;
+      } while (at < count);
       this.#at = at;
     }
   }
 
-  /** Where in the buffer the next entry of the window is; −1 if there is none. */
+  /** Passes the next range of the buffer that is an entry, and says where it is; −1 if there is none. */
   #step(): number {
-    if (
-      this.#at === this.#end ||
-      generationOf(this.#words, this.#header) !== this.#generation
-    ) {
-      this.#fill();
-      if (this.#end === 0) return -1;
+    const ranges = this.#ranges, held = ranges.held;
+    for (;;) {
+      let at = this.#at;
+      if (
+        at === ranges.count ||
+        generationOf(this.#words, this.#header) !== ranges.generation
+      ) {
+        if (!this.#fill()) return -1;
+        at = 0;
+      }
+      const { count } = ranges;
+      while (at < count) {
+        if (held[at++] !== 0) {
+          this.#at = at;
+          return at - 1;
+        }
+      }
+      this.#at = at;
     }
-    const at = this.#at;
-    this.#at = at + 3;
-    return at;
   }
 
-  #fill(): void {
+  /** Fills the buffer with what comes next; says whether there is any. */
+  #fill(): boolean {
     this.#pass();
-    if (this.#from > this.#to) return;
+    if (this.#from > this.#to) return false;
     const { lock } = this.#parts;
-    let copied = this.#copy(lock.seenFlags);
-    if (copied < 0) {
+    if (!this.#copy(lock.seenFlags)) {
       const flags = lock.enterReader(this.#site);
       try {
-        copied = this.#copy(PROTECTED);
+        this.#copy(PROTECTED);
       } finally {
         lock.exitReader(flags);
       }
     }
-    this.#end = 3 * copied;
-    this.#generation = this.#walk.generation;
-    this.#reached = this.#walk.reached;
+    return this.#ranges.count > 0;
   }
 
-  /** Empties the buffer; what was given out of it is no longer to be given out, nor what it says is not there. */
+  /** Empties the buffer; what was passed is no longer to be given out. */
   #pass(): void {
-    const given = this.#at - 3, end = this.#end;
-    this.#at = this.#end = 0;
-    if (given < 0) return;
-    const isUsedUp = given + 3 === end &&
-      generationOf(this.#words, this.#header) === this.#generation;
-    this.#leaves = isUsedUp ? LEAVES : 1;
-    const copies = this.#copies;
-    if (this.#reverse) {
-      this.#to = (isUsedUp ? this.#reached : copies[given]) - 1;
-    } else {
-      this.#from = (isUsedUp ? this.#reached : copies[given + 1]) + 1;
+    const ranges = this.#ranges, at = this.#at;
+    this.#leaves = at > 0 && at === ranges.count ? LEAVES : 1;
+    if (at > 0) {
+      if (this.#reverse) this.#to = ranges.bounds[at] - 1;
+      else this.#from = ranges.bounds[at] + 1;
     }
+    this.#at = ranges.count = 0;
   }
 
-  #copy(flags: number): number {
-    const walk = this.#walk, header = this.#header, copies = this.#copies;
+  #copy(flags: number): boolean {
+    const walk = this.#walk, header = this.#header, ranges = this.#ranges;
     const from = this.#from, to = this.#to, leaves = this.#leaves;
     return this.#reverse
-      ? walk.copyBackward(header, from, to, leaves, flags, copies)
-      : walk.copyForward(header, from, to, leaves, flags, copies);
+      ? walk.copyBackward(header, from, to, leaves, flags, ranges)
+      : walk.copyForward(header, from, to, leaves, flags, ranges);
   }
 }

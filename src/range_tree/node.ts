@@ -332,45 +332,6 @@ export function slotOfChild(words: Words, node: number, child: number): number {
 }
 
 /**
- * Copies the entries of a leaf, from a slot on, as far as they begin at or before `to`: of each its first index, its last and its
- * value.
- *
- * @param first The first index of that slot.
- * @param max The leaf's last index.
- * @param hidden What is left out beside empty slots.
- * @returns How many there are.
- */
-export function copyEntries(
-  words: Words,
-  doubles: Doubles,
-  leaf: number,
-  slot: number,
-  first: number,
-  max: number,
-  to: number,
-  hidden: number,
-  copies: Float64Array,
-): number {
-  const base = leaf * 16 + SLOTS;
-  const pivots = leaf * 8 + PIVOTS;
-  const count = words[leaf * 16 + META] >>> 8;
-  let copied = 0;
-  for (; slot < count && first <= to; slot++) {
-    const last = slot < PIVOT_COUNT ? doubles[pivots + slot] : max;
-    // Pairs with the writer that stores over exactly one slot.
-    const value = load(words, base + slot) >>> 0;
-    if (value !== 0 && value !== hidden) {
-      copies[3 * copied] = first;
-      copies[3 * copied + 1] = last;
-      copies[3 * copied + 2] = value;
-      copied++;
-    }
-    first = last + 1;
-  }
-  return copied;
-}
-
-/**
  * How many entries of a leaf, from a slot on, begin at or before `to`.
  *
  * @param first The first index of that slot.

@@ -12,7 +12,6 @@ import type { Words } from "../sync/atomics.ts";
 import { compiledFor, type CompiledTrees } from "./compiled.ts";
 import { generationOf, rootOf } from "./header.ts";
 import {
-  copyEntries,
   countEntries,
   countOf,
   type Doubles,
@@ -23,6 +22,9 @@ import {
   slotFor,
   slotOf,
 } from "./node.ts";
+
+/** The most ranges that are copied at once: those of three leaves. */
+const MAX_COPIED = 3 * MAX_SLOTS;
 
 // Where compiled loops leave what they found, from the thread's scratch words on. A walk, in doubles: the range that covers the
 // index, and what its leaf covers …
@@ -35,9 +37,9 @@ const VALUE = 8;
 const LEAF = 9;
 const SLOT = 10;
 const COUNT = 11;
-// Copied entries stand at the beginning, in three doubles each; behind them in words the tree's generation, and how many there are.
-const GENERATION = 2 * 3 * MAX_SLOTS;
-const COPIED = GENERATION + 1;
+// Copied ranges: their bounds in doubles from the beginning on; behind these and two more in words what they hold, then the tree's generation.
+const HELD = 2 * (MAX_COPIED + 2);
+const GENERATION = HELD + MAX_COPIED;
 
 // What a compiled step answers if it went nowhere, and if it left the leaf.
 const NOWHERE = -1;
@@ -45,11 +47,6 @@ const ELSEWHERE = -2;
 
 /** The flags of no tree: the caller protects the walk. */
 export const PROTECTED = 0;
-
-/** Where a walk copies entries to, in threes: the first index, the last one, the value. */
-export function entryBuffer(): Float64Array {
-  return new Float64Array(3 * MAX_SLOTS);
-}
 
 /**
  * The reserved entry. It occupies its range like any other, so nothing is inserted or allocated there, but reads as empty:
@@ -67,6 +64,18 @@ export interface Entry {
   readonly value: number;
 }
 
+/** Ranges that adjoin, stored or empty, as they were copied from a tree, in order or the last one first. */
+export class CopiedRanges {
+  /** How many there are. */
+  count = 0;
+  /** The tree's generation before they were copied. */
+  generation = 0;
+  /** The index before the first one, then the last one of each; of those in reverse, the index behind it, then the first one of each. */
+  readonly bounds: Float64Array = new Float64Array(MAX_COPIED + 1);
+  /** What each holds; 0 where that is read as empty. */
+  readonly held: Uint32Array = new Uint32Array(MAX_COPIED);
+}
+
 /** A position in a tree: the range, stored or empty, that covers an index. */
 export class Walk {
   /** The first index of the range. */
@@ -75,10 +84,6 @@ export class Walk {
   last: number = MAX_INDEX;
   /** What is stored there, 0 = empty. */
   value = 0;
-  /** The tree's generation before entries were copied … */
-  generation = 0;
-  /** … and as far as which there are no others. */
-  reached = 0;
   #leaf = 0;
   #slot = 0;
   #count = 0;
@@ -235,10 +240,11 @@ export class Walk {
   }
 
   /**
-   * Copies the entries that overlap `from` … `to`, in order, of the first leaf that has any and of some behind it; returns how many. The
-   * tree is that of {@linkcode Walk.generation} or newer. As {@linkcode Walk.entryFrom}.
+   * Copies the ranges that overlap `from` … `to`, in order, as far as they lie in the first leaf that has any or in some behind it; says
+   * whether it could: not, if the tree's flags are not these, or say that readers need the lock, or this can't be done in one call.
+   * None are there only if the tree has no nodes. The flags are as in {@linkcode Walk.entryFrom}.
    *
-   * @param leaves The most leaves to take any from. (The TypeScript looks at one alone.)
+   * @param leaves The most leaves to copy from, up to three. (The TypeScript looks at one alone.)
    */
   copyForward(
     header: number,
@@ -246,80 +252,67 @@ export class Walk {
     to: number,
     leaves: number,
     flags: number,
-    copies: Float64Array,
-  ): number {
+    ranges: CopiedRanges,
+  ): boolean {
     const compiled = this.#compiled;
     if (compiled !== undefined) {
-      const reached = compiled.copyForward(header, from, to, leaves, flags);
-      return this.#takeCopies(reached, copies);
+      const copied = compiled.copyForward(header, from, to, leaves, flags);
+      return this.#takeCopies(copied, ranges);
     }
-    if (flags !== PROTECTED) return -1;
-    this.generation = generationOf(this.#words, header);
-    // What was found may be emptied in place before it is copied: then the search goes on.
-    while (this.find(header, from, to)) {
-      const copied = this.#copyOn(to, copies);
-      this.reached = this.#max;
-      if (copied > 0) return copied;
+    if (flags !== PROTECTED) return false;
+    ranges.generation = generationOf(this.#words, header);
+    this.to(header, from);
+    ranges.bounds[0] = this.first - 1;
+    let copied = 0;
+    if (this.#leaf !== 0) {
+      do {
+        ranges.held[copied++] = this.value;
+        ranges.bounds[copied] = this.last;
+      } while (this.last < to && this.#stepInLeaf());
     }
-    return 0;
+    ranges.count = copied;
+    return true;
   }
 
-  /** Copies the entries of the last such leaf and of some before it, the last one first. As {@linkcode Walk.copyForward}. */
+  /** Copies the ranges of the last such leaf and of some before it, the last one first. As {@linkcode Walk.copyForward}. */
   copyBackward(
     header: number,
     from: number,
     to: number,
     leaves: number,
     flags: number,
-    copies: Float64Array,
-  ): number {
+    ranges: CopiedRanges,
+  ): boolean {
     const compiled = this.#compiled;
     if (compiled !== undefined) {
-      const reached = compiled.copyBackward(header, from, to, leaves, flags);
-      return this.#takeCopies(reached, copies);
+      const copied = compiled.copyBackward(header, from, to, leaves, flags);
+      return this.#takeCopies(copied, ranges);
     }
-    if (flags !== PROTECTED) return -1;
-    this.generation = generationOf(this.#words, header);
-    if (!this.findReverse(header, to, from)) return 0;
-    this.reached = this.#min;
-    return this.#copyBack(from, copies);
+    if (flags !== PROTECTED) return false;
+    ranges.generation = generationOf(this.#words, header);
+    this.to(header, to);
+    ranges.bounds[0] = this.last + 1;
+    let copied = 0;
+    if (this.#leaf !== 0) {
+      do {
+        ranges.held[copied++] = this.value;
+        ranges.bounds[copied] = this.first;
+      } while (this.first > from && this.#stepBackInLeaf());
+    }
+    ranges.count = copied;
+    return true;
   }
 
-  #takeCopies(reached: number, copies: Float64Array): number {
-    if (reached < 0) return -1;
+  #takeCopies(copied: number, ranges: CopiedRanges): boolean {
+    if (copied < 0) return false;
     const words = this.#words, word = this.#scratch;
     const doubles = this.#doubles, double = word >>> 1;
-    const copied = words[word + COPIED];
-    for (let i = 0; i < 3 * copied; i++) copies[i] = doubles[double + i];
-    this.generation = words[word + GENERATION];
-    this.reached = reached;
-    return copied;
-  }
-
-  #copyOn(to: number, copies: Float64Array): number {
-    return copyEntries(
-      this.#words,
-      this.#doubles,
-      this.#leaf,
-      this.#slot,
-      this.first,
-      this.#max,
-      to,
-      this.#hidden,
-      copies,
-    );
-  }
-
-  #copyBack(from: number, copies: Float64Array): number {
-    let copied = 0;
-    do {
-      if (this.value === 0) continue;
-      copies[3 * copied] = this.first;
-      copies[3 * copied + 1] = this.last;
-      copies[3 * copied + 2] = this.value;
-      copied++;
-    } while (this.first > from && this.#stepBackInLeaf());
-    return copied;
+    const { bounds, held } = ranges;
+    for (let i = 0; i <= copied; i++) bounds[i] = doubles[double + i];
+    for (let i = 0; i < copied; i++) held[i] = words[word + HELD + i];
+    ranges.count = copied;
+    ranges.generation = words[word + GENERATION];
+    return true;
   }
 
   /** How many stored ranges overlap `from` … `to`: inside a read section or under the lock. The walk is nowhere after it. */

@@ -17,6 +17,7 @@ import {
   isRcu,
   linesOf,
   MAX_INDEX,
+  NODE_PIVOTS,
   pivotBefore,
   pivotOf,
   RESERVED,
@@ -35,12 +36,12 @@ const LEAF: usize = 36;
 const SLOT: usize = 40;
 const COUNT: usize = 44;
 
-// What copying leaves: of each entry its first index, its last and its value, as doubles; and behind the 21 that there may be, the tree's
-// generation and how many there are.
-const ENTRY_BYTES: usize = 24;
-const COPIES_BYTES: usize = 21 * ENTRY_BYTES;
-const GENERATION: usize = COPIES_BYTES;
-const COPIED: usize = GENERATION + 4;
+/** The most ranges that are copied: those of three leaves. */
+const MAX_COPIED: i32 = 63;
+// What copying leaves: the bounds of ranges that adjoin, one more than there are ranges, as doubles, and room for one that is written too
+// much; what each range holds, in words; and the tree's generation.
+const HELD: usize = (MAX_COPIED + 2) << 3;
+const GENERATION: usize = HELD + (MAX_COPIED << 2);
 
 // Where the walk is. No two are under way at a time.
 let leaf: u32 = 0;
@@ -207,8 +208,8 @@ export function stepBack(
 }
 
 /**
- * Copies the entries that overlap `from` … `to`, from the first on, of the first leaf that has any and of those behind it: of so many
- * leaves at most, and no more than 21. Says what the last index is that it has looked at, or of its leaf.
+ * Copies the ranges that overlap `from` … `to`, stored or empty, from the first on, as far as they are in one of so many leaves, at
+ * most three; says how many. The bounds are the index before the first one, then the last index of each.
  */
 export function copyForward(
   header: u32,
@@ -216,52 +217,52 @@ export function copyForward(
   to: f64,
   leaves: i32,
   flags: i32,
-): f64 {
+): i32 {
   const entered = enter();
-  let reached: f64 = -1;
+  let copied: i32 = -1;
   if (isSafe(header, flags)) {
     leaveGeneration(header);
     walkTo(header, from);
-    const full = scratch + COPIES_BYTES;
     touchLeaves(place + 1, place + leaves + 1);
-    let copy = copyOn(scratch, to);
-    while (max < to && (copy == scratch || --leaves > 0 && copy < full)) {
+    setBound(0, first - 1);
+    copied = copyOn(0, to);
+    while (--leaves > 0 && max < to) {
+      const next = max + 1;
       toNextLeaf(header);
-      copy = copyOn(copy, to);
+      // Where the way on led over a newer root, a range may begin before: then what follows is for another call.
+      if (first != next) break;
+      copied = copyOn(copied, to);
     }
-    leaveCopied(copy);
-    // Where the leaf was left in the middle, there may be more.
-    reached = copy == full ? last : max;
   }
   leave(entered);
-  return reached;
+  return copied;
 }
 
-/** As `copyForward`, but from the last entry back; says what the first index is that it has looked at, or of its leaf. */
+/** As `copyForward`, but from the last range back: the bounds are the index behind that one, then the first index of each. */
 export function copyBackward(
   header: u32,
   from: f64,
   to: f64,
   leaves: i32,
   flags: i32,
-): f64 {
+): i32 {
   const entered = enter();
-  let reached: f64 = -1;
+  let copied: i32 = -1;
   if (isSafe(header, flags)) {
     leaveGeneration(header);
     walkTo(header, to);
-    const full = scratch + COPIES_BYTES;
     touchLeaves(place - leaves, place);
-    let copy = copyBack(scratch, from);
-    while (min > from && (copy == scratch || --leaves > 0 && copy < full)) {
+    setBound(0, last + 1);
+    copied = copyBack(0, from);
+    while (--leaves > 0 && min > from) {
+      const next = min - 1;
       toPreviousLeaf(header);
-      copy = copyBack(copy, from);
+      if (last != next) break;
+      copied = copyBack(copied, from);
     }
-    leaveCopied(copy);
-    reached = copy == full ? first : min;
   }
   leave(entered);
-  return reached;
+  return copied;
 }
 
 /** How many entries overlap `from` … `to`: inside a read section or under the lock. */
@@ -433,43 +434,41 @@ function toPreviousLeaf(header: u32): void {
 }
 
 /**
- * Copies the entries of the leaf, from where the walk is on, that begin at or before `to`, as far as there is room; says where the next
- * one would be copied to. `last` is then the last index that it has looked at.
+ * Copies the ranges of the leaf, from where the walk is on, that begin at or before `to`, behind those that were copied; says how many
+ * there are then. In a tree without nodes there is nothing.
  */
-function copyOn(copy: usize, to: f64): usize {
-  const full = scratch + COPIES_BYTES;
-  let begin = first;
-  for (let at = slot; at < count && begin <= to && copy < full; at++) {
-    last = pivotOf(node, at, max);
-    copy = leaveCopy(copy, begin, last, slotOf(node, at));
-    begin = last + 1;
+function copyOn(copied: i32, to: f64): i32 {
+  if (count == 0) return copied;
+  const end = max > to ? <i32>slotFor(node, f64x2.splat(to), false) + 1 : count;
+  // Two at a time, whatever of the last pair is too many is written again: here, or by the next leaf.
+  for (let at = slot, bound = copied + 1; at < end; at += 2, bound += 2) {
+    v128.store(
+      scratch + (<usize>bound << 3),
+      v128.load(node + (<usize>at << 3), NODE_PIVOTS),
+    );
   }
-  return copy;
+  for (let at = slot; at < end; at++) setHeld(copied++, slotOf(node, at));
+  setBound(copied, pivotOf(node, end - 1, max));
+  return copied;
 }
 
-/** As `copyOn`, from where the walk is back, those that end at or after `from`. `first` is then the first index that it has looked at. */
-function copyBack(copy: usize, from: f64): usize {
-  if (count == 0) return copy;
-  const full = scratch + COPIES_BYTES;
-  let end = last;
-  for (let at = slot; at >= 0 && end >= from && copy < full; at--) {
-    first = at > 0 ? pivotBefore(node, at) + 1 : min;
-    copy = leaveCopy(copy, first, end, slotOf(node, at));
-    end = first - 1;
+/** As `copyOn`, from where the walk is back, those that end at or after `from`. */
+function copyBack(copied: i32, from: f64): i32 {
+  if (count == 0) return copied;
+  const end = min < from ? <i32>slotFor(node, f64x2.splat(from), false) : 0;
+  for (let at = slot; at >= end; at--) {
+    setHeld(copied++, slotOf(node, at));
+    setBound(copied, at > 0 ? pivotBefore(node, at) + 1 : min);
   }
-  return copy;
+  return copied;
 }
 
-function leaveCopied(copy: usize): void {
-  store<i32>(scratch, <i32>((copy - scratch) / ENTRY_BYTES), COPIED);
+function setBound(at: i32, index: f64): void {
+  store<f64>(scratch + (<usize>at << 3), index);
 }
 
-/** Copies a range; says where the next one is to be copied to, which is the same place if this was no entry. */
-function leaveCopy(copy: usize, begin: f64, end: f64, word: u32): usize {
-  store<f64>(copy, begin, 0);
-  store<f64>(copy, end, 8);
-  store<f64>(copy, <f64>word, 16);
-  return isEntry(word) ? copy + ENTRY_BYTES : copy;
+function setHeld(at: i32, word: u32): void {
+  store<u32>(scratch + (<usize>at << 2), isEntry(word) ? word : 0, HELD);
 }
 
 function countOn(to: f64): i32 {
