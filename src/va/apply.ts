@@ -380,8 +380,6 @@ function store(state: VaState, change: Change, supply: VaSupply): void {
     ? supply.obtainBo(map.object)
     : 0;
   let mapRef = 0, prevRef = 0, nextRef = 0;
-  // What a thread left that died is a part for ever.
-  const wasCutting = state.isCutting;
   try {
     if (map !== undefined) mapRef = supply.createMapping(map);
     if (prev !== undefined) prevRef = supply.createMapping(prev);
@@ -390,23 +388,24 @@ function store(state: VaState, change: Change, supply: VaSupply): void {
     for (let i = 0; i < change.removed.length; i++) {
       state.caches.mappings.claim(change.removed[i]);
     }
+    // Until all is done: see `cuts.ts`.
     if (prev !== undefined || next !== undefined) state.isCutting = true;
     supply.storeRange(tree, start, start + range - 1, mapRef);
   } catch (error) {
-    state.isCutting = wasCutting;
     for (const ref of [mapRef, prevRef, nextRef]) {
       if (ref !== 0) supply.giveBack(ref);
     }
+    state.isCutting = false;
     throw error;
   }
   // Nothing below needs memory: each of these stores is over exactly one entry.
   if (prev !== undefined) placePart(state, prev, prevRef, change.prevOf);
   if (next !== undefined) placePart(state, next, nextRef, change.nextOf);
-  state.isCutting = wasCutting;
   if (bo !== 0) bos.link(bo, mapRef);
   for (let i = 0; i < change.removed.length; i++) {
     state.retire(change.removed[i]);
   }
+  state.isCutting = false;
   state.arena.rcu.poll();
 }
 

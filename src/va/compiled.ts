@@ -39,19 +39,13 @@ export interface CompiledManagers {
   covering(tree: number, first: number, last: number): number;
   /** `VaState.enterWhole` without waiting; below -1 it has not, and `TreeLock.endWhole` knows what is left to be done. */
   enterWhole(
-    header: number,
     tree: number,
     identity: number,
     first: number,
     last: number,
   ): number;
   /** The same under the tree's lock. Of a mapping the first of the scratch words then names the word of the slot. */
-  heldWhole(
-    header: number,
-    tree: number,
-    first: number,
-    last: number,
-  ): number;
+  heldWhole(tree: number, first: number, last: number): number;
   /** `VaState.fetch`; the addresses are the first doubles of the scratch words. */
   fetch(tree: number, count: number): void;
   /** `VaState.replaceAndExit`; in what it returns bit 0 says that the lock is released, bit 1 that what is noted must be settled. */

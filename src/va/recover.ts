@@ -4,9 +4,8 @@
  * The outer lock that a manager offers is taken over. Under it one operation may have been under way. Each is one store into
  * the tree of mappings, so it is there or it is not, but for what follows that store: the parts that remain of a mapping that
  * was mapped over get objects of their own, in the place of entries that name the old one; VmBos link what was mapped and
- * unlink what was replaced. All objects for that were made before the store, and are claimed by the dead thread. So here the
- * parts get theirs, and the VmBos' lists are made anew from the tree (in the order of addresses). Of a set of operations those
- * that were applied stay applied, and the others are not.
+ * unlink what was replaced. So here the parts get theirs (`cuts.ts`), and the VmBos' lists are made anew from the tree (in the
+ * order of addresses). Of a set of operations those that were applied stay applied, and the others are not.
  *
  * Then mappings and VmBos that the dead thread had in its hands and that no manager's tree leads to are freed. Why they are
  * nobody else's: see `range_tree/sweep.ts`; the claim stands before the store into the tree here, too, or instead of it the
@@ -15,18 +14,21 @@
  * Of a manager that the thread was destroying, mappings, VmBos and the header are freed; those of its trees that it had not yet
  * destroyed stay.
  *
- * A manager whose outer lock is the driver's can't be known to have been in use. Its trees are in order, but a mapping that
- * stands in a list of one of its VmBos stays there, and the parts of a mapping that was being mapped over stay one object.
+ * A manager whose outer lock is the driver's can't be known to have been in use. Its trees are in order, and a cut that was under
+ * way is finished by whoever changes the manager next; but a mapping that was taken out of the tree whole and stands in a list of one
+ * of its VmBos still stays there.
  *
  * @module
  */
 import { type Arena, openForReap } from "../memory/arena.ts";
+import { OutOfMemoryError } from "../memory/mod.ts";
 import { rootOf } from "../range_tree/header.ts";
 import { lookup } from "../range_tree/node.ts";
 import { MAX_INDEX } from "../range_tree/mod.ts";
 import { spinTakeOver, spinUnlock } from "../sync/spin_lock.ts";
+import { finishCuts } from "./cuts.ts";
 import { isNoted } from "./replaced.ts";
-import { boOf, lastOf, objectOf, offsetAt, startOf } from "./mapping.ts";
+import { boOf, lastOf, startOf } from "./mapping.ts";
 import {
   isLiveManager,
   outerLockIndex,
@@ -59,15 +61,12 @@ function recoverManagers(arena: Arena, caches: VaCaches, gone: number): void {
     .filter((header) => isLiveManager(words, header));
   const repaired = new Set<number>();
   const mine = caches.mappings.claimedBy(gone);
-  // Another thread may have claimed one before it took it out of its tree.
-  const unmapped = withoutMapped(arena, managers, mine)
-    .filter((ref) => caches.mappings.claimant(ref).thread === gone);
   for (const header of managers) {
     const lock = outerLockIndex(header);
     if (!spinTakeOver(words, lock, gone, thread)) continue;
     const state = new VaState(arena, header);
     state.replaced.forgetPlaces();
-    finishRemap(state, unmapped);
+    tryToFinishCuts(state);
     state.bos.repair(state.tree, mine, state.links);
     repaired.add(header);
     spinUnlock(words, lock, thread);
@@ -75,49 +74,17 @@ function recoverManagers(arena: Arena, caches: VaCaches, gone: number): void {
   sweep(arena, caches, gone, repaired);
 }
 
-/** Those of some mappings that no manager maps, or has replaced. */
-function withoutMapped(
-  arena: Arena,
-  managers: readonly number[],
-  mappings: readonly number[],
-): number[] {
-  const { words, doubles, rcu } = arena;
-  rcu.readLock();
-  const unmapped = mappings.filter((ref) =>
-    !managers.some((header) =>
-      lookUp(arena, treesOf(words, header).tree, startOf(doubles, ref)) ===
-        ref ||
-      isNoted(words, header, ref)
-    )
-  );
-  rcu.readUnlock();
-  return unmapped;
-}
-
 /**
- * Gives parts that remain of a mapping that was mapped over the objects that were made for them: of those that the dead thread
- * had in its hands and that nobody maps. Under the outer lock.
+ * Finishes a cut that was under way, if that can be done now; else whoever changes the manager next does it. Under the outer lock.
  */
-function finishRemap(state: VaState, unmapped: readonly number[]): void {
-  const { tree, doubles, words } = state;
+function tryToFinishCuts(state: VaState): void {
   // An external lock, which was not known to be held, is needed to store.
-  if (tree.lockMode === "external") return;
-  let isCutting = false;
-  for (const { first, last, value } of [...tree.entries()]) {
-    if (startOf(doubles, value) === first && lastOf(doubles, value) === last) {
-      continue;
-    }
-    const leadsTo = offsetAt(doubles, value, first);
-    const part = unmapped.find((ref) =>
-      startOf(doubles, ref) === first && lastOf(doubles, ref) === last &&
-      objectOf(words, ref) === objectOf(words, value) &&
-      offsetAt(doubles, ref, first) === leadsTo
-    );
-    // Over exactly one entry, so it needs no memory.
-    if (part !== undefined) tree.storeRange(first, last, part);
-    else isCutting = true;
+  if (!state.isCutting || state.tree.lockMode === "external") return;
+  try {
+    finishCuts(state);
+  } catch (error) {
+    if (!(error instanceof OutOfMemoryError)) throw error;
   }
-  state.isCutting = isCutting;
 }
 
 function sweep(

@@ -309,10 +309,15 @@ export class VaManager {
    */
   *mappings(window: VaSpan = this.span): Generator<Mapping> {
     const last = lastOfWindow(window.start, window.range);
+    const state = this.#state;
+    let before = 0;
     for (let from = window.start; from <= last;) {
-      const mapping = this.#state.first(from, last);
+      const mapping = state.first(from, last);
       if (mapping === undefined) return;
-      from = mapping.start + mapping.range;
+      // What remains of a mapping that is being cut is several entries.
+      from = state.walk.last + 1;
+      if (mapping.ref === before) continue;
+      if (from < mapping.start + mapping.range) before = mapping.ref;
       if ((mapping.flags & MappingFlag.RESERVED) === 0) yield mapping;
     }
   }
@@ -705,7 +710,8 @@ export class VaManager {
     // If this thread dies from here on, all of it is its own: see `recover.ts`.
     caches.headers.claim(state.header);
     // Mappings and VmBos outlive the trees that lead to them by a grace period.
-    const mappings = [...tree].map((entry) => entry.value);
+    // Once each: what remains of one that was being cut when a thread died may be several entries.
+    const mappings = [...new Set([...tree].map((entry) => entry.value))];
     const bos = [...boTree].map((entry) => entry.value);
     for (const mapping of mappings) caches.mappings.claim(mapping);
     for (const bo of bos) caches.bos.claim(bo);

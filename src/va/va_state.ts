@@ -11,7 +11,7 @@
  * | 5 | the mapping that stands for the reserved node | immutable once published |
  * | 6 | goes up when a VmBo is freed | plain; under the outer lock |
  * | 7, 8 | first VmBo on the list of external ones, of evicted ones | plain; under the outer lock |
- * | 9 | whether an entry may be a part of a mapping that is being cut | plain; under the outer lock |
+ * | 9 | whether a mapping is being cut, so that an entry may be a part of it: see `cuts.ts` | atomic; under the outer lock |
  * | 10–11, 12–13 | start, last, `f64` | immutable once published |
  * | 16 | the outer lock that the manager offers | itself |
  * | 17–24 | mappings that were replaced: see `replaced.ts` | atomic; under the outer lock |
@@ -21,7 +21,7 @@
  * @module
  */
 import type { Arena } from "../memory/mod.ts";
-import { heldGenerationOf, rootOf } from "../range_tree/header.ts";
+import { heldGenerationOf, noteChange, rootOf } from "../range_tree/header.ts";
 import { MAX_INDEX, RangeTree } from "../range_tree/mod.ts";
 import { lookup } from "../range_tree/node.ts";
 import { TreeLock } from "../range_tree/tree_lock.ts";
@@ -32,6 +32,7 @@ import { type SlabCache, Slabs } from "../slab/mod.ts";
 import { load, store, type Words } from "../sync/atomics.ts";
 import { spinLock, spinUnlock } from "../sync/spin_lock.ts";
 import { compiledFor, type CompiledManagers } from "./compiled.ts";
+import { finishCuts } from "./cuts.ts";
 import {
   type BadRange,
   VaError,
@@ -309,24 +310,34 @@ export class VaState {
     return (this.flags & LINKED_BY_HAND) === 0;
   }
 
-  /** Checks that the manager lives, and that its outer lock is held if it is the manager's own. */
+  /**
+   * Checks that the manager lives, and that its outer lock is held if it is the manager's own; and puts in order what a thread left that
+   * died within it.
+   *
+   * @throws {OutOfMemoryError} If that takes memory, and there is none; nothing was changed.
+   */
   assertWriter(site: string): void {
     this.assertLive(site);
     if ((this.flags & OWN_OUTER_LOCK) !== 0) {
       const { lockdep, rcu } = this.arena;
       lockdep.assertHeld(outerLockIndex(this.header), rcu.depth, site);
     }
-    if (this.replaced.isInDoubt) this.replaced.settle();
+    // What follows is there only where a thread died that held the outer lock.
+    if (this.replaced.isInDoubt) {
+      this.replaced.settle();
+      noteChange(this.words, this.tree.ref, 0);
+    }
+    if (this.isCutting) finishCuts(this);
   }
 
-  /** Whether an entry of the tree may be a part of its mapping. Under the outer lock. */
+  /** Whether a mapping is being cut, so that an entry of the tree may be a part of it. Under the outer lock. */
   get isCutting(): boolean {
     return this.words[this.header * 16 + CUTTING] !== 0;
   }
 
-  /** Sets whether it may. */
+  /** Sets whether one is. */
   set isCutting(on: boolean) {
-    this.words[this.header * 16 + CUTTING] = on ? 1 : 0;
+    store(this.words, this.header * 16 + CUTTING, on ? 1 : 0);
   }
 
   /** Checks that the manager lives. */
@@ -460,11 +471,7 @@ export class VaState {
     try {
       if (!walk.find(header, first, last)) return mappings;
       do {
-        const mapping = readMapping(this.words, this.doubles, walk.value);
-        // Where a thread died while it cut a mapping, that may be several entries still.
-        const isLater = mapping.start < walk.first &&
-          mappings.some(({ ref }) => ref === mapping.ref);
-        if (!isLater) mappings.push(mapping);
+        mappings.push(readMapping(this.words, this.doubles, walk.value));
       } while (walk.next(header, last));
       return mappings;
     } finally {
@@ -515,7 +522,6 @@ export class VaState {
     if (treeLock.isInternal) {
       treeLock.noteEnter(site);
       const found = compiled.enterWhole(
-        this.header,
         this.tree.ref,
         treeLock.identity,
         first,
@@ -526,8 +532,7 @@ export class VaState {
       // Another thread holds the lock, or there is something to be reported: this waits for it, or throws.
       treeLock.endWhole(site, found);
     } else treeLock.enterWriter(site);
-    const held = compiled
-      .heldWhole(this.header, this.tree.ref, first, last);
+    const held = compiled.heldWhole(this.tree.ref, first, last);
     this.#heldSlot = this.words[this.arena.scratchIndex];
     return held;
   }
@@ -537,10 +542,7 @@ export class VaState {
     walk.to(this.tree.ref, first);
     const mapping = walk.value;
     if (mapping === 0) return walk.last >= last ? 0 : -1;
-    return walk.last === last && startOf(this.doubles, mapping) === first &&
-        lastOf(this.doubles, mapping) === last
-      ? mapping
-      : -1;
+    return walk.first === first && walk.last === last ? mapping : -1;
   }
 
   /**

@@ -1,9 +1,11 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { Arena, SlabCache, VaManager } from "../../mod.ts";
+import { Arena, SlabCache, Slabs, VaManager } from "../../mod.ts";
+import { lockIndexOf } from "../../src/range_tree/header.ts";
 import { compiledFor as treesFor } from "../../src/range_tree/compiled.ts";
 import { compiledFor as managersFor } from "../../src/va/compiled.ts";
 import { cacheOf } from "../range_tree/worlds.ts";
 import { dyingAfter, dyingAfterCalls, Killed } from "../stress/dying.ts";
+import { settle } from "../stress/lost.ts";
 import {
   assertInOrder,
   assertReaped,
@@ -71,6 +73,129 @@ for (
     }
   });
 }
+
+/** What cuts a mapping, and takes none out whole: such a one would stay on its list, see `recover.ts`. */
+const CUTS = [
+  "a map over the middle of a mapping",
+  "an unmap of the middle of a mapping",
+];
+for (const name of CUTS) {
+  Deno.test(`VaManager finishes ${name} that a thread died of under the driver's lock`, () => {
+    const run = OPERATIONS[name];
+    const whole = worldOf("driver").vm;
+    const before = picture(whole);
+    run(whole);
+    const after = picture(whole);
+    let cuts = 0;
+    for (let step = 0, died = true; died; step++) {
+      const { arena, vm } = worldOf("driver");
+      const victim = Arena.attach(arena.buffer);
+      const theirs = VaManager.attach(victim, "vm");
+      {
+        using killing = dyingAfter(step);
+        try {
+          run(theirs);
+        } catch (error) {
+          assert(killing.died, String(error));
+        }
+        died = killing.died;
+      }
+      if (!died) break;
+      arena.reap(victim.thread);
+      const wasCutting = hasParts(vm);
+      if (wasCutting) cuts++;
+      assertWorksOn(vm, [before, after], wasCutting, `at ${step}`);
+      settle(arena);
+      const { objects } = cacheOf(arena, "va_mapping").stats();
+      if (wasCutting) assertEquals(objects, vm.tree.count, `at ${step}`);
+      vm.destroy();
+      settle(arena);
+      for (const cache of Slabs.of(arena).all()) cache.validate();
+    }
+    assert(cuts > 10, `${cuts} cuts`);
+  });
+}
+
+for (const at of [1, 2]) {
+  Deno.test(`VaManager finishes a cut before the thread is reaped that died before its store ${at}`, () => {
+    const { arena, vm } = worldOf("driver");
+    const before = picture(vm);
+    const victim = Arena.attach(arena.shared);
+    const theirs = VaManager.attach(victim, "vm");
+    const { tree } = theirs;
+    const storeRange = tree.storeRange.bind(tree);
+    let stores = 0;
+    tree.storeRange = (...range) => {
+      if (stores++ === at) throw new Killed();
+      storeRange(...range);
+    };
+    assertThrows(
+      () => theirs.bind({ start: 120, range: 60, object: 3 }),
+      Killed,
+    );
+    assert(hasParts(vm));
+    // What is there is all there for who only looks.
+    assertEquals(
+      [...vm.mappings({ start: 120, range: 1 })].map((each) => each.start),
+      [120],
+    );
+    assertEquals([...vm.mappings()].length, at === 1 ? 11 : 12);
+    const done = before.replace(
+      "100+100:2@1000",
+      "100+20:2@1000 120+60:3@0 180+20:2@1080",
+    );
+    assertWorksOn(vm, [done], true, "not reaped");
+    arena.reap(victim.thread);
+    settle(arena);
+    assertEquals(
+      cacheOf(arena, "va_mapping").stats().objects,
+      vm.tree.count,
+    );
+    assertWorksOn(vm, [done], true, "reaped");
+  });
+}
+
+/** Whether what remains of a mapping that was cut has no object of its own. */
+function hasParts(vm: VaManager): boolean {
+  return [...vm.tree].some(({ first, last }) => {
+    const { start, range } = vm.lookup(first)!;
+    return start !== first || start + range - 1 !== last;
+  });
+}
+
+/** The next changes leave every address where it leads; then the manager is as in one of the pictures. */
+function assertWorksOn(
+  vm: VaManager,
+  pictures: readonly string[],
+  isInOrder: boolean,
+  message: string,
+): void {
+  const places = placesOf(vm);
+  vm.bind({ start: 5000, range: 10, object: 9 });
+  vm.unbind({ start: 5000, range: 10 });
+  assertEquals(placesOf(vm), places, message);
+  assert(pictures.includes(picture(vm)), `${message}: ${picture(vm)}`);
+  if (isInOrder) assertInOrder(vm, message);
+}
+
+/** Where each of some addresses leads. */
+function placesOf(vm: VaManager): string[] {
+  return Array.from({ length: 120 }, (_, i) => {
+    const mapping = vm.lookup(10 * i + 5);
+    return `${mapping?.object}@${vm.translate(10 * i + 5)}`;
+  });
+}
+
+Deno.test("VaManager.destroy() frees a mapping once of which a thread that died has left several entries", () => {
+  const { arena, vm } = worldOf("driver");
+  const part = vm.tree.load(200);
+  vm.tree.storeRange(220, 239, vm.tree.load(500));
+  assertEquals(vm.tree.load(260), part);
+  vm.destroy();
+  settle(arena);
+  const inUse = (name: string) => cacheOf(arena, name).stats().objects;
+  assertEquals([inUse("va_mapping"), inUse("va_bo")], [0, 0]);
+});
 
 Deno.test("Arena.reap() on a thread that has opened no manager releases its outer lock", () => {
   const { arena, vm } = worldOf();

@@ -8,16 +8,18 @@ import { Arena, Slabs, VaManager } from "../../mod.ts";
 import { cacheOf } from "../range_tree/worlds.ts";
 import { lostIn, settle } from "../stress/lost.ts";
 
-/** A manager with its own outer lock and ten mappings of three objects. */
-export function worldOf(): { arena: Arena; vm: VaManager } {
+/** A manager, with its own outer lock unless that is the driver's, and ten mappings of three objects. */
+export function worldOf(
+  outerLock: "manager" | "driver" = "manager",
+): { arena: Arena; vm: VaManager } {
   const arena = Arena.create({ byteLength: 2 ** 21 });
   const vm = VaManager.create(arena, {
     range: 2 ** 30,
-    outerLock: "manager",
+    outerLock,
     name: "vm",
   });
   {
-    using _guard = vm.lock();
+    using _guard = outerLock === "manager" ? vm.lock() : undefined;
     for (let i = 1; i <= 10; i++) {
       const object = 1 + i % 3;
       vm.bind({ start: 100 * i, range: 100, object, offset: 1000 * i });

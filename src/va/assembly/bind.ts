@@ -23,14 +23,11 @@ import {
   BO_COUNT,
   BO_HEAD,
   BO_TAIL,
-  MANAGER_CUTTING,
   MANAGER_NOTE_COUNT,
   MANAGER_NOTES,
   MAPPING_BO,
-  MAPPING_LAST,
   MAPPING_NEXT,
   MAPPING_PREV,
-  MAPPING_START,
 } from "./mapping";
 
 // What `heldWhole` leaves: the word of the slot.
@@ -49,21 +46,20 @@ const MAX_NOTES: u32 = 8;
 
 /** Takes the lock of a tree of that identity and does what `heldWhole` does; what else is answered is that of `enterTree`. */
 export function enterWhole(
-  manager: u32,
   tree: u32,
   identity: i32,
   first: f64,
   last: f64,
 ): i32 {
   const refused = enterTree(tree, identity);
-  return refused != 0 ? refused : heldWhole(manager, tree, first, last);
+  return refused != 0 ? refused : heldWhole(tree, first, last);
 }
 
 /**
  * The mapping of exactly that range, the word of whose slot is left in the scratch words; 0 = a hole covers all of it, -1 = neither.
  * Under the tree's lock.
  */
-export function heldWhole(manager: u32, tree: u32, first: f64, last: f64): i32 {
+export function heldWhole(tree: u32, first: f64, last: f64): i32 {
   let ref = load<u32>(addressOf(tree), HEADER_ROOT);
   if (ref == 0) return 0;
   const key = f64x2.splat(first);
@@ -81,13 +77,8 @@ export function heldWhole(manager: u32, tree: u32, first: f64, last: f64): i32 {
   } while (height-- > 0);
   if (ref == 0) return end >= last ? 0 : NEITHER;
   store<u32>(scratch, <u32>(word >> 2), SLOT_WORD);
-  if (end != last || before + 1 != first) return NEITHER;
-  // The entry is all of the mapping, unless one is being cut: so the mapping's line need not be waited for.
-  if (load<u32>(addressOf(manager), MANAGER_CUTTING) == 0) return <i32>ref;
-  const mapping = addressOf(ref);
-  return load<f64>(mapping, MAPPING_LAST) == last && load<f64>(mapping, MAPPING_START) == first
-    ? <i32>ref
-    : NEITHER;
+  // The entry is all of the mapping: so the mapping's line need not be waited for.
+  return end == last && before + 1 == first ? <i32>ref : NEITHER;
 }
 
 /** Fetches the mappings before and behind this one on its VmBo's list, which change when it is taken off. */

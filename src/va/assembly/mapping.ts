@@ -4,7 +4,6 @@
  */
 
 export const MAPPING_START: usize = 0;
-export const MAPPING_LAST: usize = 8;
 export const MAPPING_OFFSET: usize = 16;
 export const MAPPING_REPEAT: usize = 24;
 export const MAPPING_PHASE: usize = 32;
@@ -15,7 +14,6 @@ export const MAPPING_NEXT: usize = 52;
 export const MAPPING_PREV: usize = 56;
 
 export const MANAGER_LIFE: usize = 0;
-export const MANAGER_CUTTING: usize = 36;
 export const MANAGER_NOTES: usize = 68;
 export const MANAGER_NOTE_COUNT: usize = 100;
 
