@@ -1,6 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Arena, SlabCache, Slabs, VaManager } from "../../mod.ts";
-import { lockIndexOf } from "../../src/range_tree/header.ts";
 import { compiledFor as treesFor } from "../../src/range_tree/compiled.ts";
 import { compiledFor as managersFor } from "../../src/va/compiled.ts";
 import { cacheOf } from "../range_tree/worlds.ts";
