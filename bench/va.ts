@@ -61,17 +61,31 @@ function manager(ranges: number): VaManager {
   return VaManager.create(arenaOf(ranges), { range: 2 ** 47 });
 }
 
-function withOps(ranges: number): Subject {
+/** By operations that are made first, and perhaps looked at by the driver before they are committed. */
+function withOps(ranges: number, areRead: boolean): Subject {
   const vm = manager(ranges);
+  let addresses = 0;
   return {
     map: (page, object) => {
-      vm.commit(
-        vm.mapOps({ start: page * PAGE, range: PAGE, object, offset: 0 }),
-      );
+      const ops = vm
+        .mapOps({ start: page * PAGE, range: PAGE, object, offset: 0 });
+      if (areRead) {
+        for (const op of ops) {
+          if (op.kind === "map") addresses += op.mapping.range;
+          else if (op.kind === "unmap") addresses -= op.mapping.range;
+        }
+      }
+      vm.commit(ops);
     },
     objectAt: (page) => vm.lookup(page * PAGE)!.object,
     translate: (page) => vm.translate(page * PAGE + 1),
-    destroy: () => vm.destroy(),
+    destroy: () => {
+      // Each page was mapped twice, and unmapped once.
+      if (areRead && addresses !== vm.count * PAGE) {
+        throw new Error("The operations say something else than the manager");
+      }
+      vm.destroy();
+    },
   };
 }
 
@@ -189,7 +203,8 @@ async function fromWorker(ranges: number, largest: number): Promise<Outcome> {
 if (import.meta.main) {
   await runVariant({
     "bare tree": measured(bareTree),
-    "operations": measured(withOps),
+    "operations": measured((ranges) => withOps(ranges, false)),
+    "operations, looked at": measured((ranges) => withOps(ranges, true)),
     "at once": measured(atOnce),
     jobs,
     "another worker": fromWorker,
