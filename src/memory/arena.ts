@@ -342,11 +342,15 @@ export class Arena {
     }
     if (
       !Number.isInteger(byteLength) || byteLength < 0 ||
-      byteLength % PAGE_BYTES !== 0 ||
-      byteLength > MAX_BYTES
+      byteLength % PAGE_BYTES !== 0
     ) {
       throw new RangeError(
-        `Cannot create an arena: byteLength ${byteLength} is not a multiple of ${PAGE_BYTES} up to ${MAX_BYTES}`,
+        `Cannot create an arena: byteLength ${byteLength} is not a multiple of ${PAGE_BYTES}`,
+      );
+    }
+    if (byteLength > MAX_BYTES) {
+      throw new RangeError(
+        `Cannot create an arena: byteLength ${byteLength} is over ${MAX_BYTES}, which is 8 GiB`,
       );
     }
     const total = byteLength / PAGE_BYTES;

@@ -78,17 +78,22 @@ export function checkMany(
  */
 export function checkRoom(size: number, min: number, max: number): void {
   checkRange(min, max);
-  if (Number.isInteger(size) && size >= 1 && size - 1 <= max - min) return;
+  if (!Number.isInteger(size) || size < 1) {
+    throw new RangeError(
+      `Cannot find room for ${shown(size)} indices: it is no integer from 1 on`,
+    );
+  }
+  if (size - 1 <= max - min) return;
   throw new RangeError(
-    `Cannot find room for ${size} indices: [${min}, ${max}] holds 1 to ${
+    `Cannot find room: the window [${min}, ${max}] has ${
       max - min + 1
-    }`,
+    } indices, fewer than ${size}`,
   );
 }
 
 function badIndex(index: number): never {
   throw new RangeError(
-    `Cannot use index ${index}: it is no integer in [0, ${MAX_INDEX}]`,
+    `Cannot use index ${shown(index)}: it is no integer in [0, ${MAX_INDEX}]`,
   );
 }
 
@@ -100,6 +105,13 @@ function badRange(first: number, last: number): never {
 
 function badValue(value: number): never {
   throw new RangeError(
-    `Cannot store ${value}: an entry is an integer in [0, ${MAX_VALUE}]`,
+    `Cannot store ${shown(value)}: an entry is an integer in [0, ${MAX_VALUE}]`,
   );
+}
+
+/** A value that is to be a number, with its type where it is something else: "7" and 1n read as numbers. */
+function shown(value: unknown): string {
+  return typeof value === "number" || value === undefined
+    ? String(value)
+    : `${String(value)} (a ${typeof value})`;
 }

@@ -424,6 +424,26 @@ Deno.test("RangeTree.attach() opens a tree by name or by ref, from any attachmen
   other.leave();
 });
 
+Deno.test("RangeTree names the type of an index or an entry that is no number", () => {
+  const tree = RangeTree.create(arenaOf());
+  const untyped = (value: unknown) => value as number;
+  for (
+    const [use, message] of [
+      [() => tree.load(untyped(1n)), "Cannot use index 1 (a bigint): it is no"],
+      [
+        () => tree.load(untyped("1")),
+        "Cannot use index 1 (a string): it is no",
+      ],
+      [() => tree.load(untyped(undefined)), "Cannot use index undefined: it"],
+      [
+        () => tree.store(1, untyped("7")),
+        "Cannot store 7 (a string): an entry",
+      ],
+      [() => tree.store(1, -1), "Cannot store -1: an entry is an integer in"],
+    ] as const
+  ) assertThrows(use, RangeError, message);
+});
+
 Deno.test("RangeTree.attach() refuses what is no tree", () => {
   const arena = arenaOf();
   const tree = RangeTree.create(arena, { name: "vm" });
