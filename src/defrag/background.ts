@@ -160,6 +160,7 @@ export class BackgroundCompactor {
    * Makes the arena's caches of range-tree nodes movable.
    *
    * @throws {RangeError} If an option is out of bounds.
+   * @throws {TypeError} If the policy is none.
    */
   constructor(arena: Arena, options: BackgroundOptions = {}) {
     this.#arena = arena;

@@ -122,12 +122,18 @@ export class Compactor {
   readonly #movers: NodeMover[];
   readonly #ages = new Map<SlabCache, SlabAges>();
 
-  /** Gives the caches of range-tree nodes a mover, and stores that may wait for memory a way to win it back. */
+  /**
+   * Gives the caches of range-tree nodes a mover, and stores that may wait for memory a way to win it back.
+   *
+   * @throws {TypeError} If the policy is none.
+   */
   constructor(arena: Arena, options: CompactorOptions = {}) {
+    const policy = options.policy ?? greedy;
+    assertPolicy(policy);
     Slabs.of(arena).compact = () => void this.#compact();
     arena.setBlockMaker((order) => this.makeBlock(order).made);
     this.#arena = arena;
-    this.#policy = options.policy ?? greedy;
+    this.#policy = policy;
     this.#movers = NodeMover.allOf(arena);
   }
 
@@ -279,6 +285,16 @@ export class Compactor {
     const { moves, pinned, busy } = evacuation;
     return { freedSlabs, moves, pinned, busy };
   }
+}
+
+/** Asserts that a policy is one: what has no type may be its name. */
+function assertPolicy(policy: CompactionPolicy): void {
+  if (typeof policy.choose === "function") return;
+  throw new TypeError(
+    `Cannot compact by policy ${
+      JSON.stringify(policy)
+    }: it has no function "choose", as policies.greedy has`,
+  );
 }
 
 function sumPlans(plans: readonly CompactionPlan[]): CompactionPlan {

@@ -67,6 +67,20 @@ const GENERATION_STRIDE = 0x9e37_79b1;
 export type LockMode = "internal" | "external" | "none";
 const LOCK_MODES: readonly LockMode[] = ["internal", "external", "none"];
 
+/**
+ * Asserts that a lock mode is one: what has no type may say anything.
+ *
+ * @throws {RangeError} If it is none.
+ */
+export function assertLockMode(lock: LockMode): void {
+  if (LOCK_MODES.includes(lock)) return;
+  throw new RangeError(
+    `Cannot create a range tree: lock ${JSON.stringify(lock)} is none of ${
+      LOCK_MODES.join(", ")
+    }`,
+  );
+}
+
 /** What a tree is from its creation on. */
 export interface HeaderFields {
   /** Whether readers need no lock. */

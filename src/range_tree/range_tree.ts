@@ -27,6 +27,7 @@ import { AT_ONCE, compiledFor, type CompiledTrees } from "./compiled.ts";
 import { Cursor } from "./cursor.ts";
 import { EntryIterator } from "./entries.ts";
 import {
+  assertLockMode,
   entryCountOf,
   flagsOf,
   isLiveHeader,
@@ -150,12 +151,14 @@ export class RangeTree implements Iterable<Entry> {
    * Lock: none. Memory: yes. Drops the lock: no.
    *
    * @throws {OutOfMemoryError} If there is no room for its header.
+   * @throws {RangeError} If the lock mode or the name is none, or the arena names as much as it can; then no tree was created.
    * @throws {Error} If the name is taken; then no tree was created.
    * @throws {TypeError} If an external lock is given that the lock mode does not ask for, or one of another arena.
    */
   static create(arena: Arena, options: RangeTreeOptions = {}): RangeTree {
     const { name, rcu = false, gaps = false, lock = "internal" } = options;
     const { externalLock } = options;
+    assertLockMode(lock);
     if (externalLock !== undefined && lock !== "external") {
       throw new TypeError(
         `Cannot register an external lock: the tree is to have lock mode "${lock}"`,

@@ -15,7 +15,7 @@ import {
   type WindowMemory,
 } from "../../src/defrag/windows.ts";
 import type { PolicyWorld } from "../../src/defrag/policies.ts";
-import type { Slab } from "../../src/slab/mod.ts";
+import { type Slab, Slabs } from "../../src/slab/mod.ts";
 import { type Rng, rng, seeds } from "../seed.ts";
 import { cacheOf, digest, points } from "../range_tree/worlds.ts";
 
@@ -291,6 +291,27 @@ Deno.test("Compactor.run() takes no more slabs than can be freed, however many a
   const before = trees.map(digest);
   assertEquals(new Compactor(arena, { policy: all }).run().yield, 1);
   assertEquals(trees.map(digest), before);
+});
+
+Deno.test("Compactor and BackgroundCompactor refuse what is no policy, and leave the arena without a compactor", () => {
+  const arena = Arena.create({ byteLength: 2 ** 20 });
+  const slabs = Slabs.of(arena);
+  for (const untyped of ["greedy", { name: "greedy" }, 7]) {
+    const policy = untyped as unknown as CompactionPolicy;
+    for (
+      const create of [
+        () => new Compactor(arena, { policy }),
+        () => new BackgroundCompactor(arena, { policy }),
+      ]
+    ) {
+      assertThrows(
+        create,
+        TypeError,
+        `policy ${JSON.stringify(untyped)}: it has no function "choose"`,
+      );
+    }
+  }
+  assertEquals(slabs.compact, undefined);
 });
 
 Deno.test("slabWorldOf() looks at the cache when it is asked, and gives what was looked at before", () => {

@@ -8,6 +8,7 @@ import {
 import { stub } from "@std/testing/mock";
 import { Arena } from "../../src/memory/mod.ts";
 import {
+  type LockMode,
   MAX_INDEX,
   RangeTree,
   type RangeTreeOptions,
@@ -483,6 +484,21 @@ Deno.test("RangeTree.create() under a name that is taken creates nothing", () =>
   tree.destroy();
   assertEquals(arena.roots.names(), []);
   RangeTree.create(arena, { name: "vm" });
+});
+
+Deno.test("RangeTree.create() refuses a lock mode that is none, and creates nothing", () => {
+  const arena = arenaOf();
+  RangeTree.create(arena);
+  const headers = cacheOf(arena, "range_tree").stats().objects;
+  for (const lock of ["nne", "", "Internal", 1, null]) {
+    assertThrows(
+      () => RangeTree.create(arena, { name: "vm", lock: lock as LockMode }),
+      RangeError,
+      `lock ${JSON.stringify(lock)} is none of internal, external, none`,
+    );
+  }
+  assertEquals(cacheOf(arena, "range_tree").stats().objects, headers);
+  assertEquals(arena.roots.names(), []);
 });
 
 Deno.test("RangeTree names its lock mode and puts pinned nodes into a cache of their own", () => {
