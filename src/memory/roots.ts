@@ -9,7 +9,7 @@ import { spinLock, spinTakeOver, spinUnlock } from "../sync/spin_lock.ts";
 import type { Words } from "../sync/atomics.ts";
 import { decodeName, encodeName } from "../sync/names.ts";
 
-/** How many roots an arena can name. */
+/** How many roots an arena can name: trees, external locks and managers together. */
 export const MAX_ROOTS = 64;
 // A record: the ref, a word to spare, the name. A record without a name is free.
 const REF = 0;
@@ -18,6 +18,8 @@ const NAME_WORDS = 14;
 const RECORD_WORDS = 16;
 // The lock has a cache line of its own before the records.
 const RECORDS = 16;
+/** What can't be done, for errors. */
+const ACTION = "Cannot take a name in the arena";
 
 /** What the table takes, in words. */
 export const ROOTS_WORDS: number = RECORDS + MAX_ROOTS * RECORD_WORDS;
@@ -54,15 +56,17 @@ export class Roots {
    * @throws {Error} If the name is taken.
    */
   add(name: string, ref: number): void {
-    const encoded = encodeName(name, NAME_WORDS, "Cannot name a root");
+    const encoded = encodeName(name, NAME_WORDS, ACTION);
     this.#locked(() => {
       if (this.#find(name) !== 0) {
-        throw new Error(`Cannot name a root: "${name}" is taken`);
+        throw new Error(`${ACTION}: ${JSON.stringify(name)} is taken`);
       }
       const record = this.#find("");
       if (record === 0) {
         throw new RangeError(
-          `Cannot name a root: all ${MAX_ROOTS} roots are taken`,
+          `${ACTION}: all ${MAX_ROOTS} are taken, ${
+            JSON.stringify(name)
+          } would be one more`,
         );
       }
       this.#words.set(encoded, record + NAME);

@@ -76,7 +76,9 @@ export class ExternalLock {
   /**
    * Creates a lock.
    *
+   * @param options A name for it: see {@linkcode RangeTreeOptions.name}.
    * @throws {OutOfMemoryError} If there is no room for it.
+   * @throws {RangeError} If the name is none, or the arena names as much as it can; then no lock was created.
    * @throws {Error} If the name is taken; then no lock was created.
    */
   static create(arena: Arena, options: { name?: string } = {}): ExternalLock {

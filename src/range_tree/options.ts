@@ -8,7 +8,10 @@ import type { LockMode } from "./header.ts";
 
 /** How a tree is created. */
 export interface RangeTreeOptions {
-  /** A name under which other threads find it; a tree without one is found by its ref. */
+  /**
+   * A name under which other threads find it, of 1 to 56 bytes; a tree without one is found by its ref. An arena has 64 names
+   * for all that has one: trees, external locks and VA managers.
+   */
   name?: string;
   /**
    * Whether readers need no lock.

@@ -660,7 +660,9 @@ export class RangeTree implements Iterable<Entry> {
    *
    * Lock: own. Memory: yes. Drops the lock: no.
    *
+   * @param options A name for it: see {@linkcode RangeTreeOptions.name}.
    * @throws {OutOfMemoryError} If there is no room; nothing of the copy is left.
+   * @throws {RangeError} If the name is none, or the arena names as much as it can; nothing of the copy is left.
    * @throws {Error} If the name is taken; nothing of the copy is left.
    */
   clone(options: { name?: string } = {}): RangeTree {

@@ -37,7 +37,7 @@ Deno.test("Roots.add() refuses a name that is taken, and changes nothing", () =>
   assertThrows(
     () => two.add("vm", 8),
     Error,
-    'Cannot name a root: "vm" is taken',
+    'Cannot take a name in the arena: "vm" is taken',
   );
   assertThrows(() => one.add("vm", 7), Error, "is taken");
   assertEquals(words.slice(), before);
@@ -75,7 +75,7 @@ Deno.test("Roots.add() refuses names that would not come back as they are", () =
     assertThrows(
       () => one.add(name, 1),
       RangeError,
-      `Cannot name a root: name ${JSON.stringify(name)} ${why}`,
+      `Cannot take a name in the arena: name ${JSON.stringify(name)} ${why}`,
     );
   }
   assertEquals([words.slice(), one.names()], [before, []]);
@@ -89,7 +89,7 @@ Deno.test("Roots says when the table is full, and takes a name once one is gone"
   assertThrows(
     () => two.add("vm", 7),
     RangeError,
-    `all ${MAX_ROOTS} roots are taken`,
+    `Cannot take a name in the arena: all ${MAX_ROOTS} are taken, "vm" would be one more`,
   );
   assertThrows(() => two.add(longest(3), 7), Error, "is taken");
   assertEquals(words.slice(), before);
@@ -140,7 +140,7 @@ for (const seed of seeds(RANDOM_TEST)) {
       } else if (mirror.has(name)) {
         assertThrows(() => roots.add(name, ref), Error, "is taken");
       } else if (mirror.size === MAX_ROOTS) {
-        assertThrows(() => roots.add(name, ref), RangeError, "roots are taken");
+        assertThrows(() => roots.add(name, ref), RangeError, "are taken");
       } else {
         roots.add(name, ref);
         mirror.set(name, ref);

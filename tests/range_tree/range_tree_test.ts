@@ -475,7 +475,7 @@ Deno.test("RangeTree.create() under a name that is taken creates nothing", () =>
   assertThrows(
     () => RangeTree.create(arena, { name: "" }),
     RangeError,
-    "Cannot name a root",
+    'name "" takes 0 bytes, not 1 to 56',
   );
   // The copy that was given up is freed as every tree is: after a grace period.
   arena.rcu.barrier();
