@@ -110,7 +110,8 @@ export class Cursor implements Disposable {
   }
 
   /**
-   * Sets the range that is to be worked on next, and forgets the position. Analogous to Linux `mas_set_range`.
+   * Sets the range that is to be worked on next, by default the one index, and forgets the position. Analogous to Linux
+   * `mas_set_range`.
    *
    * Lock: none. Memory: no. Drops the lock: no.
    */
@@ -154,8 +155,8 @@ export class Cursor implements Disposable {
   }
 
   /**
-   * Goes to the first entry at or after the index that begins at or before `max`; once there, to the next one each time.
-   * Analogous to Linux `mas_find`.
+   * Goes to the first entry at or after the index that begins at or before `max`, by default anywhere; once there, to the
+   * next one each time. Analogous to Linux `mas_find`.
    *
    * Lock: reading. Memory: no. Drops the lock: no.
    *
@@ -182,8 +183,8 @@ export class Cursor implements Disposable {
   }
 
   /**
-   * Goes to the last entry at or before the index that ends at or after `min`; once there, to the one before each time.
-   * Analogous to Linux `mas_find_rev`.
+   * Goes to the last entry at or before the index that ends at or after `min`, by default anywhere; once there, to the one
+   * before each time. Analogous to Linux `mas_find_rev`.
    *
    * Lock: reading. Memory: no. Drops the lock: no.
    *
@@ -210,8 +211,9 @@ export class Cursor implements Disposable {
   }
 
   /**
-   * Goes on to the next entry, if it begins at or before `max`: from where the cursor is or, where it has no position yet, from
-   * the range that covers its index. Nothing where the cursor's range ends at or after `max`. Analogous to Linux `mas_next`.
+   * Goes on to the next entry, if it begins at or before `max`, by default wherever: from where the cursor is or, where it
+   * has no position yet, from the range that covers its index. Nothing where the cursor's range ends at or after `max`.
+   * Analogous to Linux `mas_next`.
    *
    * Lock: reading. Memory: no. Drops the lock: no.
    *
@@ -237,9 +239,9 @@ export class Cursor implements Disposable {
   }
 
   /**
-   * Goes back to the entry before, if it ends at or after `min`: from where the cursor is or, where it has no position yet,
-   * from the range that covers its index. Nothing where the cursor's range begins at or before `min`. Analogous to Linux
-   * `mas_prev`.
+   * Goes back to the entry before, if it ends at or after `min`, by default wherever: from where the cursor is or, where it
+   * has no position yet, from the range that covers its index. Nothing where the cursor's range begins at or before `min`.
+   * Analogous to Linux `mas_prev`.
    *
    * Lock: reading. Memory: no. Drops the lock: no.
    *
@@ -265,8 +267,8 @@ export class Cursor implements Disposable {
   }
 
   /**
-   * Stores an entry over the cursor's range; 0 empties it. Returns what was at the index before. Uses preallocated nodes
-   * first. Analogous to Linux `mas_store`.
+   * Stores an entry, of those that {@linkcode RangeTree} names, over the cursor's range; 0 empties it. Returns what was at
+   * the index before. Uses preallocated nodes first. Analogous to Linux `mas_store`.
    *
    * Lock: held. Memory: may. Drops the lock: no.
    *

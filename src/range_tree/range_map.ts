@@ -128,7 +128,8 @@ export class RangeMap<V> implements Iterable<RangeMapEntry<V>> {
   }
 
   /**
-   * Removes the whole range that contains an index; returns its value, `undefined` if nothing is stored there.
+   * Removes the whole range that contains an index, from its first index to its last, not the index alone, which
+   * {@linkcode RangeMap.deleteRange} empties; returns its value, `undefined` if nothing is stored there.
    *
    * Lock: own. Memory: may. Drops the lock: no.
    *
@@ -157,7 +158,8 @@ export class RangeMap<V> implements Iterable<RangeMapEntry<V>> {
   }
 
   /**
-   * The first range that contains or follows an index and begins at or before `max`. As {@linkcode RangeTree.find}.
+   * The first range that contains or follows an index and begins at or before `max`, by default `MAX_INDEX`; so `find(i, i)` is
+   * the range that covers `i`, with its ends. As {@linkcode RangeTree.find}.
    *
    * Lock: own. Memory: no. Drops the lock: no.
    */
@@ -166,7 +168,7 @@ export class RangeMap<V> implements Iterable<RangeMapEntry<V>> {
   }
 
   /**
-   * The first range that begins after an index and at or before `max`. As {@linkcode RangeTree.next}.
+   * The first range that begins after an index and at or before `max`, by default `MAX_INDEX`. As {@linkcode RangeTree.next}.
    *
    * Lock: own. Memory: no. Drops the lock: no.
    */
@@ -175,7 +177,7 @@ export class RangeMap<V> implements Iterable<RangeMapEntry<V>> {
   }
 
   /**
-   * The last range that ends before an index and at or after `min`. As {@linkcode RangeTree.prev}.
+   * The last range that ends before an index and at or after `min`, by default 0. As {@linkcode RangeTree.prev}.
    *
    * Lock: own. Memory: no. Drops the lock: no.
    */
@@ -184,7 +186,7 @@ export class RangeMap<V> implements Iterable<RangeMapEntry<V>> {
   }
 
   /**
-   * Every range that overlaps `from` … `to`, whole, in order. The map may change meanwhile, as a tree may.
+   * Every range that overlaps `from` … `to`, whole, in order; all by default. The map may change meanwhile, as a tree may.
    *
    * Lock: own, in each step. Memory: no. Drops the lock: yes, between its steps.
    *
@@ -198,7 +200,7 @@ export class RangeMap<V> implements Iterable<RangeMapEntry<V>> {
   }
 
   /**
-   * Every range that overlaps `from` … `to`, whole, the last one first. As {@linkcode RangeMap.entries}.
+   * Every range that overlaps `from` … `to`, whole, the last one first; all by default. As {@linkcode RangeMap.entries}.
    *
    * Lock: own, in each step. Memory: no. Drops the lock: yes, between its steps.
    *

@@ -74,8 +74,10 @@ import {
 import { Writer } from "./writer.ts";
 
 /**
- * A map from ranges of indices (safe integers, both ends included) to `u32` entries; 0 is empty, 2^32 − 1 is
- * {@linkcode RESERVED}.
+ * A map from ranges of indices (safe integers, both ends included) to `u32` entries.
+ *
+ * An entry is 1 to 2^32 − 2. Storing 0 empties a range. Storing 2^32 − 1, which is {@linkcode RESERVED}, occupies it, but it
+ * reads as empty, as what {@linkcode RangeTree.reserve} has occupied.
  *
  * Thread contract: an object belongs to one thread; the tree is shared, by name or by ref. One writer at a time, which the
  * lock sees to; in RCU mode any number of readers beside it, without a lock.
@@ -320,6 +322,8 @@ export class RangeTree implements Iterable<Entry> {
    * Stores an entry at one index. As {@linkcode RangeTree.storeRange}.
    *
    * Lock: own. Memory: may. Drops the lock: no.
+   *
+   * @param value The entry, of those that {@linkcode RangeTree} names.
    */
   store(index: number, value: number): void {
     this.#storeRange("RangeTree.store", index, index, value);
@@ -331,6 +335,7 @@ export class RangeTree implements Iterable<Entry> {
    *
    * Lock: own. Memory: may. Drops the lock: no.
    *
+   * @param value The entry, of those that {@linkcode RangeTree} names.
    * @throws {RangeError} If the range or the entry is out of bounds.
    * @throws {OutOfMemoryError} If there is no room; the tree is as it was.
    */
@@ -347,6 +352,7 @@ export class RangeTree implements Iterable<Entry> {
    *
    * Lock: own, one hold for up to sixteen. Memory: may. Drops the lock: yes, between them.
    *
+   * @param values The entries, of those that {@linkcode RangeTree} names.
    * @throws {RangeError} If the lists are not of one length, or a range or an entry is out of bounds; the tree is as it was.
    * @throws {OutOfMemoryError} If there is no room; the message says how many are stored.
    *
@@ -384,6 +390,7 @@ export class RangeTree implements Iterable<Entry> {
    *
    * Lock: own, and no other is held. Memory: may. Drops the lock: yes, and waits.
    *
+   * @param value The entry, of those that {@linkcode RangeTree} names.
    * @throws {RangeError} If the range or the entry is out of bounds.
    * @throws {LockdepError} Inside a read section, or while a lock is held.
    * @throws {OutOfMemoryError} If no room could be made; the tree is as it was.
@@ -406,6 +413,8 @@ export class RangeTree implements Iterable<Entry> {
    * Stores an entry at one index if it is empty. As {@linkcode RangeTree.insertRange}.
    *
    * Lock: own. Memory: may. Drops the lock: no.
+   *
+   * @param value The entry, of those that {@linkcode RangeTree} names.
    */
   insert(index: number, value: number): boolean {
     return this.#insertRange("RangeTree.insert", index, index, value);
@@ -416,6 +425,7 @@ export class RangeTree implements Iterable<Entry> {
    *
    * Lock: own. Memory: may. Drops the lock: no.
    *
+   * @param value The entry, of those that {@linkcode RangeTree} names; 0 is none.
    * @throws {RangeError} If the range or the entry is out of bounds, or the entry is 0.
    * @throws {OutOfMemoryError} If there is no room; the tree is as it was.
    */
@@ -437,11 +447,12 @@ export class RangeTree implements Iterable<Entry> {
   }
 
   /**
-   * Stores an entry over the lowest `size` free indices of a window; returns the first of them, nothing if there are none.
-   * Analogous to Linux `mtree_alloc_range`.
+   * Stores an entry over the lowest `size` free indices of a window, by default of all; returns the first of them, nothing if
+   * there are none. Analogous to Linux `mtree_alloc_range`.
    *
    * Lock: own. Memory: may. Drops the lock: no.
    *
+   * @param value The entry, of those that {@linkcode RangeTree} names; 0 is none.
    * @throws {RangeError} If the window is out of bounds or smaller than that, or the entry is out of bounds or 0.
    * @throws {Error} If the tree does not track gaps.
    * @throws {OutOfMemoryError} If there is no memory; the tree is as it was.
@@ -456,8 +467,8 @@ export class RangeTree implements Iterable<Entry> {
   }
 
   /**
-   * Stores an entry over the highest `size` free indices of a window. As {@linkcode RangeTree.allocRange}. Analogous to
-   * Linux `mtree_alloc_rrange`.
+   * Stores an entry over the highest `size` free indices of a window, by default of all. As {@linkcode RangeTree.allocRange}.
+   * Analogous to Linux `mtree_alloc_rrange`.
    *
    * Lock: own. Memory: may. Drops the lock: no.
    */
@@ -471,9 +482,9 @@ export class RangeTree implements Iterable<Entry> {
   }
 
   /**
-   * Stores an entry at the lowest free index of a window from `next` on, or if there is none, at the lowest of all of the
-   * window, and says so. Nothing if none is free. Analogous to Linux `mtree_alloc_cyclic`; differs: what wraps is this very
-   * search, and the tree remembers nothing of it.
+   * Stores an entry at the lowest free index of a window, by default of all, from `next` on, by default from 0, or if there
+   * is none, at the lowest of all of the window, and says so. Nothing if none is free. Analogous to Linux
+   * `mtree_alloc_cyclic`; differs: what wraps is this very search, and the tree remembers nothing of it.
    *
    * Lock: own. Memory: may. Drops the lock: no.
    *
@@ -489,8 +500,9 @@ export class RangeTree implements Iterable<Entry> {
   }
 
   /**
-   * Removes the whole range that contains an index; returns its entry, 0 if nothing is stored there. A reserved range is
-   * removed too, as which it is not seen.
+   * Removes the whole range that contains an index, from its first index to its last, not the index alone, which {@linkcode
+   * RangeTree.eraseRange} empties; returns its entry, 0 if nothing is stored there. A reserved range is removed too, as which
+   * it is not seen.
    *
    * Lock: own. Memory: may. Drops the lock: no.
    *
@@ -513,7 +525,8 @@ export class RangeTree implements Iterable<Entry> {
   }
 
   /**
-   * The first entry that contains or follows an index and begins at or before `max`; none where `max` is below the index.
+   * The first entry that contains or follows an index and begins at or before `max`, by default {@linkcode MAX_INDEX}; none
+   * where `max` is below the index. So `find(i, i)` is the range that covers `i`, with its ends.
    *
    * Lock: own read. Memory: no. Drops the lock: no.
    *
@@ -526,7 +539,8 @@ export class RangeTree implements Iterable<Entry> {
   }
 
   /**
-   * The first entry that begins after an index and at or before `max`: what follows the entry that contains the index.
+   * The first entry that begins after an index and at or before `max`, by default {@linkcode MAX_INDEX}: what follows the entry
+   * that contains the index.
    *
    * Lock: own read. Memory: no. Drops the lock: no.
    *
@@ -539,8 +553,9 @@ export class RangeTree implements Iterable<Entry> {
   }
 
   /**
-   * The first entry that contains or follows the index behind this one and begins at or before `max`; none where `max` is not
-   * above the index. So a search goes on that has dealt with all up to the index. Analogous to Linux `mt_find_after`.
+   * The first entry that contains or follows the index behind this one and begins at or before `max`, by default {@linkcode
+   * MAX_INDEX}; none where `max` is not above the index. So a search goes on that has dealt with all up to the index.
+   * Analogous to Linux `mt_find_after`.
    *
    * Lock: own read. Memory: no. Drops the lock: no.
    *
@@ -553,7 +568,8 @@ export class RangeTree implements Iterable<Entry> {
   }
 
   /**
-   * The last entry that ends before an index and at or after `min`: what precedes the entry that contains the index.
+   * The last entry that ends before an index and at or after `min`, by default 0: what precedes the entry that contains the
+   * index.
    *
    * Lock: own read. Memory: no. Drops the lock: no.
    *
@@ -566,8 +582,8 @@ export class RangeTree implements Iterable<Entry> {
   }
 
   /**
-   * Every entry that overlaps `from` … `to`, whole, in order. The tree may change meanwhile: each entry was in it at the
-   * moment when it was given out.
+   * Every entry that overlaps `from` … `to`, whole, in order; all by default. The tree may change meanwhile: each entry was in
+   * it at the moment when it was given out.
    *
    * Lock: own read, in each step. Memory: no. Drops the lock: yes, between its steps.
    *
@@ -578,8 +594,8 @@ export class RangeTree implements Iterable<Entry> {
   }
 
   /**
-   * Calls back for every entry that overlaps `from` … `to`, whole, in order. As {@linkcode RangeTree.entries}, but it creates no objects.
-   * The callback may change the tree; what it throws ends it.
+   * Calls back for every entry that overlaps `from` … `to`, whole, in order; for all by default. As {@linkcode
+   * RangeTree.entries}, but it creates no objects. The callback may change the tree; what it throws ends it.
    *
    * Lock: own read, in each step. Memory: no. Drops the lock: yes, while it calls back.
    *
@@ -607,7 +623,7 @@ export class RangeTree implements Iterable<Entry> {
   }
 
   /**
-   * Every entry that overlaps `from` … `to`, whole, the last one first. As {@linkcode RangeTree.entries}.
+   * Every entry that overlaps `from` … `to`, whole, the last one first; all by default. As {@linkcode RangeTree.entries}.
    *
    * Lock: own read, in each step. Memory: no. Drops the lock: yes, between its steps.
    *
@@ -656,7 +672,7 @@ export class RangeTree implements Iterable<Entry> {
   }
 
   /**
-   * A copy of the tree in the same arena, node by node, of the same modes.
+   * A copy of the tree in the same arena, node by node, of the same modes; without a name by default.
    *
    * Lock: own. Memory: yes. Drops the lock: no.
    *
@@ -736,7 +752,8 @@ export class RangeTree implements Iterable<Entry> {
   }
 
   /**
-   * A cursor at `index` … `last`, for compound operations under one hold of the lock or inside one read section.
+   * A cursor at `index` … `last`, by default at index 0, or at the one index that is given: for compound operations under one
+   * hold of the lock or inside one read section.
    *
    * Lock: none. Memory: no. Drops the lock: no.
    *

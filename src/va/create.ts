@@ -57,7 +57,7 @@ export interface VaManagerOptions {
    */
   outerLock?: "driver" | "manager";
   /**
-   * Who guards the tree. Anything but `"internal"` pins its nodes; that is for comparisons.
+   * Who guards the tree. With `"none"`, or `"external"` and no `externalLock`, its nodes are pinned; that is for comparisons.
    *
    * @default {"internal"}
    */
