@@ -2,6 +2,10 @@
  * How an arena gets into a worker, from both sides. Nothing here starts a worker: the program does, with a file of its own
  * that imports this module.
  *
+ * A message that reaches a worker while nobody listens is lost, and a worker may be at anything before it calls
+ * {@linkcode joinArena}. So what is sent is sent again when the worker asks for it, which `joinArena` does as it begins to
+ * listen. A sending has a number, by which the worker tells one that it has had already.
+ *
  * @example Both sides
  * ```ts
  * import { Arena, RangeTree } from "@pollard/pollard";
@@ -37,24 +41,33 @@ import {
 const MARK = "pollard";
 
 /** What a message says. */
-type Kind = "arena" | "stop" | "joined" | "left" | "failed";
+type Kind = "arena" | "stop" | "asks" | "joined" | "left" | "failed";
 
 /** A message to a worker, or from it. */
 interface Message {
   readonly [MARK]: Kind;
   readonly shared?: SharedMemory;
   readonly data?: unknown;
+  /** Of an arena: which sending it is. */
+  readonly sending?: number;
 }
 
-/** What a worker that was sent an arena answers, each heard from then on, however late somebody asks. */
-interface Answers {
-  /** That it has joined, or could not. */
-  readonly joined: Promise<Message>;
+/** What is between this side and a worker, from when it is sent an arena, or asked about it, until it is sent the next. */
+interface Line {
+  /** The arena that it was sent. */
+  arena?: Message;
+  /** Whether it was asked to end. */
+  isStopped: boolean;
+  /** That it has joined, or could not; kept, however late somebody asks. */
+  readonly joined: PromiseWithResolvers<Message>;
   /** That it is done, or has failed. */
-  readonly ended: Promise<Message>;
+  readonly ended: PromiseWithResolvers<Message>;
 }
 
-const answersOf = new WeakMap<Port, Answers>();
+const lineOf = new WeakMap<Port, Line>();
+let sendings = 0;
+/** In a worker: the last sending that was taken. */
+const takenOf = new WeakMap<Port, number>();
 
 /** What a worker gets. */
 export interface Joined<T> {
@@ -77,6 +90,11 @@ export interface Port {
     type: "message",
     listener: (event: MessageEvent) => void,
   ): void;
+  /** Listens to what may come of a `Worker` instead of an answer. */
+  addEventListener(
+    type: "messageerror" | "error",
+    listener: (event: Event) => void,
+  ): void;
   /** Stops listening. */
   removeEventListener(
     type: "message",
@@ -84,16 +102,26 @@ export interface Port {
   ): void;
 }
 
-/** Hands an arena to a worker that calls {@linkcode joinArena}, with anything that can be cloned along. */
+/**
+ * Hands an arena to a worker that calls {@linkcode joinArena}, however late, with anything that can be cloned along. One at a
+ * time: before the worker is sent another one, it must have joined this one ({@linkcode joinedThread}).
+ */
 export function sendArena(worker: Port, arena: Arena, data?: unknown): void {
-  answersOf.set(worker, listenTo(worker));
-  post(worker, { [MARK]: "arena", shared: arena.shared, data });
+  let line = listenTo(worker);
+  if (line.arena !== undefined) lineOf.set(worker, line = newLine());
+  const { shared } = arena;
+  line.arena = { [MARK]: "arena", shared, data, sending: ++sendings };
+  post(worker, line.arena);
 }
 
 /**
  * The thread id of a worker that was sent an arena, once it has joined. If the worker dies, `arena.reap` takes this id.
  *
- * @throws {Error} If it could not join.
+ * It waits for as long as the worker might still join: for good, if that is terminated before, or never calls
+ * {@linkcode joinArena}. An error of the worker that comes before {@linkcode sendArena} is not heard: send at once.
+ *
+ * @throws {Error} If it could not join, or failed before: if its file can't be loaded, or it throws. As with any worker, Deno ends
+ * the program too, unless it listens to the worker's `error` and calls `preventDefault`.
  */
 export async function joinedThread(worker: Port): Promise<number> {
   return (await answered(worker, "joined")).data as number;
@@ -101,12 +129,13 @@ export async function joinedThread(worker: Port): Promise<number> {
 
 /** Asks a worker to end: the signal that {@linkcode joinArena} gave it aborts. */
 export function stopWorker(worker: Port): void {
+  listenTo(worker).isStopped = true;
   post(worker, { [MARK]: "stop" });
 }
 
 /**
- * In a worker: waits for the arena that {@linkcode sendArena} sends, joins it, and answers its thread id or why it could not,
- * for {@linkcode joinedThread} on the other side.
+ * In a worker: waits for the arena that {@linkcode sendArena} sends, or has sent, joins it, and answers its thread id or why it
+ * could not, for {@linkcode joinedThread} on the other side.
  *
  * @throws {TypeError} If what was sent is no arena of this version.
  * @throws {Error} If all thread slots of the arena are taken.
@@ -115,15 +144,17 @@ export async function joinArena<T = unknown>(
   port: Port = globalThis as unknown as Port,
 ): Promise<Joined<T>> {
   const stopping = new AbortController();
-  port.addEventListener("message", ({ data }) => {
+  const stop = ({ data }: MessageEvent) => {
     if (isMessage(data) && data[MARK] === "stop") stopping.abort();
-  });
-  const { shared, data } = await heard(port, ["arena"]);
+  };
+  port.addEventListener("message", stop);
+  const { shared, data } = await heardArena(port);
   try {
     const arena = Arena.attach(shared!);
     post(port, { [MARK]: "joined", data: arena.thread });
     return { arena, data: data as T, signal: stopping.signal, port };
   } catch (error) {
+    port.removeEventListener("message", stop);
     post(port, { [MARK]: "failed", data: String(error) });
     throw error;
   }
@@ -181,21 +212,59 @@ export async function compactorTotals(worker: Port): Promise<BackgroundTotals> {
 }
 
 /** What a worker answers, or has answered since it was sent an arena; fails if that is its failure. */
-async function answered(worker: Port, what: keyof Answers): Promise<Message> {
-  let answers = answersOf.get(worker);
-  if (answers === undefined) {
-    answersOf.set(worker, answers = listenTo(worker));
-  }
-  const answer = await answers[what];
+async function answered(
+  worker: Port,
+  what: "joined" | "ended",
+): Promise<Message> {
+  const answer = await listenTo(worker)[what].promise;
   if (answer[MARK] !== "failed") return answer;
   throw new Error(`The worker failed: ${answer.data}`);
 }
 
-function listenTo(worker: Port): Answers {
-  return {
-    joined: heard(worker, ["joined", "failed"]),
-    ended: heard(worker, ["left", "failed"]),
-  };
+function newLine(): Line {
+  const joined = Promise.withResolvers<Message>();
+  const ended = Promise.withResolvers<Message>();
+  return { isStopped: false, joined, ended };
+}
+
+/** The line to a worker. Whatever becomes of the lines, the worker is listened to once, for as long as there is one. */
+function listenTo(worker: Port): Line {
+  const known = lineOf.get(worker);
+  if (known !== undefined) return known;
+  const line = newLine();
+  lineOf.set(worker, line);
+  const fail = (data: string) => hear(worker, { [MARK]: "failed", data });
+  worker.addEventListener("message", ({ data }) => {
+    if (isMessage(data)) hear(worker, data);
+  });
+  worker.addEventListener(
+    "messageerror",
+    () => fail("what it answered can't be read"),
+  );
+  worker.addEventListener("error", (event) => {
+    fail((event as ErrorEvent).message);
+  });
+  return line;
+}
+
+/** Does what an answer of a worker asks for. Of several of a kind the first one holds. */
+function hear(worker: Port, answer: Message): void {
+  const { arena, isStopped, joined, ended } = lineOf.get(worker)!;
+  switch (answer[MARK]) {
+    case "asks":
+      if (arena !== undefined) post(worker, arena);
+      if (isStopped) post(worker, { [MARK]: "stop" });
+      break;
+    case "joined":
+      joined.resolve(answer);
+      break;
+    case "left":
+      ended.resolve(answer);
+      break;
+    case "failed":
+      joined.resolve(answer);
+      ended.resolve(answer);
+  }
 }
 
 function post(port: Port, message: Message): void {
@@ -206,14 +275,18 @@ function isMessage(data: unknown): data is Message {
   return typeof data === "object" && data !== null && MARK in data;
 }
 
-/** The next message of one of these kinds. */
-function heard(port: Port, kinds: readonly Kind[]): Promise<Message> {
+/** The next arena that is sent to this worker, or the last one that was. */
+function heardArena(port: Port): Promise<Message> {
   return new Promise((resolve) => {
     const listener = ({ data }: MessageEvent) => {
-      if (!isMessage(data) || !kinds.includes(data[MARK])) return;
+      if (!isMessage(data) || data[MARK] !== "arena") return;
+      // Else it was sent again though it had been heard.
+      if (data.sending! <= (takenOf.get(port) ?? 0)) return;
+      takenOf.set(port, data.sending!);
       port.removeEventListener("message", listener);
       resolve(data);
     };
     port.addEventListener("message", listener);
+    post(port, { [MARK]: "asks" });
   });
 }

@@ -4,6 +4,7 @@ import {
   compactorTotals,
   joinArena,
   joinedThread,
+  type Port,
   sendArena,
   stopWorker,
 } from "../../src/worker/mod.ts";
@@ -42,6 +43,105 @@ Deno.test("joinArena() joins the arena that was sent, with what was sent along, 
   await aborted;
   joined.arena.leave();
   assertEquals(arena.threads, [1]);
+});
+
+/** A promise that is to be settled: fails where it is not for too long. */
+async function soon<T>(promise: Promise<T>): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new Error("it was too long")), 10_000);
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Counts what listens to a port. */
+function counted(port: MessagePort): { port: Port; listeners: () => number } {
+  let listeners = 0;
+  return {
+    port: {
+      postMessage: (message) => port.postMessage(message),
+      addEventListener(type: string, listener: (event: never) => void) {
+        listeners++;
+        port.addEventListener(type, listener as EventListener);
+      },
+      removeEventListener(type, listener) {
+        listeners--;
+        port.removeEventListener(type, listener);
+      },
+    },
+    listeners: () => listeners,
+  };
+}
+
+Deno.test("joinArena() gets what was sent, and that it is to end, before anybody listened", async () => {
+  using ports = channel();
+  const arena = Arena.create({ byteLength: 2 ** 20 });
+  const came = Promise.withResolvers<void>();
+  ports.scope.addEventListener("message", ({ data }) => {
+    if (data === "last") came.resolve();
+  });
+  sendArena(ports.worker, arena, 7);
+  stopWorker(ports.worker);
+  ports.worker.postMessage("last");
+  await came.promise;
+  const joined = await soon(joinArena(ports.scope));
+  assertEquals(joined.data, 7);
+  assertEquals(await soon(joinedThread(ports.worker)), 2);
+  const { signal } = joined;
+  await soon(
+    new Promise((resolve) => {
+      if (signal.aborted) resolve(undefined);
+      else signal.addEventListener("abort", resolve);
+    }),
+  );
+  joined.arena.leave();
+  assertEquals(arena.threads, [1]);
+});
+
+Deno.test("joinArena() takes what is sent once, however often it was sent again", async () => {
+  using ports = channel();
+  const one = Arena.create({ byteLength: 2 ** 20 });
+  const two = Arena.create({ byteLength: 2 ** 21 });
+  // Each is on its way while it is asked for.
+  const first = joinArena(ports.scope);
+  sendArena(ports.worker, one, "one");
+  assertEquals((await soon(first)).data, "one");
+  await soon(joinedThread(ports.worker));
+  const second = joinArena(ports.scope);
+  sendArena(ports.worker, two, "two");
+  assertEquals((await soon(second)).data, "two");
+  assertEquals(await soon(joinedThread(ports.worker)), 2);
+  assertEquals([one.threads, two.threads], [[1, 2], [1, 2]]);
+});
+
+Deno.test("sendArena() listens once a worker, and joinArena() that failed no more", async () => {
+  using ports = channel();
+  const worker = counted(ports.worker), scope = counted(ports.scope);
+  for (let again = 0; again < 3; again++) {
+    const arena = Arena.create({ byteLength: 2 ** 20, maxThreads: 1 });
+    sendArena(worker.port, arena);
+    await assertRejects(() => soon(joinArena(scope.port)));
+    await assertRejects(() => soon(joinedThread(worker.port)));
+    assertEquals([worker.listeners(), scope.listeners()], [3, 0]);
+  }
+});
+
+Deno.test("joinedThread() and compactorTotals() fail if the worker's file can't be loaded", async () => {
+  const worker = new Worker(new URL("./no_such_file.ts", import.meta.url), {
+    type: "module",
+  });
+  worker.addEventListener("error", (event) => event.preventDefault());
+  sendArena(worker, Arena.create({ byteLength: 2 ** 20 }));
+  for (const ask of [joinedThread, compactorTotals]) {
+    await assertRejects(
+      () => soon<unknown>(ask(worker)),
+      Error,
+      "The worker failed: ",
+    );
+  }
+  worker.terminate();
 });
 
 Deno.test("joinArena() says clearly that all thread slots are taken", async () => {
