@@ -51,8 +51,10 @@ Fills a tree while another one grows beside it and goes again, which leaves its
 slabs half empty; then a writer keeps storing and erasing at random in one part
 of it while readers look up without a lock: first without a compactor, then with
 one, each in a thread of its own. Prints how fast everybody was and what memory
-the tree took. With --allow-ffi, on Linux, what is free in the end of a half is
-handed back to the operating system before the resident size is read.
+the tree took. On Linux, what is free in the end of a half is handed back to the
+operating system before the resident size is read, with a permission that
+"deno task" does not give:
+  deno run --allow-read --allow-ffi src/cli/main.ts churn …
 
 Options:
   --seconds N       how long each half is measured (default ${SECONDS})

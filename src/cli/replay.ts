@@ -18,6 +18,7 @@ import {
   type Command,
   type CommandArguments,
   integerOption,
+  quote,
   readArguments,
   shareOption,
   UsageError,
@@ -38,12 +39,14 @@ const LOCKS = ["internal", "external", "none"] as const;
 const VALUES = ["copies", "exit-share", "seed", "lock", ...POLICY_VALUES];
 const FLAGS = ["json", "maps", "release"];
 
+const STRACE = "strace -f -e trace=memory,process -o FILE PROGRAM";
+
 const HELP = `Replay traces, fragment the slabs, compact them.
 
 Usage: pollard replay FILE... [options]
 
 Replays each FILE, the output of
-  strace -f -e trace=memory,process -o FILE PROGRAM
+  ${STRACE}
 a number of times, each time as a family of processes of its own, all in one
 arena and interleaved event by event; ends a share of the processes half-way
 through; then compacts, and says what that won.
@@ -56,7 +59,9 @@ Options:
                     trees' writers; only with internal can their nodes be moved
 ${POLICY_HELP}
   --release         hand the memory that is free in the end back to the operating
-                    system (needs --allow-ffi, on Linux)
+                    system, on Linux; it needs a permission that "deno task" does
+                    not give:
+                    deno run --allow-read --allow-ffi src/cli/main.ts replay …
   --json            print one JSON object
   --maps            go on to the end after the compaction, and print the last map
                     of every address space instead, one mapping a line, under a
@@ -64,7 +69,8 @@ ${POLICY_HELP}
                     default)
   --help            print this
 
-Lines of a FILE that can't be read are reported on standard error and counted.
+Lines of a FILE that can't be read are counted, and the first ones reported on
+standard error.
 
 Exit codes: 0 all is well, 1 the result is wrong or there is none, 2 wrong usage.
 `;
@@ -81,6 +87,13 @@ export const replayCommand: Command = {
       throw new UsageError("Cannot replay: no FILE is given");
     }
     const recordings = parsed.operands.map((file) => readRecording(file, file));
+    if (recordings.every(({ trace }) => trace.events.length === 0)) {
+      const files = parsed.operands.map(quote).join(" or ");
+      console.error(
+        `pollard: Cannot replay: no line of ${files} is strace output that tells of memory or processes, as "${STRACE}" writes it`,
+      );
+      return 1;
+    }
     return replay(recordings, options, parsed.flags);
   },
 };

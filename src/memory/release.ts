@@ -111,7 +111,7 @@ function whyNot(): string | undefined {
   }
   return Deno.permissions.querySync({ name: "ffi" }).state === "granted"
     ? undefined
-    : "handing pages back needs the permission --allow-ffi";
+    : "handing pages back needs the permission --allow-ffi, which Deno takes before the program (deno run --allow-read --allow-ffi …)";
 }
 
 function open(arena: Arena): Madvise {

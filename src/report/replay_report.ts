@@ -177,7 +177,7 @@ Plan      at most ${n(plan.freeableSlabs)} of ${
 Result    ${n(compaction.freedSlabs)} slabs freed with ${
     n(compaction.moves)
   } moves: yield ${compaction.yield.toFixed(2)}, move efficiency ${
-    compaction.moveEfficiency.toFixed(2)
+    compaction.moves === 0 ? "-" : compaction.moveEfficiency.toFixed(2)
   }
           ${n(compaction.pinned)} nodes pinned, ${n(compaction.busy)} busy
           ${formatNanos(seconds * 1e9)}, ${

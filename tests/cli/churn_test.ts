@@ -43,7 +43,7 @@ Deno.test("churn --policy names the policy, and says why no memory was handed ba
   const { code, stdout } = pollard([...SMALL, "--policy", "windows"]);
   assertEquals(code, 0);
   assertStringIncludes(stdout, "policy windows of order 4.");
-  assertStringIncludes(stdout, "needs the permission --allow-ffi.");
+  assertStringIncludes(stdout, "(deno run --allow-read --allow-ffi …).");
 });
 
 Deno.test("churn answers wrong usage with 2 and one line", () => {

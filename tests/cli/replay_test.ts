@@ -176,6 +176,34 @@ Deno.test("replay reports lines that it can't read with their numbers, counts th
   });
 });
 
+Deno.test("replay of what is no strace output shows five lines, says how many more, and ends with 1", () => {
+  const file = pathOf("../deno.json");
+  const lines = Deno.readTextFileSync(file).trimEnd().split("\n").length;
+  for (const flags of [[], ["--json"], ["--maps"]]) {
+    const { code, stdout, stderr } = pollard(["replay", ...flags, file]);
+    assertEquals([code, stdout], [1, ""]);
+    const errors = stderr.trimEnd().split("\n");
+    assertEquals(errors.length, 7, stderr);
+    for (let i = 0; i < 5; i++) {
+      assert(errors[i].startsWith(`${file}:${i + 1}: `), errors[i]);
+    }
+    assertEquals(errors[5], `${file}: ${lines - 5} more lines like these`);
+    assert(
+      errors[6].startsWith(
+        `pollard: Cannot replay: no line of "${file}" is strace output`,
+      ),
+      errors[6],
+    );
+  }
+  // One that is strace output is enough.
+  assertEquals(pollard(["replay", "--copies=1", file, FILES[0]]).code, 0);
+});
+
+Deno.test("replay names no move efficiency where nothing was moved", () => {
+  const { stdout } = pollard(["replay", "--lock=none", "--copies=8", FILES[0]]);
+  assertMatch(stdout, /with 0 moves: yield 0\.00, move efficiency -$/m);
+});
+
 Deno.test("replay --maps prints the maps that the recorded program printed of itself", () => {
   const { code, stdout, stderr } = pollard([
     "replay",
@@ -208,7 +236,10 @@ Deno.test("replay --release hands memory back with the permission, and names the
   const args = ["replay", "--copies", "20", "--release", FILES[0]];
   const without = pollard(args);
   assertEquals(without.code, 0);
-  assertMatch(without.stdout, /Handed back no memory: .*--allow-ffi/);
+  assertMatch(
+    without.stdout,
+    /Handed back no memory: .*\(deno run --allow-read --allow-ffi …\)\./,
+  );
   const { code, stdout } = pollard([...args, "--json"], {
     permissions: ["--allow-read", "--allow-ffi"],
   });
