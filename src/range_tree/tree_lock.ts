@@ -292,7 +292,9 @@ export class TreeLock {
    */
   assertHeld(site: string): void {
     const { lockdep, rcu } = this.#arena;
-    if (this.index >= 0) lockdep.assertHeld(this.index, rcu.depth, site);
+    if (this.index >= 0) {
+      lockdep.assertHeld(this.index, rcu.depth, site, this.#class);
+    }
   }
 
   /**
@@ -308,7 +310,8 @@ export class TreeLock {
     this.flags(site);
     // Else a writer counts on it that whoever reads holds the lock, and changes nodes in place.
     const isEnough = mayHaveReaders(this.#words, this.#header);
-    lockdep.assertReading(this.index, isEnough ? rcu.depth : 0, site);
+    const depth = isEnough ? rcu.depth : 0;
+    lockdep.assertReading(this.index, depth, site, this.#class);
   }
 
   /** What tells this hold of the lock, or this read section, from every other; 0 never. */

@@ -60,8 +60,11 @@ export class TreeMemory {
       recoverTrees(arena, caches, gone);
       sweepTrees(arena, caches, gone);
     });
-    this.lockClass = arena.lockdep.lockClass("range tree");
-    this.externalLockClass = arena.lockdep.lockClass("external lock");
+    this.lockClass = arena.lockdep.lockClass("range tree", "RangeTree.lock()");
+    this.externalLockClass = arena.lockdep.lockClass(
+      "external lock",
+      "ExternalLock.guard()",
+    );
   }
 
   /** The memory of an arena's trees. */

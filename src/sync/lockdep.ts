@@ -55,6 +55,8 @@ export class Lockdep {
   readonly #keys = new Float64Array(MAX_HELD);
   readonly #stamps = new Float64Array(MAX_HELD);
   readonly #sites: string[] = new Array(MAX_HELD).fill("");
+  /** How the locks of each class are taken, where this thread was told. */
+  readonly #ways: string[] = [];
   #depth = 0;
   #acquisitions = 0;
 
@@ -77,9 +79,16 @@ export class Lockdep {
   /**
    * The number of the class called `name`, registered if it is new. Every lock of one class obeys one order.
    *
+   * @param way What whoever uses it calls to take such a lock, for the report that it is not held.
    * @throws {RangeError} If the name takes more than 24 bytes or would not come back as it is, or the table is full.
    */
-  lockClass(name: string): number {
+  lockClass(name: string, way?: string): number {
+    const id = this.#register(name);
+    if (way !== undefined) this.#ways[id] = way;
+    return id;
+  }
+
+  #register(name: string): number {
     const action = "Cannot register a lock class";
     const encoded = encodeName(name, NAME_WORDS, action);
     const words = this.#words;
@@ -162,22 +171,46 @@ export class Lockdep {
   /**
    * Asserts that a reader is safe: it holds the lock or is inside a read section.
    *
+   * @param lockClass The lock's class, for the report.
    * @throws {LockdepError} "suspicious rcu_dereference_check() usage".
    */
-  assertReading(key: number, readDepth: number, site: string): void {
+  assertReading(
+    key: number,
+    readDepth: number,
+    site: string,
+    lockClass?: number,
+  ): void {
     if (this.enabled && readDepth === 0 && this.stampOf(key) === 0) {
-      this.#suspicious("rcu_dereference_check", key, readDepth, site);
+      this.#suspicious(
+        "rcu_dereference_check",
+        key,
+        readDepth,
+        site,
+        lockClass,
+      );
     }
   }
 
   /**
    * Asserts that a writer is alone: it holds the lock.
    *
+   * @param lockClass The lock's class, for the report.
    * @throws {LockdepError} "suspicious rcu_dereference_protected() usage".
    */
-  assertHeld(key: number, readDepth: number, site: string): void {
+  assertHeld(
+    key: number,
+    readDepth: number,
+    site: string,
+    lockClass?: number,
+  ): void {
     if (this.enabled && this.stampOf(key) === 0) {
-      this.#suspicious("rcu_dereference_protected", key, readDepth, site);
+      this.#suspicious(
+        "rcu_dereference_protected",
+        key,
+        readDepth,
+        site,
+        lockClass,
+      );
     }
   }
 
@@ -265,9 +298,15 @@ export class Lockdep {
     key: number,
     readDepth: number,
     site: string,
+    lockClass: number | undefined,
   ): never {
+    const name = lockClass === undefined
+      ? ""
+      : `"${this.#className(lockClass)}" `;
+    const way = this.#ways[lockClass ?? -1];
     throw this.splat(
-      `suspicious RCU usage\n${site}: suspicious ${wording}() usage! Needs the lock at word ${key}` +
+      `suspicious RCU usage\n${site}: suspicious ${wording}() usage! Needs the lock ${name}at word ${key}` +
+        (way === undefined ? "" : ` (${way} takes it)`) +
         (wording === "rcu_dereference_check" ? " or a read section" : ""),
       readDepth,
     );

@@ -297,7 +297,7 @@ export class VaState {
           : compiled.unlinkNoted(header),
     });
     this.#copied = arena.scratchIndex / 16;
-    this.#lockClass = arena.lockdep.lockClass("va manager");
+    this.#lockClass = arena.lockdep.lockClass("va manager", "VaManager.lock()");
   }
 
   /** A number that goes up with every change of the mappings. Under the outer lock. */
@@ -320,7 +320,8 @@ export class VaState {
     this.assertLive(site);
     if ((this.flags & OWN_OUTER_LOCK) !== 0) {
       const { lockdep, rcu } = this.arena;
-      lockdep.assertHeld(outerLockIndex(this.header), rcu.depth, site);
+      const lock = outerLockIndex(this.header);
+      lockdep.assertHeld(lock, rcu.depth, site, this.#lockClass);
     }
     // What follows is there only where a thread died that held the outer lock.
     if (this.replaced.isInDoubt) {

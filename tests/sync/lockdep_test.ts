@@ -248,6 +248,29 @@ Deno.test("Lockdep.assertHeld() wants the lock, a read section is not enough", (
   one.assertHeld(101, 0, "Cursor.store");
 });
 
+Deno.test("Lockdep.assertHeld() and assertReading() name the class of the lock, and how it is taken if that is known", () => {
+  const { one, two, a } = twoThreads();
+  const id = two.lockClass("engine", "Engine.lock()");
+  const message = (act: () => void) => assertThrows(act, LockdepError).message;
+  assertMatch(
+    message(() => two.assertHeld(101, 0, "Engine.start", id)),
+    /Needs the lock "engine" at word 101 \(Engine\.lock\(\) takes it\)$/m,
+  );
+  assertMatch(
+    message(() => two.assertReading(101, 0, "Engine.look", id)),
+    /"engine" at word 101 \(Engine\.lock\(\) takes it\) or a read section$/m,
+  );
+  // Each thread is told by its own code.
+  assertMatch(
+    message(() => one.assertHeld(101, 0, "Engine.start", id)),
+    /Needs the lock "engine" at word 101$/m,
+  );
+  assertMatch(
+    message(() => one.assertHeld(102, 0, "f", a)),
+    /Needs the lock "class a" at word 102$/m,
+  );
+});
+
 Deno.test("Lockdep.assertMayWait() wants no lock held", () => {
   const { one, a } = twoThreads();
   one.assertMayWait("Rcu.barrier");
