@@ -24,6 +24,7 @@ import type { Arena } from "../memory/mod.ts";
 import { heldGenerationOf, noteChange, rootOf } from "../range_tree/header.ts";
 import { MAX_INDEX, RangeTree } from "../range_tree/mod.ts";
 import { lookup } from "../range_tree/node.ts";
+import type { NodeCaches } from "../range_tree/node_caches.ts";
 import { TreeLock } from "../range_tree/tree_lock.ts";
 import { TreeMemory } from "../range_tree/tree_memory.ts";
 import { Walk } from "../range_tree/walk.ts";
@@ -236,7 +237,7 @@ export class VaState {
   /** The lock of the tree of mappings. */
   readonly treeLock: TreeLock;
   /** Where the nodes of the trees come from. */
-  readonly nodes: SlabCache;
+  readonly nodes: NodeCaches;
   /** What writes trees on this thread. */
   readonly writer: Writer;
   /** A walk over the tree of mappings. */

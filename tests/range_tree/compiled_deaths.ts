@@ -18,7 +18,8 @@ import { compile } from "../../tools/assemble.ts";
 import { rng } from "../seed.ts";
 import { lostIn, settle } from "../stress/lost.ts";
 import { Mirror } from "./mirror.ts";
-import { assertSame, cacheOf, digest } from "./worlds.ts";
+import { assertSame, digest } from "./worlds.ts";
+import { bothOf } from "./both_caches.ts";
 
 const FOLDER = "src/range_tree/assembly/";
 const WRITE = /^( *)(?=.*\b(v128\.store|store<|atomic\.(add|cmpxchg)<).*)/;
@@ -149,7 +150,7 @@ for (let seed = 1; seed <= SEEDS; seed++) {
     // So that there is something at hand, and a list that something is queued in already.
     theirs.storeRange(5, 5, 0);
     mirror.storeRange(5, 5, 0);
-    cacheOf(victim).stockUp();
+    bothOf(victim).stockUp();
     const before = digest(tree);
     dying.dieAfter(steps);
     try {

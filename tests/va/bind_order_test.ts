@@ -161,8 +161,10 @@ for (const strategies of [["submit"], ["run"], ["submit", "run"]] as const) {
       queues[0].trim();
       assertEquals(objectsInUse(arena).va_mapping, vm.count);
       vm.destroy();
-      const { va_bo, va_manager, range_node } = objectsInUse(arena);
-      assertEquals([va_bo, va_manager, range_node], [0, 0, 0]);
+      const { va_bo, va_manager, range_node, range_inner } = objectsInUse(
+        arena,
+      );
+      assertEquals([va_bo, va_manager, range_node + range_inner], [0, 0, 0]);
     });
   }
 }

@@ -96,7 +96,8 @@ for (const strategy of STRATEGIES) {
         const inUse = objectsInUse(arena);
         assertEquals(inUse.va_mapping, vm.count);
         vm.destroy();
-        assertEquals(objectsInUse(arena).range_node, 0);
+        const { range_node, range_inner } = objectsInUse(arena);
+        assertEquals([range_node, range_inner], [0, 0]);
       });
     }
   }

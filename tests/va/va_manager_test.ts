@@ -17,6 +17,7 @@ import { rng, seeds } from "../seed.ts";
 import { PAGE, VaMirror } from "./mirror.ts";
 import {
   assertSame,
+  CACHES,
   objectsInUse,
   pages,
   randomRequest,
@@ -111,12 +112,8 @@ for (const how of ["commit", "apply", "callbacks", "bind"] as const) {
         }
       }
       vm.destroy();
-      const { range_node, range_tree, va_manager, va_mapping, va_bo } =
-        objectsInUse(arena);
-      assertEquals(
-        [range_node, range_tree, va_manager, va_mapping, va_bo],
-        [0, 0, 0, 0, 0],
-      );
+      const inUse = objectsInUse(arena);
+      assertEquals(CACHES.map((name) => inUse[name]), CACHES.map(() => 0));
     });
   }
 }

@@ -90,9 +90,10 @@ const PATH_SLOTS: usize = 608;
 const LEFT_COUNT: usize = 1216;
 const TAKEN: usize = 1220;
 
-// What is returned where nothing was changed: another must do it, or the thread has too few nodes at hand.
+// What is returned where nothing was changed: another must do it, or the thread has too few leaves at hand, or nodes above leaves.
 const NOT_MINE: i32 = -1;
-const NO_NODES: i32 = -2;
+const NO_LEAVES: i32 = -2;
+const NO_INNER: i32 = -3;
 
 // What this thread notes in the link word of what it has in its hands.
 let hands: i32 = 0;
@@ -145,11 +146,12 @@ export function storeRange(
   first: f64,
   last: f64,
   value: u32,
-  stock: u32,
+  leaves: u32,
+  inner: u32,
 ): f64 {
   if (!begin(header, first)) return NOT_MINE;
   const before = heldSlot(addressOf(leaf), slot);
-  const failed = change(first, last, value, stock);
+  const failed = change(first, last, value, leaves, inner);
   return failed != 0 ? <f64>failed : <f64>before;
 }
 
@@ -159,25 +161,26 @@ export function insertRange(
   first: f64,
   last: f64,
   value: u32,
-  stock: u32,
+  leaves: u32,
+  inner: u32,
 ): i32 {
   if (!begin(header, first)) return NOT_MINE;
   const node = addressOf(leaf);
   // A free run is one slot.
   if (heldSlot(node, slot) != 0 || last > pivotOf(node, slot, leafMax)) return 0;
-  const failed = change(first, last, value, stock);
+  const failed = change(first, last, value, leaves, inner);
   return failed != 0 ? failed : 1;
 }
 
 /** Empties the range that contains an index, and leaves its bounds; returns what it held, or what is below 0 if it did not. */
-export function erase(header: u32, index: f64, stock: u32): f64 {
+export function erase(header: u32, index: f64, leaves: u32, inner: u32): f64 {
   if (!begin(header, index)) return NOT_MINE;
   const node = addressOf(leaf);
   const before = heldSlot(node, slot);
   const first = firstOfSlot(node, slot);
   const last = pivotOf(node, slot, leafMax);
   if (before != 0) {
-    const failed = change(first, last, 0, stock);
+    const failed = change(first, last, 0, leaves, inner);
     if (failed != 0) return failed;
   }
   store<f64>(scratch, first, ERASED_FIRST);
@@ -192,11 +195,12 @@ export function enterStoreRange(
   first: f64,
   last: f64,
   value: u32,
-  stock: u32,
+  leaves: u32,
+  inner: u32,
 ): f64 {
   const refused = enterTree(header, identity);
   if (refused != 0) return refused;
-  return leaveTree(header, identity, storeRange(header, first, last, value, stock));
+  return leaveTree(header, identity, storeRange(header, first, last, value, leaves, inner));
 }
 
 /** As `insertRange`, without the lock: as `enterStoreRange`. */
@@ -206,18 +210,19 @@ export function enterInsertRange(
   first: f64,
   last: f64,
   value: u32,
-  stock: u32,
+  leaves: u32,
+  inner: u32,
 ): f64 {
   const refused = enterTree(header, identity);
   if (refused != 0) return refused;
-  return leaveTree(header, identity, insertRange(header, first, last, value, stock));
+  return leaveTree(header, identity, insertRange(header, first, last, value, leaves, inner));
 }
 
 /** As `erase`, without the lock: as `enterStoreRange`. */
-export function enterErase(header: u32, identity: i32, index: f64, stock: u32): f64 {
+export function enterErase(header: u32, identity: i32, index: f64, leaves: u32, inner: u32): f64 {
   const refused = enterTree(header, identity);
   if (refused != 0) return refused;
-  return leaveTree(header, identity, erase(header, index, stock));
+  return leaveTree(header, identity, erase(header, index, leaves, inner));
 }
 
 /**
@@ -225,18 +230,18 @@ export function enterErase(header: u32, identity: i32, index: f64, stock: u32): 
  * It stops at the first one that is not mine or lacks nodes, and leaves how many were stored. First it goes down to where all of
  * them begin, so that they wait for memory together; what it finds there is not freed before it ends, since it is in a read section.
  */
-export function enterStoreMany(header: u32, identity: i32, count: i32, stock: u32): f64 {
+export function enterStoreMany(header: u32, identity: i32, count: i32, leaves: u32, inner: u32): f64 {
   store<i32>(scratch, 0, MANY_STORED);
   const refused = enterTree(header, identity);
   if (refused != 0) return refused;
   const entered = enter();
-  const answer = storeAll(header, count, stock);
+  const answer = storeAll(header, count, leaves, inner);
   leave(entered);
   return leaveTree(header, identity, answer);
 }
 
 /** Does that, under the tree's lock and within a read section. */
-function storeAll(header: u32, count: i32, stock: u32): f64 {
+function storeAll(header: u32, count: i32, leaves: u32, inner: u32): f64 {
   tree = addressOf(header);
   goDown(header, count, hasNarrowNodes(load<i32>(tree, HEADER_FLAGS)));
   for (let at: i32 = 0; at < count; at++) {
@@ -245,7 +250,7 @@ function storeAll(header: u32, count: i32, stock: u32): f64 {
     const value = load<u32>(scratch + (<usize>at << 2), MANY_VALUES);
     const found = <usize>load<u32>(scratch + (<usize>at << 2), FOUND);
     if (found == 0 || !overwrite(found, first, last, value)) {
-      const before = storeRange(header, first, last, value, stock);
+      const before = storeRange(header, first, last, value, leaves, inner);
       if (before < 0) return before;
     }
     store<i32>(scratch, at + 1, MANY_STORED);
@@ -306,7 +311,7 @@ function walk(index: f64): void {
 }
 
 /** Stores over a range that begins in the path's slot: 0 if it did, else what it returns instead. */
-function change(first: f64, last: f64, value: u32, stock: u32): i32 {
+function change(first: f64, last: f64, value: u32, leaves: u32, inner: u32): i32 {
   if (value == 0) {
     last = widenedLast(last);
     first = widenedFirst(first);
@@ -347,9 +352,9 @@ function change(first: f64, last: f64, value: u32, stock: u32): i32 {
   if (
     isOneLeaf && size <= MAX_SLOTS && (size >= MIN_SLOTS || top == 0) &&
     (size > 1 || value != 0)
-  ) return replaceLeaf(node, count, end, items, delta, stock);
+  ) return replaceLeaf(node, count, end, items, delta, leaves);
   if (top == 0) return NOT_MINE;
-  return replaceLeaves(end, items, size, delta, stock);
+  return replaceLeaves(end, items, size, delta, leaves, inner);
 }
 
 /** Finds the leaf that a range ends in if it is the next one under the same parent; says whether it is. */
@@ -431,7 +436,7 @@ function replaceLeaf(
   end: i32,
   items: i32,
   delta: i32,
-  stock: u32,
+  leaves: u32,
 ): i32 {
   const shift = items - (end + 1 - slot);
   if (load<i32>(tree, HEADER_HAD_RCU) == 0 && shift >= -2) {
@@ -441,8 +446,8 @@ function replaceLeaf(
     return 0;
   }
   if (isSeen(leaf)) return NOT_MINE;
-  const copy = take(stock);
-  if (copy == 0) return NO_NODES;
+  const copy = take(leaves);
+  if (copy == 0) return NO_LEAVES;
   const target = addressOf(copy);
   splice(node, target, count, slot, end + 1, items, leafMax);
   // Pairs with the load of a mover.
@@ -465,7 +470,8 @@ function replaceLeaves(
   items: i32,
   size: i32,
   delta: i32,
-  stock: u32,
+  leaves: u32,
+  inner: u32,
 ): i32 {
   const parent = pathNode(1);
   const above = addressOf(parent);
@@ -503,7 +509,8 @@ function replaceLeaves(
   if (isSeen(leaf) || isSeen(parent) || (other != 0 && isSeen(other))) {
     return NOT_MINE;
   }
-  if (!takeSome(built + 1, stock)) return NO_NODES;
+  const lacking = takeNodes(built, leaves, inner);
+  if (lacking != 0) return lacking;
   let pooled: i32 = 0;
   if (before != 0) pooled = append(before, 0, leftSlot + 1, firstOfNode(0) - 1, 0);
   pooled = append(leaf, 0, slot, leafMax, pooled);
@@ -608,20 +615,23 @@ function take(stock: u32): u32 {
 }
 
 /**
- * Takes that many; says whether it could. If another thread has taken the chain meanwhile, those that were taken before are left
- * for the caller to free.
+ * Takes an inner node and that many leaves behind it: 0 if it did, else what there was too little of. If another thread has taken a
+ * chain meanwhile, those that were taken before are left for the caller to free.
  */
-function takeSome(count: i32, stock: u32): bool {
-  if (load<i32>((<usize>stock << 2) + stockSize) < count) return false;
-  for (let i: i32 = 0; i < count; i++) {
-    const ref = take(stock);
+function takeNodes(count: i32, leaves: u32, inner: u32): i32 {
+  if (load<i32>((<usize>leaves << 2) + stockSize) < count) return NO_LEAVES;
+  const above = take(inner);
+  if (above == 0) return NO_INNER;
+  store<u32>(scratch, above, TAKEN);
+  for (let i: i32 = 1; i <= count; i++) {
+    const ref = take(leaves);
     if (ref == 0) {
       store<i32>(scratch, i, LEFT_COUNT);
-      return false;
+      return NO_LEAVES;
     }
     store<u32>(scratch + (<usize>i << 2), ref, TAKEN);
   }
-  return true;
+  return 0;
 }
 
 function taken(at: i32): u32 {
