@@ -111,7 +111,7 @@ export interface CompiledTrees extends CompiledStores {
 /** What `assembly/writer.ts` exports. Under the tree's lock or taking it, by a thread that may allocate. */
 export interface CompiledStores {
   /** Binds an instance to what its thread notes, keeps at hand and defers by. */
-  bindWriter(
+  bindSupply(
     hands: number,
     sizeOffset: number,
     nextHeadIndex: number,
@@ -222,7 +222,7 @@ export function bindTo(
 ): void {
   compiled.bind(rcu.epochIndex, rcu.readerIndex, scratchIndex, thread);
   const { head, seen, waitSeen, count, handing, handingLast } = rcu.deferral;
-  compiled.bindWriter(
+  compiled.bindSupply(
     handsOf(thread),
     stocks.size,
     head,

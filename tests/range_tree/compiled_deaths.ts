@@ -60,7 +60,9 @@ function withTraps(source: string): string {
 async function doomedModule(): Promise<WebAssembly.Module> {
   const bytes = await compile(`${FOLDER}mod.ts`, (name, text) => {
     if (name.endsWith("assembly/writer.ts")) return withTraps(text) + TRAP;
-    if (name.endsWith("assembly/lock.ts")) return IMPORT + withTraps(text);
+    if (/assembly\/(lock|supply)\.ts$/.test(name)) {
+      return IMPORT + withTraps(text);
+    }
     return name.endsWith("assembly/mod.ts")
       ? text + 'export { dieAfter } from "./writer";\n'
       : text;

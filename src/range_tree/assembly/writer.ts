@@ -5,12 +5,11 @@
  *
  * A store that can't be done here returns before anything was changed (*not mine*), and is done there: one over more leaves, one
  * that fills or empties a parent, or changes the tree's height. So does one for which the thread has too few nodes at hand
- * (`../../slab/stock.ts`), since what allocates more takes locks. Everything that can fail stands before the publishing store.
+ * (`supply.ts`), since what allocates more takes locks. Everything that can fail stands before the publishing store.
  *
- * The thread may die anywhere. So what is taken bears the note of this thread's hands from then on, as `SlabCache.allocate` leaves
- * it; what is about to be unlinked is claimed before the store that does it; the replaced nodes are marked dead, all of them,
- * before the first is deferred; and what is deferred is noted before it is queued, as `Rcu.deferChain` does. New leaves name their new
- * parent before that is published: whoever follows it meets a node that is in no tree, and in the same hands.
+ * The thread may die anywhere. `supply.ts` says how what it takes and defers is found then. The replaced nodes are marked dead, all
+ * of them, before the first is deferred. New leaves name their new parent before that is published: whoever follows it meets a node
+ * that is in no tree, and in the same hands.
  *
  * In a tree that is not and never was in RCU mode, a leaf is changed in place, unless it loses more than two slots (the twin always
  * makes a copy). Who looks at the pivots, the count and the slots of a leaf there holds the lock, readers too. Without it, movers
@@ -58,7 +57,6 @@ import {
   MAX_SLOTS,
   MIN_SLOTS,
   NODE_BYTES,
-  NODE_LINK,
   NODE_PARENT,
   NODE_PIVOTS,
   NODE_SLOTS,
@@ -67,6 +65,7 @@ import {
   pivotOf,
   slotFor,
 } from "./node";
+import { claim, defer, isSeen, NO_LEAVES, take, taken, takeNodes } from "./supply";
 import { enter, leave, scratch } from "./thread";
 
 const HEADER_COUNT: usize = 18 << 2;
@@ -85,27 +84,8 @@ const ERASED_LAST: usize = 520;
 const PATH_NODES: usize = 544;
 const PATH_SLOTS: usize = 608;
 
-// Behind all that anybody leaves in the scratch words, since this outlives the call: how many nodes were taken for a store that lacks
-// others, and the nodes.
-const LEFT_COUNT: usize = 1216;
-const TAKEN: usize = 1220;
-
-// What is returned where nothing was changed: another must do it, or the thread has too few leaves at hand, or nodes above leaves.
+/** What is returned where nothing was changed, and another must do it. */
 const NOT_MINE: i32 = -1;
-const NO_LEAVES: i32 = -2;
-const NO_INNER: i32 = -3;
-
-// What this thread notes in the link word of what it has in its hands.
-let hands: i32 = 0;
-// From the head of a stock to the word that counts it.
-let stockSize: usize = 0;
-// The words of this thread's list of deferred frees.
-let nextHead: usize = 0;
-let nextSeen: usize = 0;
-let waitSeen: usize = 0;
-let nextCount: usize = 0;
-let handing: usize = 0;
-let handingLast: usize = 0;
 
 // The tree, and where the path ends.
 let tree: usize = 0;
@@ -117,28 +97,6 @@ let leafMax: f64 = 0;
 // The leaf that the range ends in.
 let rightLeaf: u32 = 0;
 let rightMax: f64 = 0;
-
-/** Binds what a store needs of the thread's own words, by their indices. */
-export function bindWriter(
-  handsNote: i32,
-  sizeOffset: i32,
-  nextHeadIndex: i32,
-  nextSeenIndex: i32,
-  waitSeenIndex: i32,
-  nextCountIndex: i32,
-  handingIndex: i32,
-  handingLastIndex: i32,
-): void {
-  hands = handsNote;
-  stockSize = <usize>sizeOffset << 2;
-  nextHead = <usize>nextHeadIndex << 2;
-  nextSeen = <usize>nextSeenIndex << 2;
-  waitSeen = <usize>waitSeenIndex << 2;
-  nextCount = <usize>nextCountIndex << 2;
-  handing = <usize>handingIndex << 2;
-  handingLast = <usize>handingLastIndex << 2;
-  store<i32>(scratch, 0, LEFT_COUNT);
-}
 
 /** Stores over a range; returns what was at its beginning, or what is below 0 if it did not. */
 export function storeRange(
@@ -565,11 +523,6 @@ function replaceLeaves(
   return 0;
 }
 
-/** Notes that a node is in this thread's hands, before it is unlinked. */
-function claim(ref: u32): void {
-  store<i32>(addressOf(ref), hands, NODE_LINK);
-}
-
 /** Marks a node that was unlinked dead. */
 function retire(ref: u32): void {
   // Pairs with the load of a mover.
@@ -597,67 +550,6 @@ function adoptChildren(node: usize, ref: u32, count: i32): void {
   for (let at: i32 = 0; at < count; at++) {
     atomic.store<u32>(addressOf(heldSlot(node, at)), ref, NODE_PARENT);
   }
-}
-
-/** Takes an object of the thread's stock, as `Stock.take` and `SlabCache.allocate` do; 0 if there is none. */
-function take(stock: u32): u32 {
-  const head = <usize>stock << 2;
-  const ref = atomic.load<u32>(head);
-  if (ref == 0) return 0;
-  const node = addressOf(ref);
-  const rest = load<u32>(node, NODE_LINK);
-  // Pairs with the exchange of whoever takes the chain. V8 terminates a thread only at a call or where a loop turns round: so not
-  // between this and the note below.
-  if (atomic.cmpxchg<u32>(head, ref, rest) != ref) return 0;
-  store<i32>(node, hands, NODE_LINK);
-  store<i32>(head + stockSize, load<i32>(head + stockSize) - 1);
-  return ref;
-}
-
-/**
- * Takes an inner node and that many leaves behind it: 0 if it did, else what there was too little of. If another thread has taken a
- * chain meanwhile, those that were taken before are left for the caller to free.
- */
-function takeNodes(count: i32, leaves: u32, inner: u32): i32 {
-  if (load<i32>((<usize>leaves << 2) + stockSize) < count) return NO_LEAVES;
-  const above = take(inner);
-  if (above == 0) return NO_INNER;
-  store<u32>(scratch, above, TAKEN);
-  for (let i: i32 = 1; i <= count; i++) {
-    const ref = take(leaves);
-    if (ref == 0) {
-      store<i32>(scratch, i, LEFT_COUNT);
-      return NO_LEAVES;
-    }
-    store<u32>(scratch + (<usize>i << 2), ref, TAKEN);
-  }
-  return 0;
-}
-
-function taken(at: i32): u32 {
-  return load<u32>(scratch + (<usize>at << 2), TAKEN);
-}
-
-/** Whether a list began with this object when the thread looked last: then its mark is to be cleared before it is deferred. */
-function isSeen(ref: u32): bool {
-  return ref == load<u32>(nextSeen) || ref == load<u32>(waitSeen);
-}
-
-/** Defers the freeing of a node: as `Rcu.deferChain` of one that is not seen. */
-function defer(ref: u32): void {
-  const link = addressOf(ref) + NODE_LINK;
-  store<u32>(handingLast, <u32>(link >> 2));
-  store<u32>(handing, ref);
-  let seen = load<i32>(nextSeen);
-  for (;;) {
-    store<i32>(link, seen < 0 ? 0 : seen);
-    // Pairs with the access that takes the list.
-    const was = atomic.cmpxchg<i32>(nextHead, seen, <i32>ref);
-    if (was == seen) break;
-    seen = was;
-  }
-  store<u32>(nextSeen, ref);
-  store<i32>(nextCount, load<i32>(nextCount) + 1);
 }
 
 function noteChange(delta: i32): void {
