@@ -419,14 +419,13 @@ export class VaManager {
    *
    * @throws {VaRangeError} If the range can't be mapped.
    */
-  unmapOps(span: VaSpan): OperationList {
+  unmapOps({ start, range }: VaSpan): OperationList {
     const state = this.#state;
     state.assertWriter("VaManager.unmapOps");
+    // The caller's own may become something else before the list is committed.
+    const span = { start, range };
     state.assertRange(span, "unmap");
-    const overlapping = state.overlapping(
-      span.start,
-      span.start + span.range - 1,
-    );
+    const overlapping = state.overlapping(start, start + range - 1);
     return this.#list("unmap", span, unmapRule(span, overlapping));
   }
 
@@ -436,16 +435,16 @@ export class VaManager {
    *
    * @throws {VaRangeError} If that is no range of addresses.
    */
-  prefetchOps(span: VaSpan): OperationList {
+  prefetchOps({ start, range }: VaSpan): OperationList {
     const state = this.#state;
     state.assertWriter("VaManager.prefetchOps");
-    const last = lastOfWindow(span.start, span.range);
-    const overlapping = last < 0 ? [] : state.overlapping(span.start, last);
+    const last = lastOfWindow(start, range);
+    const overlapping = last < 0 ? [] : state.overlapping(start, last);
     const ops = overlapping.map((mapping): VaOp => ({
       kind: "prefetch",
       mapping,
     }));
-    return this.#list("prefetch", span, ops);
+    return this.#list("prefetch", { start, range }, ops);
   }
 
   /**

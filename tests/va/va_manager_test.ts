@@ -202,6 +202,30 @@ Deno.test("VaManager refuses operations that were made before another change, an
   assertEquals(vm.info().toString(), before);
 });
 
+Deno.test("VaManager copies what it makes operations of: what becomes of the caller's objects is no concern of a list", () => {
+  for (
+    const make of ["mapOps", "unmapOps", "prefetchOps", "madviseOps"] as const
+  ) {
+    const { arena, vm } = world();
+    const mirror = new VaMirror();
+    for (const each of [pages(0, 1, 1), pages(4, 1, 2), pages(8, 8)]) {
+      vm.bind(each);
+      mirror.map(each);
+    }
+    const request = { ...pages(make === "madviseOps" ? 10 : 0, 1, 0) };
+    const wanted = { ...request };
+    const list = vm[make](request);
+    request.start = 4 * PAGE;
+    request.range = 2 * PAGE;
+    vm.commit(list);
+    if (make === "unmapOps") mirror.unmap(wanted);
+    else if (make !== "prefetchOps") mirror.map(wanted);
+    assertEquals([list.span.start, list.span.range], [wanted.start, PAGE]);
+    assertSame(vm, mirror);
+    assertEquals(objectsInUse(arena).va_mapping, vm.count);
+  }
+});
+
 Deno.test("VaManager refuses to apply a list or an operation twice, or one of another list", () => {
   const { vm } = world();
   const list = vm.mapOps(pages(2, 2, 2));
