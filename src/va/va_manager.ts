@@ -513,7 +513,8 @@ export class VaManager {
    *
    * Between the operations of a map request readers find a hole; {@linkcode VaManager.commit} has none.
    *
-   * @throws {StaleOperationsError} If the tree has changed since the list was made, or the operation was applied already.
+   * @throws {StaleOperationsError} If a mapping or a region has changed since the list was made, or the operation was applied
+   * already.
    * @throws {VaExistsError} If a map operation comes before those that make room for it.
    * @throws {OutOfMemoryError} If there is no room; nothing was changed.
    */
@@ -535,7 +536,8 @@ export class VaManager {
    * Applies a whole list: all of it or, on any error, nothing. Of a map or an unmap request readers see all or nothing, too.
    * Under the outer lock.
    *
-   * @throws {StaleOperationsError} If the tree has changed since the list was made, or some of it was applied already.
+   * @throws {StaleOperationsError} If a mapping or a region has changed since the list was made, or some of it was applied
+   * already.
    * @throws {OutOfMemoryError} If there is no room; nothing was changed.
    */
   commit(list: OperationList): void {

@@ -299,9 +299,12 @@ export class VaState {
     this.#lockClass = arena.lockdep.lockClass("va manager");
   }
 
-  /** A number that goes up with every change of the mappings. Under the outer lock. */
+  /**
+   * A number that changes with every change of the mappings or the regions: the sum of two that only go up. Under the outer lock.
+   */
   get generation(): number {
-    return heldGenerationOf(this.words, this.tree.ref);
+    return heldGenerationOf(this.words, this.tree.ref) +
+      heldGenerationOf(this.words, this.regions.ref);
   }
 
   /** Whether mappings are linked to their VmBos by the manager. */

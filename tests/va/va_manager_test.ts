@@ -202,6 +202,22 @@ Deno.test("VaManager refuses operations that were made before another change, an
   assertEquals(vm.info().toString(), before);
 });
 
+Deno.test("VaManager refuses operations that were made for other regions than there are now, and changes nothing", () => {
+  for (const change of ["insertRegion", "removeRegion"] as const) {
+    for (const merge of [false, true]) {
+      const { vm } = world({ regions: true });
+      vm.insertRegion(pages(0, 8));
+      vm.insertRegion(pages(20, 4));
+      const stale = vm.mapOps(pages(0, 4, 1), { merge });
+      vm[change](change === "insertRegion" ? pages(8, 4) : pages(0, 8));
+      assertThrows(() => vm.commit(stale), StaleOperationsError, "regions");
+      const apply = () => vm.apply(stale.at(0)!, stale);
+      assertThrows(apply, StaleOperationsError, "regions");
+      assertEquals(vm.count, 0);
+    }
+  }
+});
+
 Deno.test("VaManager copies what it makes operations of: what becomes of the caller's objects is no concern of a list", () => {
   for (
     const make of ["mapOps", "unmapOps", "prefetchOps", "madviseOps"] as const
