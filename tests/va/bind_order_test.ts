@@ -280,16 +280,22 @@ Deno.test("BindQueue copies what it is given: what becomes of the caller's opera
     const ready = new Timeline();
     const op = { op: "map" as const, ...pages(0, 4, 1) };
     const ops: BindOp[] = [op, { op: "unmap", ...pages(2, 1) }];
-    const job = open().submit(ops, {
-      inFences: [{ timeline: ready, value: 1 }],
-    });
+    const done = new Timeline();
+    const inFences = [{ timeline: ready, value: 1 }];
+    const outFences = [{ timeline: done, value: 2 }];
+    const job = open().submit(ops, { inFences, outFences });
     Object.assign(op, { start: 5, object: -1 });
     Object.assign(ops[1], { start: NaN });
     ops.push(map(9, 1));
+    inFences[0].value = 9;
+    outFences[0].value = 9;
+    Object.assign(job.ops[0], { start: 3 * PAGE });
+    const isJobsToSay = Reflect.set(job, "state", "canceled");
     ready.signal(1);
     await job.ended;
-    assertEquals(job.ops.length, 2);
+    assertEquals([job.ops.length, isJobsToSay, job.state], [2, false, "done"]);
     assertEquals([vm.count, vm.translate(PAGE)], [2, PAGE]);
+    assertEquals(done.value, 2);
     assertWritten(vm, table, [], strategy);
   }
 });
