@@ -62,7 +62,7 @@ import {
   specOf,
 } from "./request.ts";
 import { openManagers } from "./recover.ts";
-import { isLiveManager, killManager, VaState } from "./va_state.ts";
+import { isLiveManager, VaState } from "./va_state.ts";
 import type { VmBo } from "./vm_bo.ts";
 
 const binders = new WeakMap<VaManager, Binder>();
@@ -196,11 +196,17 @@ export class VaManager {
    * Takes the outer lock that the manager offers, until the end of the caller's block. Sleeps while another thread holds it.
    *
    * @throws {LockdepError} If this thread holds the lock of a manager, or a lock that comes after it, already.
+   * @throws {VaError} If the manager was destroyed, also while this waited for the lock.
    */
   lock(): Disposable {
-    this.#state.assertLive("VaManager.lock");
     this.#state.lock("VaManager.lock");
-    return { [Symbol.dispose]: () => this.#state.unlock() };
+    let isHeld = true;
+    return {
+      [Symbol.dispose]: () => {
+        if (isHeld) this.#state.unlock();
+        isHeld = false;
+      },
+    };
   }
 
   // Looking up: no lock.
@@ -695,12 +701,30 @@ export class VaManager {
 
   /**
    * Removes all mappings, VmBos, regions and the manager itself; every later use of it is an error. Gives up the jobs of bind
-   * queues on this object, and frees what was set aside for them. Under the outer lock, but not if that is the manager's own.
-   * Needs no memory.
+   * queues on this object, and frees what was set aside for them. Under the outer lock; but if that is the manager's own, this
+   * takes it itself, and waits for whoever holds it. Needs no memory.
+   *
+   * @throws {LockdepError} If this thread holds the lock that is to be taken, or not the one that is to be held, as far as that
+   * is known; nothing was changed.
    */
   destroy(): void {
+    const state = this.#state, site = "VaManager.destroy";
+    if (state.ownsOuterLock) state.lock(site);
+    else state.assertLive(site);
+    try {
+      // What stands against writing, or taking the locks, is found before anything is changed: it is the same for all trees.
+      state.treeLock.enterWriter(site);
+      state.treeLock.exitWriter();
+    } catch (error) {
+      if (state.ownsOuterLock) state.unlock();
+      throw error;
+    }
+    this.#end();
+    binderOf(this).destroyed();
+  }
+
+  #end(): void {
     const state = this.#state;
-    state.assertLive("VaManager.destroy");
     const { caches, tree, boTree, regions, arena } = state;
     state.replaced.settle();
     // If this thread dies from here on, all of it is its own: see `recover.ts`.
@@ -710,14 +734,13 @@ export class VaManager {
     const bos = [...boTree].map((entry) => entry.value);
     for (const mapping of mappings) caches.mappings.claim(mapping);
     for (const bo of bos) caches.bos.claim(bo);
-    killManager(state.words, state.header);
+    state.kill();
     arena.roots.remove(state.header);
     for (const each of [tree, boTree, regions]) each.destroy();
     caches.mappings.deferAll(mappings);
     caches.bos.deferAll(bos);
     caches.headers.defer(state.header);
     arena.rcu.poll();
-    binderOf(this).destroyed();
   }
 
   /** The list whose operations are being given to callbacks. */

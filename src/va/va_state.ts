@@ -312,10 +312,15 @@ export class VaState {
     return (this.flags & LINKED_BY_HAND) === 0;
   }
 
+  /** Whether the outer lock is the manager's own. */
+  get ownsOuterLock(): boolean {
+    return (this.flags & OWN_OUTER_LOCK) !== 0;
+  }
+
   /** Checks that the manager lives, and that its outer lock is held if it is the manager's own. */
   assertWriter(site: string): void {
     this.assertLive(site);
-    if ((this.flags & OWN_OUTER_LOCK) !== 0) {
+    if (this.ownsOuterLock) {
       const { lockdep, rcu } = this.arena;
       lockdep.assertHeld(outerLockIndex(this.header), rcu.depth, site);
     }
@@ -334,9 +339,11 @@ export class VaState {
 
   /** Checks that the manager lives. */
   assertLive(site: string): void {
-    if (load(this.words, this.header * 16 + LIFE) !== this.life) {
-      refuseDestroyed(site);
-    }
+    if (!this.#isLive) refuseDestroyed(site);
+  }
+
+  get #isLive(): boolean {
+    return load(this.words, this.header * 16 + LIFE) === this.life;
   }
 
   /** Whether a copy of a mapping is of one that is there, and says what that says but for its flags. Under the outer lock. */
@@ -359,18 +366,41 @@ export class VaState {
     );
   }
 
-  /** Takes the outer lock that the manager offers. */
+  /**
+   * Takes the outer lock that the manager offers.
+   *
+   * @throws {VaError} If the manager was destroyed, also while this waited for the lock; then it is not held.
+   */
   lock(site: string): void {
+    this.assertLive(site);
     const index = outerLockIndex(this.header);
     this.arena.lockdep.acquire(this.#lockClass, index, site);
     spinLock(this.words, index, this.arena.thread);
+    if (this.#isLive) return;
+    this.#release(index);
+    refuseDestroyed(site);
   }
 
   /** Releases it. */
   unlock(): void {
     const index = outerLockIndex(this.header);
+    if (this.#isLive) this.#release(index);
+    // Where a manager was that was destroyed under this lock, another one's may be by now.
+    else this.arena.lockdep.release(index);
+  }
+
+  #release(index: number): void {
     spinUnlock(this.words, index, this.arena.thread);
     this.arena.lockdep.release(index);
+  }
+
+  /**
+   * Ends the manager's life, under the outer lock, whichever that is; the manager's own is released then, and whoever waits for it
+   * finds out.
+   */
+  kill(): void {
+    killManager(this.words, this.header);
+    if (this.ownsOuterLock) this.#release(outerLockIndex(this.header));
   }
 
   /** A copy of the mapping that covers an address. From any thread, without a lock. */

@@ -1,11 +1,15 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { stub } from "@std/testing/mock";
 import {
   Arena,
+  ExternalLock,
+  LockdepError,
   type Mapping,
   MappingFlag,
   StaleOperationsError,
   VaError,
   VaManager,
+  type VaManagerOptions,
   VaNotFoundError,
   VaRangeError,
 } from "../../mod.ts";
@@ -327,6 +331,133 @@ Deno.test("VaManager is of no use once it was destroyed, also when another one h
       arena.rcu.barrier();
       reused = VaManager.create(arena, { range: 2 ** 30 }).ref === vm.ref;
     }
+  }
+});
+
+Deno.test("VaManager.destroy() without a registered outer lock, or under a lock that it takes, is refused and changes nothing", () => {
+  const arena = Arena.create({ byteLength: 2 ** 22 });
+  const externalLock = ExternalLock.create(arena);
+  const external = () => externalLock.guard(), nothing = () => undefined;
+  const options = { range: 2 ** 47, name: "vm" };
+  const cases: [
+    VaManagerOptions,
+    toWrite: (vm: VaManager) => Disposable | undefined,
+    whenRefused: (vm: VaManager) => Disposable | undefined,
+    whenDone: (vm: VaManager) => Disposable | undefined,
+  ][] = [
+    [
+      { ...options, lock: "external", externalLock },
+      external,
+      nothing,
+      external,
+    ],
+    [
+      { ...options, outerLock: "manager" },
+      (vm) => vm.lock(),
+      (vm) => vm.lock(),
+      nothing,
+    ],
+    [options, nothing, (vm) => vm.tree.lock(), nothing],
+  ];
+  for (const [options, toWrite, whenRefused, whenDone] of cases) {
+    const vm = VaManager.create(arena, options);
+    {
+      using _guard = toWrite(vm);
+      vm.bind(pages(0, 4, 1));
+      vm.bind(pages(0, 4, 2));
+      vm.insertRegion(pages(0, 9));
+    }
+    const seen = () => [
+      [...vm.mappings()],
+      [...vm.regions()],
+      objectsInUse(arena),
+      arena.roots.names(),
+    ];
+    const whole = seen();
+    {
+      using _guard = whenRefused(vm);
+      const { held } = arena.lockdep;
+      assertThrows(() => vm.destroy(), LockdepError);
+      assertEquals(arena.lockdep.held, held);
+    }
+    assertEquals(seen(), whole);
+    {
+      using _guard = whenDone(vm);
+      vm.destroy();
+    }
+    assertEquals(arena.lockdep.held, 0);
+    const left = Object.entries(objectsInUse(arena)).filter(([, n]) => n > 0);
+    assertEquals(left, [["external_lock", 1]]);
+    assertEquals(arena.roots.names(), []);
+  }
+});
+
+/** Does something instead of sleeping on a lock. */
+function insteadOfSleeping(act: () => void): Disposable {
+  return stub(Atomics, "wait", () => {
+    act();
+    return "ok" as const;
+  });
+}
+
+/** A handle of a manager on another thread's view of its arena. */
+function attached(arena: Arena, vm: VaManager): VaManager {
+  return VaManager.attach(Arena.attach(arena.buffer), vm.ref);
+}
+
+Deno.test("VaManager.destroy() waits for the thread that holds the manager's own lock, and who waits for it finds no manager", () => {
+  const { arena, vm } = world({ outerLock: "manager" });
+  const [holder, waiter] = [attached(arena, vm), attached(arena, vm)];
+  const guard = holder.lock();
+  let waits = 0;
+  {
+    using _instead = insteadOfSleeping(() => {
+      waits++;
+      holder.bind(pages(vm.count, 1, 1));
+      guard[Symbol.dispose]();
+    });
+    vm.destroy();
+  }
+  assertEquals([waits, arena.lockdep.held], [1, 0]);
+  assertThrows(() => waiter.lock(), VaError, "it was destroyed");
+
+  const other = VaManager.create(arena, {
+    range: 2 ** 47,
+    outerLock: "manager",
+  });
+  const late = attached(arena, other);
+  const held = other.lock();
+  {
+    using _instead = insteadOfSleeping(() => {
+      held[Symbol.dispose]();
+      other.destroy();
+    });
+    assertThrows(() => late.lock(), VaError, "it was destroyed");
+  }
+});
+
+Deno.test("VaManager.lock() gives a guard that never releases the lock of another manager in the same place", () => {
+  for (const outerLock of ["manager", "driver"] as const) {
+    const { arena, vm } = world({ outerLock });
+    const theirArena = Arena.attach(arena.buffer);
+    VaManager.attach(theirArena, vm.ref);
+    const guard = vm.lock();
+    if (outerLock === "manager") guard[Symbol.dispose]();
+    vm.destroy();
+    let other: VaManager;
+    do {
+      theirArena.rcu.barrier();
+      other = VaManager.create(arena, { range: 2 ** 30, outerLock });
+    } while (other.ref !== vm.ref);
+    using _held = outerLock === "manager"
+      ? other.lock()
+      : VaManager.attach(theirArena, other.ref).lock();
+    guard[Symbol.dispose]();
+    using _instead = insteadOfSleeping(() => {
+      throw new Error("it is held");
+    });
+    const third = attached(arena, other);
+    assertThrows(() => third.lock(), Error, "it is held");
   }
 });
 
