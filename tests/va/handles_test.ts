@@ -2,6 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { stub } from "@std/testing/mock";
 import {
   Arena,
+  BindQueue,
   ExternalLock,
   LockdepError,
   type Mapping,
@@ -389,6 +390,59 @@ Deno.test("VaManager.destroy() without a registered outer lock, or under a lock 
     const left = Object.entries(objectsInUse(arena)).filter(([, n]) => n > 0);
     assertEquals(left, [["external_lock", 1]]);
     assertEquals(arena.roots.names(), []);
+  }
+});
+
+Deno.test("VaManager and BindQueue leave nothing behind of what a lock that is not held refuses", () => {
+  const arena = Arena.create({ byteLength: 2 ** 22 });
+  const externalLock = ExternalLock.create(arena);
+  const options = { range: 2 ** 47, lock: "external", externalLock } as const;
+  const vm = VaManager.create(arena, options);
+  const queues = (["submit", "run"] as const).map((strategy) =>
+    new BindQueue(vm, { strategy })
+  );
+  {
+    using _guard = externalLock.guard();
+    vm.bind(pages(0, 8, 1));
+    vm.obtainBo(2);
+  }
+  const state = () => {
+    for (const queue of queues) queue.trim();
+    return [
+      [...vm.mappings()],
+      [...vm.regions()],
+      [1, 2, 9].map((object) => vm.bo(object)?.count),
+      objectsInUse(arena),
+    ];
+  };
+  const before = state();
+  const changes: Record<string, () => unknown> = {
+    bind: () => vm.bind(pages(0, 8, 1)),
+    bindCutting: () => vm.bind(pages(2, 1, 1)),
+    bindNew: () => vm.bind(pages(20, 1, 9)),
+    insert: () => vm.insert(pages(20, 1, 1)),
+    insertNew: () => vm.insert(pages(20, 1, 9)),
+    unbind: () => vm.unbind(pages(0, 8)),
+    unbindCutting: () => vm.unbind(pages(2, 1)),
+    remove: () => vm.remove(vm.lookup(0)!),
+    commit: () => vm.commit(vm.mapOps(pages(2, 1, 9))),
+    unmapObject: () => vm.commit(vm.unmapObjectOps(1)),
+    obtainBo: () => vm.obtainBo(9),
+    releaseBo: () => vm.releaseBo(2),
+    insertRegion: () => vm.insertRegion(pages(0, 1)),
+    ...Object.fromEntries(
+      queues.map((
+        queue,
+        i,
+      ) => [
+        `submit${i}`,
+        () => queue.submit([{ op: "map", ...pages(2, 1, 9) }], { sync: true }),
+      ]),
+    ),
+  };
+  for (const [name, change] of Object.entries(changes)) {
+    assertThrows(change, LockdepError, undefined, name);
+    assertEquals(state(), before, name);
   }
 });
 
