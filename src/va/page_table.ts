@@ -13,7 +13,7 @@
  *
  * @module
  */
-import { MappingFlag, type MappingSpec } from "./mapping.ts";
+import { MappingFlag, type MappingSpec, phaseBehind } from "./mapping.ts";
 import {
   type OperationList,
   remapToUnmapRange,
@@ -311,7 +311,7 @@ function leafOf(
     return level === 0
       ? {
         object: spec.object,
-        offset: spec.offset + (spec.phase + into) % spec.repeat,
+        offset: spec.offset + phaseBehind(spec.phase, into, spec.repeat),
       }
       : undefined;
   }
