@@ -130,7 +130,7 @@ export class BindQueue {
   /**
    * A queue without jobs.
    *
-   * @throws {VaError} If the page is no multiple of those that the backend can map.
+   * @throws {VaError} If the page is no multiple of those that the backend can map, or the strategy is none.
    */
   constructor(vm: VaManager, options: BindQueueOptions = {}) {
     const { objectSize = () => Infinity, pageSize = 4096, backend } = options;
@@ -144,11 +144,18 @@ export class BindQueue {
         `Cannot create a bind queue: a page of ${pageSize} bytes is no multiple of ${smallest}`,
       );
     }
+    const { strategy = "submit" } = options;
+    if (strategy !== "submit" && strategy !== "run") {
+      throw new VaError(
+        "EINVAL",
+        `Cannot create a bind queue: strategy "${strategy}" is unknown`,
+      );
+    }
     const binder = binderOf(vm);
     this.#vm = vm;
     this.#binder = binder;
     this.#backend = backend;
-    this.#atSubmit = (options.strategy ?? "submit") === "submit";
+    this.#atSubmit = strategy === "submit";
     this.#mutex = options.mutex ?? false;
     this.#world = binder.world(pageSize, objectSize);
   }

@@ -139,7 +139,10 @@ export class VaManager {
    * Creates a manager without mappings.
    *
    * @throws {VaRangeError} If it has no addresses, or the reserved node is not inside of them.
+   * @throws {VaError} If an option is none that there is.
    * @throws {OutOfMemoryError} If there is no room; nothing was created.
+   * @throws {RangeError} If the name is empty, longer than 56 bytes, or one too many; nothing was created.
+   * @throws {TypeError} If an external lock is given that the lock mode does not ask for, or one of another arena.
    * @throws {Error} If the name is taken; nothing was created.
    */
   static create(arena: Arena, options: VaManagerOptions): VaManager {
@@ -323,8 +326,17 @@ export class VaManager {
     }
   }
 
-  /** The manager as a table. @param limit How many mappings to list at most. */
+  /**
+   * The manager as a table. Needs no lock; without the outer one its numbers are of several moments, as
+   * {@linkcode VaManager.mappings} finds what is mapped.
+   *
+   * @param limit How many mappings to list at most.
+   * @throws {RangeError} If that is no number of mappings.
+   */
   info(limit = 100): VaInfo & { toString(): string } {
+    if (!((Number.isInteger(limit) || limit === Infinity) && limit >= 0)) {
+      throw new RangeError(`Cannot list ${limit} mappings`);
+    }
     const mappings: Mapping[] = [];
     let count = 0, mapped = 0;
     for (const mapping of this.mappings()) {
@@ -491,7 +503,7 @@ export class VaManager {
    * Calls back for each step of mapping a range. Nothing is changed but what the callbacks apply. Under the outer lock.
    * Analogous to Linux `drm_gpuvm_sm_map`.
    *
-   * @throws {MissingCallbackError} If one of the three callbacks is missing; none was called.
+   * @throws {MissingCallbackError} If one of the three callbacks is missing, or no function; none was called.
    * @throws {VaRangeError} As {@linkcode VaManager.mapOps}; none was called.
    */
   map(
@@ -796,7 +808,7 @@ function assertCallbacks(
   what: string,
 ): void {
   for (const name of needed) {
-    if (callbacks[name] === undefined) {
+    if (typeof callbacks?.[name] !== "function") {
       throw new MissingCallbackError(name, what);
     }
   }

@@ -310,6 +310,8 @@ Deno.test("BindQueue refuses what can't be mapped, whole pages only, and changes
     { flags: 4 },
     { flags: 1 },
     { flags: -1 },
+    { flags: 128 },
+    { phase: PAGE },
     { repeat: 100, phase: 0 },
     { repeat: 1.5 * PAGE, phase: 0 },
     { repeat: 2 * PAGE, phase: 100 },
@@ -358,6 +360,22 @@ Deno.test("BindQueue takes a mapping only inside of a region, if the manager req
     queue.submit([map(7, 1)], { sync: true });
     assertThrows(() => queue.submit([map(8, 1)], { sync: true }), VaError);
     assertEquals(vm.count, 2);
+  }
+});
+
+Deno.test("BindQueue refuses what is no operation, and no strategy", () => {
+  for (const strategy of ["submit", "run"] as const) {
+    const { vm, open } = world({ strategy });
+    for (const op of [null, undefined, "map", 5, {}, { op: "mop" }]) {
+      const ops = [map(9, 1), op as BindOp];
+      const submit = () => open().submit(ops, { sync: true });
+      assertEquals(assertThrows(submit, VaError, "unknown").code, "EINVAL");
+      assertEquals(vm.count, 0);
+    }
+  }
+  for (const strategy of ["foo", "", 5, null]) {
+    const options = { strategy } as BindQueueOptions;
+    assertThrows(() => world().open(options), VaError, "strategy");
   }
 });
 

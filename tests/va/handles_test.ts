@@ -162,7 +162,9 @@ Deno.test("VaManager refuses what no mapping, no object and no flags can be, in 
     ...[-1, 1.5, NaN, 2 ** 32, MappingFlag.RESERVED, MappingFlag.SPARSE].map(
       (flags) => ({ flags }),
     ),
+    ...[16, 32, 64, 128, 0xf0 | MappingFlag.USER].map((flags) => ({ flags })),
     ...[-1, 0.5, NaN].map((repeat) => ({ repeat })),
+    ...[5, PAGE, -1, NaN].map((phase) => ({ phase })),
     ...[-1, 0.5, NaN, PAGE].map((phase) => ({ repeat: PAGE, phase })),
     ...[-PAGE, NaN, 0.5, 2 ** 60].map((start) => ({ start })),
     ...[-PAGE, NaN, 0.5, 0, 2 ** 60].map((range) => ({ range })),
@@ -234,7 +236,7 @@ Deno.test("VaManager.setFlags() keeps the flags that the manager sets", () => {
   const mapping = vm.insert({ ...pages(0, 4, 1), repeat: PAGE });
   vm.setFlags(mapping, MappingFlag.USER);
   assertEquals(vm.lookup(0)?.flags, MappingFlag.USER | MappingFlag.REPEAT);
-  for (const flags of [MappingFlag.RESERVED, MappingFlag.SPARSE, -1, NaN]) {
+  for (const flags of [MappingFlag.RESERVED, MappingFlag.SPARSE, 16, -1, NaN]) {
     assertThrows(() => vm.setFlags(mapping, flags), VaError);
   }
   const top = vm.insert({

@@ -10,6 +10,7 @@ import {
   VaError,
   VaExistsError,
   VaManager,
+  type VaManagerOptions,
   VaNotFoundError,
   VaRangeError,
 } from "../../mod.ts";
@@ -301,20 +302,24 @@ Deno.test("VaManager.map() and unmap() refuse missing callbacks before any is ca
   const never = () => assert(false, "it was called");
   const all = { map: never, remap: never, unmap: never };
   for (const name of ["map", "remap", "unmap"] as const) {
-    const callbacks = { ...all, [name]: undefined };
-    const error = assertThrows(
-      () => vm.map(pages(1, 1, 2), callbacks),
-      MissingCallbackError,
-      `"${name}"`,
-    );
-    assertEquals(error.code, "EINVAL");
-    if (name !== "map") {
-      assertThrows(
-        () => vm.unmap(pages(1, 1), callbacks),
+    for (const callback of [undefined, null, 5]) {
+      const callbacks = { ...all, [name]: callback } as VaCallbacks;
+      const error = assertThrows(
+        () => vm.map(pages(1, 1, 2), callbacks),
         MissingCallbackError,
+        `"${name}"`,
       );
+      assertEquals(error.code, "EINVAL");
+      if (name !== "map") {
+        assertThrows(
+          () => vm.unmap(pages(1, 1), callbacks),
+          MissingCallbackError,
+        );
+      }
     }
   }
+  const none = null as unknown as VaCallbacks;
+  assertThrows(() => vm.map(pages(1, 1, 2), none), MissingCallbackError);
 });
 
 Deno.test("VaManager refuses ranges that can't be mapped, and says why", () => {
@@ -507,6 +512,11 @@ VAs |      start |      range |        end | object | object offset
   2 | 0x00009000 | 0x00001000 | 0x0000a000 |   none |    0x00000000`,
   );
   assert(String(vm.info(1)).endsWith("… and 1 more"));
+  assertEquals(vm.info(0).mappings, []);
+  assertEquals(vm.info(Infinity).mappings.length, 2);
+  for (const limit of [NaN, -1, 0.5, -Infinity]) {
+    assertThrows(() => vm.info(limit), RangeError, `list ${limit} mappings`);
+  }
 });
 
 Deno.test("VaManager.invalidate() and setFlags() show at once, and splits keep flags", () => {
@@ -542,4 +552,22 @@ Deno.test("VaManager.create() refuses what is no address space", () => {
       { range: 100, reserved: { start: 90, range: 20 } },
     ]
   ) assertThrows(() => VaManager.create(arena, options), VaError);
+  const inUse = objectsInUse(arena);
+  for (const name of ["link", "outerLock", "lock", "name"]) {
+    for (const value of ["foo", "", 5, null]) {
+      if (name === "name" && typeof value === "string") continue;
+      const options = { range: 100, [name]: value } as VaManagerOptions;
+      const error = assertThrows(
+        () => VaManager.create(arena, options),
+        VaError,
+        name,
+      );
+      assertEquals(error.code, "EINVAL");
+    }
+  }
+  for (const name of ["", "x".repeat(57)]) {
+    const create = () => VaManager.create(arena, { range: 100, name });
+    assertThrows(create, RangeError);
+  }
+  assertEquals(objectsInUse(arena), inUse);
 });
