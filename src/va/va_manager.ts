@@ -644,27 +644,33 @@ export class VaManager {
     this.#state.bos.release(bo.ref);
   }
 
-  /** The VmBos of objects that are shared with other managers. Under the outer lock. */
+  /** The VmBos of objects that are shared with other managers, in the order in which they became so. Under the outer lock. */
   externalBos(): VmBo[] {
     this.#state.assertWriter("VaManager.externalBos");
     return this.#state.bos.list("external");
   }
 
-  /** The VmBos whose memory was taken away. Under the outer lock. */
+  /** The VmBos whose memory was taken away, in the order in which it was. Under the outer lock. */
   evictedBos(): VmBo[] {
     this.#state.assertWriter("VaManager.evictedBos");
     return this.#state.bos.list("evicted");
   }
 
   /**
-   * Calls back for each evicted object, which makes its memory present again; then it counts as evicted no more. What the
-   * callback throws ends it, and that object and the others stay evicted. Under the outer lock. Analogous to Linux
-   * `drm_gpuvm_validate`.
+   * Calls back for each evicted object, in the order in which it was evicted, to make its memory present again; then it counts as
+   * evicted no more. The callback may release VmBos, also the one that it is given: those that are released, or not evicted any
+   * more, when it would be their turn are left out. What the callback throws ends it, and that object and the others stay
+   * evicted. Under the outer lock. Analogous to Linux `drm_gpuvm_validate`.
    */
   validate(callback: (bo: VmBo) => void): void {
+    const isEvicted = ({ ref, object }: VmBo) => {
+      const bo = this.bo(object);
+      return bo?.ref === ref && bo.evicted;
+    };
     for (const bo of this.evictedBos()) {
+      if (!isEvicted(bo)) continue;
       callback(bo);
-      bo.evicted = false;
+      if (isEvicted(bo)) bo.evicted = false;
     }
   }
 

@@ -10,7 +10,7 @@
  * | 2, 3, 4 | the trees: mappings by address, VmBos by object, regions by address | immutable once published |
  * | 5 | the mapping that stands for the reserved node | immutable once published |
  * | 6 | goes up when a VmBo is freed | plain; under the outer lock |
- * | 7, 8 | first VmBo on the list of external ones, of evicted ones | plain; under the outer lock |
+ * | 7, 8 | the VmBo that came last to the list of external ones, of evicted ones | plain; under the outer lock |
  * | 9 | whether an entry may be a part of a mapping that is being cut | plain; under the outer lock |
  * | 10–11, 12–13 | start, last, `f64` | immutable once published |
  * | 16 | the outer lock that the manager offers | itself |

@@ -438,7 +438,7 @@ Deno.test("VmBo lists its mappings, and the manager what is external or evicted"
   b.evicted = true;
   a.external = true;
   c.external = true;
-  assertEquals(vm.externalBos().map((bo) => bo.object), [3, 1]);
+  assertEquals(vm.externalBos().map((bo) => bo.object), [1, 3]);
   c.external = false;
   assertEquals(vm.externalBos().map((bo) => bo.object), [1]);
   assertThrows(
@@ -446,7 +446,9 @@ Deno.test("VmBo lists its mappings, and the manager what is external or evicted"
     Error,
     "no room",
   );
-  assertEquals(vm.evictedBos().map((bo) => bo.object), [2, 1]);
+  assertEquals(vm.evictedBos().map((bo) => bo.object), [2, 3]);
+  a.evicted = true;
+  assertEquals(vm.evictedBos().map((bo) => bo.object), [2, 3, 1]);
   vm.validate(() => {});
   assertEquals(vm.evictedBos(), []);
 
@@ -462,6 +464,25 @@ Deno.test("VmBo lists its mappings, and the manager what is external or evicted"
   ]);
   assertThrows(() => a.count, VaNotFoundError);
   assertThrows(() => vm.obtainBo(0), VaError);
+});
+
+Deno.test("VaManager.validate() leaves out what its callback has released or made present", () => {
+  const { arena, vm } = world();
+  const objects = [5, 2, 8, 1, 9];
+  for (const object of objects) vm.obtainBo(object).evicted = true;
+  const seen: number[] = [];
+  vm.validate(({ object }) => {
+    seen.push(object);
+    // Itself, one before it, and ones that would come later.
+    if (object === 2) { for (const each of [2, 5, 8]) vm.releaseBo(each); }
+    if (object === 1) {
+      vm.bo(9)!.evicted = false;
+      vm.obtainBo(8).evicted = true;
+    }
+  });
+  assertEquals(seen, [5, 2, 1]);
+  assertEquals(vm.evictedBos().map(({ object }) => object), [8]);
+  assertEquals(objectsInUse(arena).va_bo, 3);
 });
 
 Deno.test("VmBo.link() and unlink() are the driver's, if it wants them", () => {
