@@ -18,6 +18,7 @@
  *
  * @module
  */
+import { OutOfMemoryError } from "../memory/mod.ts";
 import type { RangeTree } from "../range_tree/mod.ts";
 import type { SlabCache } from "../slab/mod.ts";
 import type { Words } from "../sync/mod.ts";
@@ -152,6 +153,7 @@ export class BoTable {
       tree.store(object, bo);
     } catch (error) {
       cache.free(bo);
+      if (error instanceof OutOfMemoryError) this.#target.settle();
       throw error;
     }
     return bo;
