@@ -97,7 +97,11 @@ Deno.test("VaManager.destroy() needs no memory", () => {
 Deno.test("VaManager settles what was replaced when it finds no room, whatever for", () => {
   const changes: typeof OPERATIONS = {
     ...OPERATIONS,
+    // Amid holes, so that nodes are needed.
+    "insert() amid a hole": (vm) => vm.insert(pages(2 ** 20, 1, 1)),
+    "insertRegion() amid a hole": (vm) => vm.insertRegion(pages(20, 4)),
     "removeRegion()": (vm) => vm.removeRegion(pages(8, 8)),
+    "obtainBo() amid a hole": (vm) => vm.obtainBo(9),
     "releaseBo()": (vm) => vm.releaseBo(4),
   };
   for (const [name, change] of Object.entries(changes)) {
