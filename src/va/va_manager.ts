@@ -171,12 +171,14 @@ export class VaManager {
 
   /** The tree of the mappings, for statistics and validation: what it stores are refs of mappings. */
   get tree(): RangeTree {
+    this.#state.assertLive("VaManager.tree");
     return this.#state.tree;
   }
 
   /** The addresses that can be mapped. */
   get span(): VaSpan {
     const { start, last } = this.#state;
+    this.#state.assertLive("VaManager.span");
     return { start, range: last - start + 1 };
   }
 
@@ -269,6 +271,7 @@ export class VaManager {
    * @throws {VaRangeError} If that is no range of addresses.
    */
   findFirst(start: number, range: number): Mapping | undefined {
+    this.#state.assertLive("VaManager.findFirst");
     const last = lastOfWindow(start, range);
     return last < 0 ? undefined : this.#state.first(start, last);
   }
@@ -317,6 +320,7 @@ export class VaManager {
    * @throws {VaRangeError} If that is no range of addresses.
    */
   *mappings(window: VaSpan = this.span): Generator<Mapping> {
+    this.#state.assertLive("VaManager.mappings");
     const last = lastOfWindow(window.start, window.range);
     for (let from = window.start; from <= last;) {
       const mapping = this.#state.first(from, last);

@@ -295,10 +295,21 @@ Deno.test("VaManager is of no use once it was destroyed, also when another one h
   const mapping = vm.insert(pages(1, 4, 1));
   const bo = vm.bo(1)!;
   const list = vm.unmapOps(pages(1, 1));
+  const queue = new BindQueue(vm);
   const walk = vm.mappings();
   walk.next();
   vm.destroy();
   const uses: Record<string, () => unknown> = {
+    tree: () => vm.tree,
+    span: () => vm.span,
+    noneOfMany: () => vm.lookupMany([]),
+    noPlaceOfMany: () => vm.translateMany([]),
+    findNothing: () => vm.find(0, 0),
+    intervalEmpty: () => vm.intervalEmpty(0, 0),
+    noMappings: () => [...vm.mappings({ start: 0, range: 0 })],
+    findNext: () => vm.findNext(0),
+    validate: () => vm.validate(() => {}),
+    submit: () => queue.submit([]),
     count: () => vm.count,
     reserved: () => vm.reserved,
     lookup: () => vm.lookup(PAGE),
