@@ -350,7 +350,13 @@ export class Reserve implements VaSupply {
     if (found !== 0) return found;
     const bo = this.#bos.pop();
     bos.init(bo, object);
-    this.storeRange(boTree, object, object, bo);
+    try {
+      this.storeRange(boTree, object, object, bo);
+    } catch (error) {
+      // It may be that the tree's lock is not to be had.
+      this.#bos.push(bo);
+      throw error;
+    }
     return bo;
   }
 }
