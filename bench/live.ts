@@ -9,7 +9,12 @@
  * @module
  */
 import { type Arena, Compactor, type RangeTree } from "../mod.ts";
-import { Evacuation, type MovableCache } from "../src/defrag/evacuation.ts";
+import {
+  Evacuation,
+  type MovableCache,
+  movableOf,
+} from "../src/defrag/evacuation.ts";
+import { planOf } from "../src/defrag/planner.ts";
 import { TreeMemory } from "../src/range_tree/tree_memory.ts";
 import { store } from "../src/sync/atomics.ts";
 import { fragmented } from "./fragmented.ts";
@@ -54,21 +59,14 @@ function relocate(roles: readonly LiveCommand["role"][]): Variant {
 
 /** Moves nodes in passes until nearly nothing is left to win. */
 function moveAll(arena: Arena, compactor: Compactor): Record<string, number> {
-  const nodes = TreeMemory.of(arena).movableNodes as MovableCache;
+  const caches = movableOf(TreeMemory.of(arena).movableNodes.all);
   const slices: Slice[] = [];
   const start = performance.now();
   let { freeableSlabs } = compactor.plan();
   const enough = freeableSlabs * FREEABLE_LEFT;
   let passes = 0;
   for (; freeableSlabs > enough && passes < MOST_PASSES; passes++) {
-    const evacuation = new Evacuation(
-      arena,
-      nodes,
-      nodes.emptiestSlabs(freeableSlabs),
-    );
-    slices.push(...timeSlices(evacuation));
-    arena.rcu.barrier();
-    evacuation.unisolate();
+    for (const cache of caches) slices.push(...empty(arena, cache));
     ({ freeableSlabs } = compactor.plan());
   }
   const seconds = (performance.now() - start) / 1000;
@@ -79,6 +77,17 @@ function moveAll(arena: Arena, compactor: Compactor): Record<string, number> {
     nodesPerSecond: middleRate(slices, moves),
     wallNodesPerSecond: moves / seconds,
   };
+}
+
+/** Moves the nodes of all slabs of a cache that can be freed, the emptiest first. */
+function empty(arena: Arena, cache: MovableCache): Slice[] {
+  const plan = planOf(cache.slabsByOccupancy(), cache.capacity);
+  const chosen = cache.emptiestSlabs(plan.freeableSlabs);
+  const evacuation = new Evacuation(arena, cache, chosen);
+  const slices = timeSlices(evacuation);
+  arena.rcu.barrier();
+  evacuation.unisolate();
+  return slices;
 }
 
 function timeSlices(evacuation: Evacuation): Slice[] {

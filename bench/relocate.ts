@@ -3,13 +3,11 @@
  *
  * @module
  */
-import { type Arena, Compactor, Slabs } from "../mod.ts";
+import { type Arena, Compactor } from "../mod.ts";
+import { TreeMemory } from "../src/range_tree/tree_memory.ts";
 import { fragmented } from "./fragmented.ts";
 import { hashOfTree, onlyArenaFor } from "./trees.ts";
 import { type Outcome, runVariant } from "./variant.ts";
-
-/** The cache of nodes that can be moved. */
-const NODES = "range_node";
 
 function relocate(ranges: number, largest: number): Outcome {
   const { arena, kept } = fragmented(ranges, onlyArenaFor(2 * largest));
@@ -40,9 +38,9 @@ function relocate(ranges: number, largest: number): Outcome {
 
 /** The share of the nodes' slabs that is in use. */
 function occupancyOf(arena: Arena): number {
-  const nodes = Slabs.of(arena).all().find(({ name }) => name === NODES)!;
-  const { objects, slabs, capacity } = nodes.stats();
-  return objects / (slabs * capacity);
+  const { movableNodes } = TreeMemory.of(arena);
+  const { objects, slabs } = movableNodes.usage();
+  return objects / (slabs * movableNodes.leaves.capacity);
 }
 
 if (import.meta.main) await runVariant({ tree: relocate });

@@ -33,16 +33,24 @@ export interface CommandArguments {
   readonly operands: readonly string[];
 }
 
+/** The options that a command takes. */
+export interface OptionNames {
+  /** Those with a value. */
+  readonly values: readonly string[];
+  /** Those without one. */
+  readonly flags: readonly string[];
+}
+
 /**
  * Takes a command's arguments apart.
  *
- * @throws {UsageError} If there is an option that is not named here, or one lacks its value.
+ * @throws {UsageError} If there is an option that is not named here, one lacks its value, or has one and takes none.
  */
 export function readArguments(
   args: readonly string[],
-  options: { values: readonly string[]; flags: readonly string[] },
+  options: OptionNames,
 ): CommandArguments {
-  const parsed = parseArgs([...args], {
+  const parsed = parseArgs(prepared(args, options), {
     string: [...options.values, "_"],
     boolean: options.flags,
     unknown: (argument, key) => {
@@ -64,6 +72,30 @@ export function readArguments(
     flags: new Set(options.flags.filter((name) => parsed[name] === true)),
     operands: parsed._,
   };
+}
+
+/** The arguments, where a number below 0 belongs to the option before it: it is no option itself. */
+function prepared(
+  args: readonly string[],
+  options: OptionNames,
+): string[] {
+  const end = args.indexOf("--");
+  const rest = end < 0 ? [] : args.slice(end);
+  const done: string[] = [];
+  for (const argument of end < 0 ? args : args.slice(0, end)) {
+    const [, name] = argument.match(/^--([^=]+)=/) ?? [];
+    if (options.flags.includes(name)) {
+      throw new UsageError(
+        `Cannot use ${quote(argument)}: --${name} takes no value`,
+      );
+    }
+    const before = done.at(-1) ?? "";
+    const takesIt = /^-[\d.]/.test(argument) &&
+      options.values.some((value) => before === `--${value}`);
+    if (takesIt) done[done.length - 1] = `${before}=${argument}`;
+    else done.push(argument);
+  }
+  return [...done, ...rest];
 }
 
 /** Whether a command's arguments ask for its help: behind `--` all are files. */
@@ -123,7 +155,7 @@ export function shareOption(
 ): number {
   const text = args.values[name];
   if (text === undefined) return byDefault;
-  if (!/^(\d+\.?\d*|\.\d+)$/.test(text) || Number(text) > 1) {
+  if (!/^(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(text) || Number(text) > 1) {
     throw new UsageError(
       `Cannot use --${name} ${quote(text)}: it is no number in [0, 1]`,
     );

@@ -270,6 +270,7 @@ export class BackgroundCompactor {
 
   /** Looks whether there is enough to win, and chooses the slabs; says whether there are any. */
   #beginPass(): boolean {
+    const choices: { cache: MovableCache; chosen: readonly number[] }[] = [];
     for (const cache of movableOf(Slabs.of(this.#arena).all())) {
       const state = this.#stateOf(cache);
       const { slabs, objects } = cache.usage();
@@ -290,10 +291,12 @@ export class BackgroundCompactor {
         }),
       ).slice(0, freeableSlabs);
       if (chosen.length === 0) rest(state);
-      else {
-        const evacuation = new Evacuation(this.#arena, cache, chosen);
-        this.#works.push({ state, evacuation });
-      }
+      else choices.push({ cache, chosen });
+    }
+    // Only now: a policy that looks at the slabs of two caches is to see both as they are.
+    for (const { cache, chosen } of choices) {
+      const evacuation = new Evacuation(this.#arena, cache, chosen);
+      this.#works.push({ state: this.#stateOf(cache), evacuation });
     }
     if (this.#works.length === 0) return false;
     this.#passes++;

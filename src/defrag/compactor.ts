@@ -157,8 +157,8 @@ export class Compactor {
     const start = performance.now();
     this.#settle();
     const settled = performance.now();
-    const cache = TreeMemory.of(this.#arena).movableNodes;
-    const before = windowMemoryOf(this.#arena, cache, cache.slabs());
+    const { leaves } = TreeMemory.of(this.#arena).movableNodes;
+    const before = windowMemoryOf(this.#arena, leaves, leaves.slabs());
     const looked = performance.now();
     const runs = this.#evacuateAll();
     // What is looked at for the report is none of the run's work.
@@ -194,19 +194,22 @@ export class Compactor {
     const start = performance.now();
     this.#timeHolds();
     this.#settle();
-    const cache = TreeMemory.of(this.#arena).movableNodes as MovableCache;
+    const [leaves, inner] = movableOf(
+      TreeMemory.of(this.#arena).movableNodes.all,
+    );
     let moves = 0, fewestMoves = 0;
     const tried = new Set<number>();
     const { pages } = this.#arena;
     const isMade = () => pages.largestFreeOrder >= order;
     while (!isMade() && tried.size < WINDOWS_TRIED) {
-      const memory = windowMemoryOf(this.#arena, cache, cache.slabs());
+      const memory = windowMemoryOf(this.#arena, leaves, leaves.slabs());
       const window = emptiableWindows(memory, order)
         .find(({ pfn }) => !tried.has(pfn));
       if (window === undefined) break;
       if (tried.size === 0) fewestMoves = window.moves;
       tried.add(window.pfn);
-      moves += this.#emptySlabs(cache, window.slabs).moves;
+      moves += this.#emptySlabs(leaves, window.slabs).moves;
+      moves += this.#emptySlabs(inner, window.beside).moves;
     }
     const seconds = (performance.now() - start) / 1000;
     return { made: isMade(), moves, fewestMoves, windows: tried.size, seconds };
@@ -267,6 +270,9 @@ export class Compactor {
    * Empties slabs, and waits until what was moved is freed. Slabs that did not become empty are put back, also where it fails.
    */
   #emptySlabs(cache: MovableCache, slabs: readonly number[]): Emptied {
+    if (slabs.length === 0) {
+      return { freedSlabs: 0, moves: 0, pinned: 0, busy: 0 };
+    }
     const evacuation = new Evacuation(this.#arena, cache, slabs);
     let freedSlabs = 0;
     try {

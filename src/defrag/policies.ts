@@ -9,7 +9,12 @@
  * @module
  */
 import type { Slab } from "../slab/slab_cache.ts";
-import { emptiableWindows, type WindowMemory } from "./windows.ts";
+import {
+  emptiableWindows,
+  freeableOf,
+  type Window,
+  type WindowMemory,
+} from "./windows.ts";
 
 /** A slab, and for how long it has been as full as it is. */
 export interface AgedSlab extends Slab {
@@ -29,7 +34,7 @@ export interface PolicyWorld {
   emptiest(count: number): readonly number[];
   /** All slabs. Costs a walk over them. */
   slabs(): readonly AgedSlab[];
-  /** The slabs and what is free between them. Costs a walk over both. */
+  /** The slabs, what is free between them, and the slabs of the cache that is compacted beside it. Costs a walk over all of these. */
   memory(): WindowMemory;
 }
 
@@ -51,6 +56,8 @@ export const greedy: CompactionPolicy = {
  * Whole aligned windows of 2^order pages, so that free blocks of that order come about: as many as can, and of windows with
  * equally many slabs those that hold the fewest objects. Leaves everything else alone.
  *
+ * Slabs of the other cache in such a window are chosen when it is that one's turn: the same windows are the best for it.
+ *
  * @throws {RangeError} If the order is not in 0 … 10.
  */
 export function alignedWindows(order: number): CompactionPolicy {
@@ -62,12 +69,18 @@ export function alignedWindows(order: number): CompactionPolicy {
   return {
     name: `windows of order ${order}`,
     choose(world) {
-      const windows = emptiableWindows(world.memory(), order)
+      const memory = world.memory();
+      const slabsOf = (window: Window) =>
+        window.slabs.length + window.beside.length;
+      const windows = emptiableWindows(memory, order)
         .filter(({ slabs }) => slabs.length > 0)
-        .sort((a, b) => a.slabs.length - b.slabs.length || a.moves - b.moves);
+        .sort((a, b) => slabsOf(a) - slabsOf(b) || a.moves - b.moves);
       const chosen: number[] = [];
-      for (const { slabs } of windows) {
-        if (chosen.length + slabs.length > world.freeableSlabs) break;
+      let besideLeft = freeableOf(memory.beside, memory.capacity);
+      for (const { slabs, beside } of windows) {
+        if (chosen.length + slabs.length > world.freeableSlabs) continue;
+        if (beside.length > besideLeft) continue;
+        besideLeft -= beside.length;
         chosen.push(...slabs);
         if (chosen.length >= world.slabsWanted) break;
       }

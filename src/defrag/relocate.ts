@@ -78,7 +78,7 @@ const RUN_MOVED = 0xff;
 const RUN_IS_HELD = 0x100;
 
 /**
- * Moves the nodes of one cache's trees.
+ * Moves the nodes of one cache, leaves or inner ones, to other slabs of that cache.
  *
  * Thread contract: an object belongs to one thread; the trees may be read and written by others at the same time.
  */
@@ -144,7 +144,7 @@ export class NodeMover implements Mover {
   /** The movers of all range-tree nodes of an arena, those included that nothing can be locked for. */
   static allOf(arena: Arena): NodeMover[] {
     const { movableNodes, pinnedNodes } = TreeMemory.of(arena);
-    return [movableNodes, pinnedNodes].map((cache) =>
+    return [...movableNodes.all, ...pinnedNodes.all].map((cache) =>
       NodeMover.of(arena, cache)
     );
   }

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Arena } from "../memory/arena.ts";
+import { TreeMemory } from "../range_tree/tree_memory.ts";
 import type { Slab, SlabCache } from "../slab/slab_cache.ts";
 import { emptiestFirst } from "./planner.ts";
 import type { AgedSlab, PolicyWorld } from "./policies.ts";
@@ -25,16 +26,21 @@ export class SlabAges {
   }
 }
 
-/** Slabs of a cache and what is free between them. */
+/** Slabs of a cache, what is free between them, and the slabs of the other cache that movable nodes live in, if this is one. */
 export function windowMemoryOf(
   arena: Arena,
   cache: SlabCache,
   slabs: readonly Slab[],
 ): WindowMemory {
+  const nodes: readonly SlabCache[] = TreeMemory.of(arena).movableNodes.all;
+  const others = nodes.includes(cache)
+    ? nodes.filter((other) => other !== cache)
+    : [];
   return {
     pages: arena.pages.count,
     free: arena.pages.freeBlocks(),
     slabs,
+    beside: others.flatMap((other) => other.slabs()),
     capacity: cache.capacity,
   };
 }

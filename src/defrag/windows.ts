@@ -6,8 +6,12 @@
  * slabs have room for all that is in it. Emptying it takes one move an object, so the cheapest window is the one that holds
  * the fewest; that is the optimum for one block.
  *
+ * Leaves and inner nodes live in slabs of two caches, side by side, and each is moved to slabs of its own. So what is looked at are
+ * the slabs of one cache and those *beside* them, of the other: a window may have both, and each kind needs room of its kind.
+ *
  * Of several blocks the most that can be made are those with the fewest slabs, as many as the slabs that can be freed allow: a
- * window of `s` slabs takes `s` of these, and any so many slabs can be emptied into the others.
+ * window of `s` slabs takes `s` of these, and any so many slabs can be emptied into the others. With slabs of two kinds that is an
+ * upper bound, since it may be one kind that there are too few of.
  *
  * @module
  */
@@ -20,6 +24,8 @@ export interface Window {
   readonly pfn: number;
   /** The slabs in it. */
   readonly slabs: readonly number[];
+  /** Those in it that are beside them. */
+  readonly beside: readonly number[];
   /** The objects in them: what emptying it costs in moves. */
   readonly moves: number;
 }
@@ -30,8 +36,10 @@ export interface WindowMemory {
   readonly pages: number;
   /** Free blocks: first page and order. */
   readonly free: readonly (readonly [pfn: number, order: number])[];
-  /** Slabs whose objects can be moved. */
+  /** Slabs of one cache whose objects can be moved. */
   readonly slabs: readonly Slab[];
+  /** Those of the other one. */
+  readonly beside: readonly Slab[];
   /** Objects that a slab has room for. */
   readonly capacity: number;
 }
@@ -68,16 +76,23 @@ export function contiguityOf(
   });
 }
 
-/** How many more blocks of each order can be made free by emptying slabs. */
-export function mostBlocks(memory: WindowMemory): number[] {
-  const { pages, free, slabs, capacity } = memory;
+/** How many of the slabs of one cache can be freed. */
+export function freeableOf(slabs: readonly Slab[], capacity: number): number {
   const objects = slabs.reduce((sum, { inUse }) => sum + inUse, 0);
-  const freeableSlabs = slabs.length - Math.ceil(objects / capacity);
+  return slabs.length - Math.ceil(objects / capacity);
+}
+
+/** How many more blocks of each order can be made free by emptying slabs, at most. */
+export function mostBlocks(memory: WindowMemory): number[] {
+  const { pages, free, slabs, beside, capacity } = memory;
+  const freeableSlabs = freeableOf(slabs, capacity) +
+    freeableOf(beside, capacity);
   // How many pages of a window are free or slabs, and how many of these are slabs: each order's windows are pairs of the last's.
   let usable = new Uint32Array(pages);
   let slabsIn = new Uint32Array(pages);
   for (const [pfn, order] of free) usable.fill(1, pfn, pfn + 2 ** order);
   for (const { pfn } of slabs) usable[pfn] = slabsIn[pfn] = 1;
+  for (const { pfn } of beside) usable[pfn] = slabsIn[pfn] = 1;
   return Array.from({ length: MAX_ORDER + 1 }, (_, order) => {
     if (order > 0) {
       usable = pairSums(usable);
@@ -115,38 +130,62 @@ export function emptiableWindows(
   memory: WindowMemory,
   order: number,
 ): Window[] {
-  const { pages, free, slabs, capacity } = memory;
+  const { pages, free } = memory;
   const size = 2 ** order;
   const count = Math.floor(pages / size);
-  // How many pages of a window are free or can be made so, and what is in them.
+  // How many pages of a window are free or can be made so.
   const usable = new Uint32Array(count);
-  const moves = new Uint32Array(count);
-  const inWindow: number[][] = Array.from({ length: count }, () => []);
   for (const [pfn, blockOrder] of free) {
     for (let page = pfn; page < pfn + 2 ** blockOrder; page++) {
       if (page < count * size) usable[Math.floor(page / size)]++;
     }
   }
-  let room = 0;
-  const roomIn = new Uint32Array(count);
-  for (const { pfn, inUse } of slabs) {
-    room += capacity - inUse;
-    const window = Math.floor(pfn / size);
-    if (window >= count) continue;
-    usable[window]++;
-    moves[window] += inUse;
-    roomIn[window] += capacity - inUse;
-    inWindow[window].push(pfn);
-  }
+  const own = sortIntoWindows(memory.slabs, memory, size);
+  const other = sortIntoWindows(memory.beside, memory, size);
   const windows: Window[] = [];
   for (let window = 0; window < count; window++) {
-    if (usable[window] < size) continue;
-    if (moves[window] > room - roomIn[window]) continue;
+    const slabs = own.slabs[window], beside = other.slabs[window];
+    if (usable[window] + slabs.length + beside.length < size) continue;
+    if (!own.hasRoomFor(window) || !other.hasRoomFor(window)) continue;
     windows.push({
       pfn: window * size,
-      slabs: inWindow[window],
-      moves: moves[window],
+      slabs,
+      beside,
+      moves: own.objects[window] + other.objects[window],
     });
   }
   return windows.sort((a, b) => a.moves - b.moves);
+}
+
+/** The slabs of one cache, window by window. */
+interface Sorted {
+  /** Those of each window. */
+  readonly slabs: readonly number[][];
+  /** How many objects are in them. */
+  readonly objects: Uint32Array;
+  /** Whether the slabs outside of a window have room for these. */
+  hasRoomFor(window: number): boolean;
+}
+
+function sortIntoWindows(
+  all: readonly Slab[],
+  { pages, capacity }: WindowMemory,
+  size: number,
+): Sorted {
+  const count = Math.floor(pages / size);
+  const slabs: number[][] = Array.from({ length: count }, () => []);
+  const objects = new Uint32Array(count);
+  const roomIn = new Uint32Array(count);
+  let room = 0;
+  for (const { pfn, inUse } of all) {
+    room += capacity - inUse;
+    const window = Math.floor(pfn / size);
+    if (window >= count) continue;
+    slabs[window].push(pfn);
+    objects[window] += inUse;
+    roomIn[window] += capacity - inUse;
+  }
+  const hasRoomFor = (window: number) =>
+    objects[window] <= room - roomIn[window];
+  return { slabs, objects, hasRoomFor };
 }

@@ -13,7 +13,6 @@
 import { Arena } from "../memory/mod.ts";
 import { ExternalLock } from "../range_tree/mod.ts";
 import { TreeMemory } from "../range_tree/tree_memory.ts";
-import type { SlabCache } from "../slab/mod.ts";
 import { notify, store } from "../sync/atomics.ts";
 import { type BindOp, BindQueue, VaManager } from "../va/mod.ts";
 import { type ChurnWorker, PHASE, SIGNAL } from "./churn.ts";
@@ -265,14 +264,12 @@ function jobOf(
 function settled(arena: Arena): { slabs: number; slabsAtBest: number } {
   const { movableNodes, pinnedNodes } = TreeMemory.of(arena);
   arena.rcu.barrier();
-  for (const cache of [movableNodes, pinnedNodes]) cache.shrink();
+  for (const nodes of [movableNodes, pinnedNodes]) nodes.shrink();
   arena.rcu.barrier();
-  const sum = (of: (cache: SlabCache) => number) =>
-    of(movableNodes) + of(pinnedNodes);
-  const objects = sum((cache) => cache.usage().objects);
+  const movable = movableNodes.usage(), pinned = pinnedNodes.usage();
   return {
-    slabs: sum((cache) => cache.usage().slabs),
-    slabsAtBest: Math.ceil(objects / movableNodes.capacity),
+    slabs: movable.slabs + pinned.slabs,
+    slabsAtBest: movable.slabsAtBest + pinned.slabsAtBest,
   };
 }
 

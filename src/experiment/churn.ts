@@ -16,7 +16,7 @@ import {
 } from "../memory/mod.ts";
 import { RangeTree } from "../range_tree/mod.ts";
 import { TreeMemory } from "../range_tree/tree_memory.ts";
-import type { SlabCache } from "../slab/mod.ts";
+import type { NodeCaches } from "../range_tree/node_caches.ts";
 import { load, notify, store, type Words } from "../sync/atomics.ts";
 import { Histogram } from "./histogram.ts";
 import type { PolicyChoice } from "./policy_choice.ts";
@@ -219,7 +219,7 @@ class Half {
     this.#arena = Arena.create({ byteLength: bytesFor(options.ranges) });
     this.#tree = RangeTree.create(this.#arena, { name: "churn", rcu: true });
     this.#fill();
-    this.#slabsAtStart = this.#usage().slabs;
+    this.#slabsAtStart = this.#nodes.usage().slabs;
     const words = SIGNAL.counters + options.readers + 2;
     this.#signals = new Int32Array(new SharedArrayBuffer(4 * words));
   }
@@ -304,7 +304,7 @@ class Half {
   }
 
   #status(phase: ChurnStatus["phase"]): ChurnStatus {
-    const { slabs, objects } = this.#usage();
+    const { slabs, objects } = this.#nodes.usage();
     const now = performance.now();
     let lookups = 0;
     for (let reader = 0; reader < this.#options.readers; reader++) {
@@ -317,7 +317,7 @@ class Half {
       compacts: this.#compacts,
       phase,
       slabs,
-      occupancy: objects / (slabs * this.#nodes.capacity),
+      occupancy: objects / (slabs * this.#nodes.leaves.capacity),
       freedSlabs: this.#slabsAtStart - slabs,
       // The readers count anew when the measuring begins.
       lookupsPerSecond: Math.max(0, rate),
@@ -356,7 +356,7 @@ class Half {
     this.#nodes.shrink();
     this.#arena.rcu.barrier();
     this.#tree.validate();
-    const { slabs, objects } = this.#usage();
+    const { slabs, slabsAtBest } = this.#nodes.usage();
     const released = releaseFreePages(this.#arena);
     const residentBytes = this.#means.residentBytes() - this.#residentBefore;
     return {
@@ -365,7 +365,7 @@ class Half {
       wrong,
       live: this.#tree.count,
       slabs,
-      slabsAtBest: Math.ceil(objects / this.#nodes.capacity),
+      slabsAtBest,
       gracePeriods,
       freePages: this.#arena.pages.freePages,
       residentBytes,
@@ -374,11 +374,7 @@ class Half {
     };
   }
 
-  #usage(): { slabs: number; objects: number } {
-    return this.#nodes.usage();
-  }
-
-  get #nodes(): SlabCache {
+  get #nodes(): NodeCaches {
     return TreeMemory.of(this.#arena).movableNodes;
   }
 }

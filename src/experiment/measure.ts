@@ -36,7 +36,8 @@ export interface MemoryPicture {
 /** Measures an arena's memory. Only meaningful while nothing is deferred: an empty slab that waits for its grace period counts as free. */
 export function measure(arena: Arena): MemoryPicture {
   const { movableNodes, pinnedNodes } = TreeMemory.of(arena);
-  const nodes = [movableNodes.stats(), pinnedNodes.stats()];
+  const nodes = [...movableNodes.all, ...pinnedNodes.all]
+    .map((cache) => cache.stats());
   const sum = (of: (stats: SlabCacheStats) => number) =>
     nodes.reduce((total, stats) => total + of(stats), 0);
   const slabs = sum((stats) => stats.slabs);

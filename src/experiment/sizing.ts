@@ -37,8 +37,10 @@ export class ScenarioSizeError extends Error {
 
 /** What a dry run of one trace found. */
 export interface TraceSurvey {
-  /** Range-tree nodes that lived at once, at most. */
-  readonly nodesMax: number;
+  /** Leaves that lived at once, at most. */
+  readonly leavesMax: number;
+  /** Nodes above leaves that did. */
+  readonly innerMax: number;
   /** Range trees that lived at once, at most. */
   readonly treesMax: number;
   /** Processes that the whole trace tells of. */
@@ -52,14 +54,16 @@ export function surveyTrace(trace: Trace, until: number): TraceSurvey {
   const replayer = new Replayer(trace, {
     createTree: () => RangeTree.create(arena),
   });
-  let nodesMax = 0, treesMax = 0;
+  let leavesMax = 0, innerMax = 0, treesMax = 0;
   while (replayer.position < until && replayer.step()) {
     arena.rcu.barrier();
-    nodesMax = Math.max(nodesMax, movableNodes.stats().objects);
+    leavesMax = Math.max(leavesMax, movableNodes.leaves.stats().objects);
+    innerMax = Math.max(innerMax, movableNodes.inner.stats().objects);
     treesMax = Math.max(treesMax, headers.stats().objects);
   }
   replayer.run();
-  return { nodesMax, treesMax, processes: replayer.counts.processes };
+  const { processes } = replayer.counts;
+  return { leavesMax, innerMax, treesMax, processes };
 }
 
 /**
@@ -73,7 +77,8 @@ export function arenaBytesFor(
 ): number {
   const most = (of: (survey: TraceSurvey) => number) =>
     surveys.reduce((sum, survey) => sum + copies * of(survey), 0);
-  const pages = slabsFor(most((survey) => survey.nodesMax), NODE_BYTES) +
+  const pages = slabsFor(most((survey) => survey.leavesMax), NODE_BYTES) +
+    slabsFor(most((survey) => survey.innerMax), NODE_BYTES) +
     slabsFor(most((survey) => survey.treesMax), HEADER_BYTES) + SPARE_PAGES;
   const total = pages + ARENA_PAGES +
     Math.ceil(pages / PAGES_PER_RECORD_PAGE) +

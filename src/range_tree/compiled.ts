@@ -111,7 +111,7 @@ export interface CompiledTrees extends CompiledStores {
 /** What `assembly/writer.ts` exports. Under the tree's lock or taking it, by a thread that may allocate. */
 export interface CompiledStores {
   /** Binds an instance to what its thread notes, keeps at hand and defers by. */
-  bindWriter(
+  bindSupply(
     hands: number,
     sizeOffset: number,
     nextHeadIndex: number,
@@ -123,16 +123,18 @@ export interface CompiledStores {
   ): void;
   /**
    * Stores `value` over `first` … `last`; returns what was at `first`. Or, if it has changed nothing: -1 where it can't be done
-   * so, -2 where it takes more nodes than the thread has at hand.
+   * so, -2 where it takes more leaves than the thread has at hand, -3 where it takes more inner nodes.
    *
-   * @param stock The head of the nodes that the thread has at hand.
+   * @param leaves The head of the leaves that the thread has at hand.
+   * @param inner The head of the nodes above leaves that it has at hand.
    */
   storeRange(
     header: number,
     first: number,
     last: number,
     value: number,
-    stock: number,
+    leaves: number,
+    inner: number,
   ): number;
   /** As `storeRange` if all of the range is free; 1 if it was, 0 if not, below 0 as above. */
   insertRange(
@@ -140,10 +142,11 @@ export interface CompiledStores {
     first: number,
     last: number,
     value: number,
-    stock: number,
+    leaves: number,
+    inner: number,
   ): number;
   /** Empties the range that contains an index; returns what it held, or below 0 as above. */
-  erase(header: number, index: number, stock: number): number;
+  erase(header: number, index: number, leaves: number, inner: number): number;
   /**
    * As `storeRange`, but takes the lock first and releases it, if it is the tree's own, unless the answer is below 0; what the
    * answer means then, `TreeLock.endWhole` knows.
@@ -156,7 +159,8 @@ export interface CompiledStores {
     first: number,
     last: number,
     value: number,
-    stock: number,
+    leaves: number,
+    inner: number,
   ): number;
   /**
    * `enterStoreRange` of so many ranges that the caller left in the scratch words (`store_many.ts` says where), under one
@@ -166,7 +170,8 @@ export interface CompiledStores {
     header: number,
     identity: number,
     count: number,
-    stock: number,
+    leaves: number,
+    inner: number,
   ): number;
   /** As `insertRange`, in the way of `enterStoreRange`. */
   enterInsertRange(
@@ -175,14 +180,16 @@ export interface CompiledStores {
     first: number,
     last: number,
     value: number,
-    stock: number,
+    leaves: number,
+    inner: number,
   ): number;
   /** As `erase`, in the way of `enterStoreRange`. */
   enterErase(
     header: number,
     identity: number,
     index: number,
-    stock: number,
+    leaves: number,
+    inner: number,
   ): number;
 }
 
@@ -215,7 +222,7 @@ export function bindTo(
 ): void {
   compiled.bind(rcu.epochIndex, rcu.readerIndex, scratchIndex, thread);
   const { head, seen, waitSeen, count, handing, handingLast } = rcu.deferral;
-  compiled.bindWriter(
+  compiled.bindSupply(
     handsOf(thread),
     stocks.size,
     head,

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import type { SlabCache } from "../slab/slab_cache.ts";
 import type { Words } from "../sync/atomics.ts";
 import {
   entryCountOf,
@@ -26,6 +25,7 @@ import {
   pivotOf,
   slotOf,
 } from "./node.ts";
+import type { NodeCaches } from "./node_caches.ts";
 
 /** A tree's numbers, as seen at one moment. */
 export interface RangeTreeStats {
@@ -91,7 +91,7 @@ export function validateTree(
   words: Words,
   doubles: Doubles,
   header: number,
-  nodes: SlabCache,
+  nodes: NodeCaches,
 ): void {
   const root = rootOf(words, header);
   const gaps = tracksGaps(flagsOf(words, header));
@@ -105,7 +105,7 @@ export function validateTree(
     };
     const count = countOf(words, node);
     if (!nodes.isAllocated(node)) {
-      fail(`it is no allocated object of "${nodes.name}"`);
+      fail(`it is no allocated object of "${nodes.ofHeight(height).name}"`);
     }
     if (heightOf(words, node) !== height) {
       fail(`its height says ${heightOf(words, node)}`);

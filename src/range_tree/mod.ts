@@ -11,6 +11,7 @@ export type {
   RangeTreeOptions,
 } from "./options.ts";
 export { Cursor, type CursorState } from "./cursor.ts";
+export type { NodeCaches } from "./node_caches.ts";
 export type { TreeParts } from "./parts.ts";
 export { ExternalLock } from "./external_lock.ts";
 export { RangeMap, type RangeMapEntry } from "./range_map.ts";

@@ -1,13 +1,13 @@
 /**
- * Where the nodes of one store come from: first those that were allocated for it beforehand, then the slab cache. Until
+ * Where the nodes of one store come from: first those that were allocated for it beforehand, then the slab caches. Until
  * the store is published nobody else has seen them, so when one can't be had all go back where they came from.
  *
  * @module
  */
 import type { Arena } from "../memory/arena.ts";
 import { OutOfMemoryError } from "../memory/page_allocator.ts";
-import type { SlabCache } from "../slab/slab_cache.ts";
 import { setParent } from "./node.ts";
+import type { NodeCaches } from "./node_caches.ts";
 import { MAX_HEIGHT } from "./path.ts";
 
 /** A store builds at most three nodes a height, and a root. */
@@ -50,14 +50,14 @@ export class NodeSupply {
   }
 
   /**
-   * Takes a node.
+   * Takes a node of that height.
    *
    * @throws {OutOfMemoryError} If there is none; all that was taken has gone back.
    */
-  take(nodes: SlabCache): number {
+  take(nodes: NodeCaches, height: number): number {
     const node = this.#reserveUsed < this.#reserve.length
       ? this.#reserve[this.#reserveUsed++]
-      : this.#allocate(nodes);
+      : this.#allocate(nodes, height);
     this.#taken[this.#count++] = node;
     return node;
   }
@@ -68,7 +68,7 @@ export class NodeSupply {
   }
 
   /** Ends a store that is not published: the reserve then holds what it took, and nothing else. */
-  keep(nodes: SlabCache): void {
+  keep(nodes: NodeCaches): void {
     for (const node of this.#reserve.splice(this.#reserveUsed)) {
       nodes.free(node);
     }
@@ -79,22 +79,23 @@ export class NodeSupply {
     }
   }
 
-  #allocate(nodes: SlabCache): number {
-    const node = nodes.tryAllocate();
+  #allocate(nodes: NodeCaches, height: number): number {
+    const node = nodes.tryAllocate(height);
     if (node !== 0) return node;
     // What was deferred may be free by now; that can be asked without waiting.
     this.#arena.rcu.flush();
-    const second = nodes.tryAllocate();
-    return second !== 0 ? second : this.#giveUp(nodes);
+    const second = nodes.tryAllocate(height);
+    return second !== 0 ? second : this.#giveUp(nodes, height);
   }
 
-  #giveUp(nodes: SlabCache): never {
+  #giveUp(nodes: NodeCaches, height: number): never {
     for (let i = this.#reserveUsed; i < this.#count; i++) {
       nodes.free(this.#taken[i]);
     }
     this.begin();
+    const { name } = nodes.ofHeight(height);
     throw new OutOfMemoryError(
-      `Cannot store: no slab of "${nodes.name}" has room and ${this.#arena.pages.freePages} pages are free`,
+      `Cannot store: no slab of "${name}" has room and ${this.#arena.pages.freePages} pages are free`,
     );
   }
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Arena } from "../memory/arena.ts";
-import type { SlabCache } from "../slab/slab_cache.ts";
+import type { NodeCaches } from "./node_caches.ts";
 import type { TreeLock } from "./tree_lock.ts";
 
 /** A tree, as seen by one thread. */
@@ -14,7 +14,7 @@ export interface TreeParts {
   /** The tree's header. */
   readonly header: number;
   /** Where its nodes come from. */
-  readonly nodes: SlabCache;
+  readonly nodes: NodeCaches;
   /** Who guards its writers, and whether it lives. */
   readonly lock: TreeLock;
   /** Whether it tracks gaps. */

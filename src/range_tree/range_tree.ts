@@ -832,7 +832,7 @@ export class RangeTree implements Iterable<Entry> {
   #storeRange(site: string, first: number, last: number, value: number): void {
     checkRange(first, last);
     checkValue(value);
-    const lock = this.#lock;
+    const lock = this.#lock, { nodes } = this.#parts;
     const compiled = this.#compiled;
     if (compiled !== undefined && lock.startWhole(site)) {
       const answer = compiled.enterStoreRange(
@@ -841,12 +841,13 @@ export class RangeTree implements Iterable<Entry> {
         first,
         last,
         value,
-        this.#parts.nodes.stockIndex,
+        nodes.leafStock,
+        nodes.innerStock,
       );
       if (lock.endWhole(site, answer)) return this.#arena.rcu.poll();
     } else lock.enterWriter(site);
     try {
-      this.#writer.storeRange(this.ref, this.#parts.nodes, first, last, value);
+      this.#writer.storeRange(this.ref, nodes, first, last, value);
     } finally {
       lock.exitWriterAndPoll();
     }
@@ -869,7 +870,8 @@ export class RangeTree implements Iterable<Entry> {
         first,
         last,
         value,
-        nodes.stockIndex,
+        nodes.leafStock,
+        nodes.innerStock,
       );
       if (lock.endWhole(site, answer)) {
         this.#arena.rcu.poll();
@@ -888,8 +890,13 @@ export class RangeTree implements Iterable<Entry> {
     const lock = this.#lock, { nodes } = this.#parts;
     const compiled = this.#compiled;
     if (compiled !== undefined && lock.startWhole(site)) {
-      const answer = compiled
-        .enterErase(this.ref, lock.identity, index, nodes.stockIndex);
+      const answer = compiled.enterErase(
+        this.ref,
+        lock.identity,
+        index,
+        nodes.leafStock,
+        nodes.innerStock,
+      );
       if (lock.endWhole(site, answer)) {
         this.#arena.rcu.poll();
         // Whatever was added to say that the lock was still held.

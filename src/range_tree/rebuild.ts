@@ -16,7 +16,6 @@
  *
  * @module
  */
-import type { SlabCache } from "../slab/slab_cache.ts";
 import type { Words } from "../sync/atomics.ts";
 import { headerParent, setRoot } from "./header.ts";
 import {
@@ -31,6 +30,7 @@ import {
   setParent,
   setSlot,
 } from "./node.ts";
+import type { NodeCaches } from "./node_caches.ts";
 import type { NodeSupply } from "./node_supply.ts";
 import { Path } from "./path.ts";
 import { Pool } from "./pool.ts";
@@ -91,7 +91,7 @@ export class Rebuild {
    *
    * @throws {OutOfMemoryError} If there is no node; those that were built have gone back.
    */
-  build(nodes: SlabCache, first: number, last: number, value: number): void {
+  build(nodes: NodeCaches, first: number, last: number, value: number): void {
     const top = this.top;
     const left = this.left, right = this.right;
     this.#replaced.length = this.#covered.length = 0;
@@ -110,7 +110,7 @@ export class Rebuild {
   }
 
   /** Publishes what was built, and retires what it replaces; returns by how much the number of entries changed. */
-  publish(header: number, nodes: SlabCache): number {
+  publish(header: number, nodes: NodeCaches): number {
     const words = this.#words;
     const node = this.#children.size === 0 ? 0 : this.#children.slots[0];
     for (const replaced of this.#replaced) nodes.claim(replaced);
@@ -131,7 +131,7 @@ export class Rebuild {
   }
 
   /** Builds the nodes of one height from the pool; says whether nothing above them is to be built. */
-  #buildHeight(nodes: SlabCache, height: number): boolean {
+  #buildHeight(nodes: NodeCaches, height: number): boolean {
     const { left, right, top } = this;
     const pool = this.#pool;
     this.#replace(height);
@@ -316,7 +316,7 @@ export class Rebuild {
   }
 
   /** Builds the nodes that the pool fills: the children for the height above. */
-  #buildAll(nodes: SlabCache, height: number): void {
+  #buildAll(nodes: NodeCaches, height: number): void {
     const size = this.#pool.size;
     const parts = Math.ceil(size / maxSlots(height, this.gaps));
     const min = this.left.min(this.#doubles, height, this.top);
@@ -353,7 +353,7 @@ export class Rebuild {
   }
 
   /** Puts a root above the children that were built. */
-  #buildRoot(nodes: SlabCache, height: number): void {
+  #buildRoot(nodes: NodeCaches, height: number): void {
     const children = this.#children;
     const root = this.#build(nodes, children, height, 0, children.size);
     children.size = 0;
@@ -363,13 +363,13 @@ export class Rebuild {
 
   /** Takes a node and fills it from a pool. */
   #build(
-    nodes: SlabCache,
+    nodes: NodeCaches,
     pool: Pool,
     height: number,
     from: number,
     count: number,
   ): number {
-    const node = this.#supply.take(nodes);
+    const node = this.#supply.take(nodes, height);
     pool.fill(node, height, from, count, this.gaps);
     return node;
   }
@@ -380,7 +380,7 @@ export class Rebuild {
   }
 
   /** Marks what was replaced dead and defers its freeing; returns how many entries were in whole subtrees. */
-  #retireReplaced(nodes: SlabCache): number {
+  #retireReplaced(nodes: NodeCaches): number {
     const words = this.#words;
     // All before the first is freed: so no parent word leads to what is free, also if the thread dies half-way.
     for (const node of this.#replaced) setParent(words, node, node);

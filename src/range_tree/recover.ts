@@ -39,11 +39,12 @@ import {
   setGap,
   setParent,
 } from "./node.ts";
+import type { NodeCaches } from "./node_caches.ts";
 
 /** The caches of what trees are made of. */
 export interface TreeCaches {
   /** Nodes of trees whose lock can be taken. */
-  readonly nodes: SlabCache;
+  readonly nodes: NodeCaches;
   /** Tree headers. */
   readonly headers: SlabCache;
   /** External locks, if there are any. */

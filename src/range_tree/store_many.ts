@@ -77,8 +77,13 @@ export function storeSome(
   let at = 0;
   if (compiled !== undefined && lock.startWhole(site)) {
     leaveForCompiled(parts, some, count);
-    const answer = compiled
-      .enterStoreMany(header, lock.identity, count, nodes.stockIndex);
+    const answer = compiled.enterStoreMany(
+      header,
+      lock.identity,
+      count,
+      nodes.leafStock,
+      nodes.innerStock,
+    );
     at = arena.words[arena.scratchIndex + STORED];
     if (lock.endWhole(site, answer)) return arena.rcu.poll();
   } else lock.enterWriter(site);

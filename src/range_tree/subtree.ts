@@ -17,7 +17,6 @@
  *
  * @module
  */
-import type { SlabCache } from "../slab/slab_cache.ts";
 import type { Words } from "../sync/atomics.ts";
 import {
   adoptChildren,
@@ -34,10 +33,15 @@ import {
   setSlot,
   slotOf,
 } from "./node.ts";
+import type { NodeCaches } from "./node_caches.ts";
 import { Pool } from "./pool.ts";
 
 /** Marks an unreachable node, which was claimed before it became so, dead and defers its freeing. */
-export function retireNode(words: Words, nodes: SlabCache, node: number): void {
+export function retireNode(
+  words: Words,
+  nodes: NodeCaches,
+  node: number,
+): void {
   setParent(words, node, node);
   nodes.defer(node);
 }
@@ -45,7 +49,7 @@ export function retireNode(words: Words, nodes: SlabCache, node: number): void {
 /** Retires an unreachable node and all below it; returns how many entries they held. */
 export function retireSubtree(
   words: Words,
-  nodes: SlabCache,
+  nodes: NodeCaches,
   node: number,
 ): number {
   const isLeaf = heightOf(words, node) === 0;
@@ -63,7 +67,7 @@ export function retireSubtree(
 /** Retires what was a tree's root and all below it, without the tree's lock: see the top of this file. */
 export function retireUnlinked(
   words: Words,
-  nodes: SlabCache,
+  nodes: NodeCaches,
   root: number,
 ): void {
   const refs: number[] = [];
@@ -73,7 +77,7 @@ export function retireUnlinked(
 
 function markDead(
   words: Words,
-  nodes: SlabCache,
+  nodes: NodeCaches,
   node: number,
   refs: number[],
 ): void {
@@ -96,55 +100,63 @@ const BATCH = 16;
  */
 class SubtreeNodes {
   readonly #words: Words;
-  readonly #nodes: SlabCache;
-  readonly #refs: number[] = [];
-  #taken = 0;
+  readonly #nodes: NodeCaches;
+  readonly #leaves: Batch = { height: 0, refs: [], taken: 0 };
+  readonly #inner: Batch = { height: 1, refs: [], taken: 0 };
 
-  constructor(words: Words, nodes: SlabCache) {
+  constructor(words: Words, nodes: NodeCaches) {
     this.#words = words;
     this.#nodes = nodes;
   }
 
-  /** How many nodes were taken. */
-  get count(): number {
-    return this.#taken;
-  }
-
-  /** The node that was taken as number `position`. */
-  at(position: number): number {
-    return this.#refs[position];
+  /** The nodes above leaves that were taken. */
+  inner(): number[] {
+    return this.#inner.refs.slice(0, this.#inner.taken);
   }
 
   /**
-   * Takes a node.
+   * Takes a node of that height.
    *
    * @throws {OutOfMemoryError} If there is none.
    */
-  take(): number {
-    const refs = this.#refs;
-    if (this.#taken === refs.length) {
-      // As many as are there already, so that small trees don't allocate what they don't need.
-      const count = Math.min(BATCH, Math.max(1, this.#taken));
-      this.#nodes.allocateInto(refs, count);
-      if (this.#taken === refs.length) refs.push(this.#nodes.allocate());
-    }
-    return refs[this.#taken++];
+  take(height: number): number {
+    const batch = height === 0 ? this.#leaves : this.#inner;
+    if (batch.taken === batch.refs.length) this.#allocate(batch);
+    return batch.refs[batch.taken++];
+  }
+
+  #allocate({ height, refs, taken }: Batch): void {
+    // As many as are there already, so that small trees don't allocate what they don't need.
+    const count = Math.min(BATCH, Math.max(1, taken));
+    this.#nodes.ofHeight(height).allocateInto(refs, count);
+    if (refs.length === taken) refs.push(this.#nodes.allocate(height));
   }
 
   /** Gives back what was not taken. */
   finish(): void {
-    while (this.#refs.length > this.#taken) this.#nodes.free(this.#refs.pop()!);
+    for (const { refs, taken } of [this.#leaves, this.#inner]) {
+      while (refs.length > taken) this.#nodes.free(refs.pop()!);
+    }
   }
 
   /** Gives back everything: nobody has seen it. */
   abandon(): void {
-    // A free node has no parent: see `sweep.ts`.
-    for (let i = 0; i < this.#taken; i++) {
-      setParent(this.#words, this.#refs[i], 0);
+    for (const batch of [this.#leaves, this.#inner]) {
+      // A free node has no parent: see `sweep.ts`.
+      for (let i = 0; i < batch.taken; i++) {
+        setParent(this.#words, batch.refs[i], 0);
+      }
+      batch.taken = 0;
     }
-    this.#taken = 0;
     this.finish();
   }
+}
+
+/** Leaves, or nodes above them, that were allocated; the first ones are taken. */
+interface Batch {
+  readonly height: number;
+  readonly refs: number[];
+  taken: number;
 }
 
 /**
@@ -155,7 +167,7 @@ class SubtreeNodes {
 export function copySubtree(
   words: Words,
   doubles: Doubles,
-  nodes: SlabCache,
+  nodes: NodeCaches,
   node: number,
 ): number {
   const taken = new SubtreeNodes(words, nodes);
@@ -177,10 +189,11 @@ function copyBelow(
   node: number,
   parent: number,
 ): number {
-  const copy = taken.take();
+  const height = heightOf(words, node);
+  const copy = taken.take(height);
   setParent(words, copy, parent);
   copyNode(words, doubles, node, copy);
-  if (heightOf(words, node) === 0) return copy;
+  if (height === 0) return copy;
   const count = countOf(words, node);
   for (let slot = 0; slot < count; slot++) {
     const child = heldSlotOf(words, node, slot);
@@ -213,11 +226,11 @@ export class SubtreeBuilder {
   #enough = MAX_SLOTS + MIN_SLOTS;
   readonly #taken: SubtreeNodes;
 
-  /** Builds from nodes of that cache, for a tree that tracks gaps or does not. */
+  /** Builds from nodes of those caches, for a tree that tracks gaps or does not. */
   constructor(
     words: Words,
     doubles: Doubles,
-    nodes: SlabCache,
+    nodes: NodeCaches,
     gaps: boolean,
   ) {
     this.#words = words;
@@ -245,10 +258,7 @@ export class SubtreeBuilder {
       }
     }
     this.#taken.finish();
-    for (let i = 0; i < this.#taken.count; i++) {
-      const node = this.#taken.at(i);
-      if (heightOf(this.#words, node) > 0) adoptChildren(this.#words, node);
-    }
+    for (const node of this.#taken.inner()) adoptChildren(this.#words, node);
     return this.#built.refs[0];
   }
 
@@ -267,7 +277,7 @@ export class SubtreeBuilder {
 
   #flush(count: number): void {
     const pool = this.#pool;
-    const node = this.#taken.take();
+    const node = this.#taken.take(this.#height);
     pool.fill(node, this.#height, 0, count, this.#gaps);
     const last = pool.pivots[count - 1];
     this.#built.refs.push(node);

@@ -33,10 +33,10 @@
  * @module
  */
 import type { Arena } from "../memory/arena.ts";
-import type { SlabCache } from "../slab/slab_cache.ts";
 import { isLiveLock } from "./external_lock.ts";
 import { isHeaderParent, isLiveHeader, rootOf } from "./header.ts";
 import { countOf, heightOf, parentOf, setParent, slotOf } from "./node.ts";
+import type { NodeCaches } from "./node_caches.ts";
 import { MAX_HEIGHT } from "./path.ts";
 import type { TreeCaches } from "./recover.ts";
 
@@ -64,7 +64,7 @@ export function sweepTrees(
   locks.deferLost(deadLocks);
 }
 
-function lostNodes(arena: Arena, nodes: SlabCache, gone: number): number[] {
+function lostNodes(arena: Arena, nodes: NodeCaches, gone: number): number[] {
   const { words } = arena;
   const lost = new Set<number>();
   for (const node of nodes.claimedBy(gone)) {

@@ -46,9 +46,9 @@ import { TreeMemory } from "./tree_memory.ts";
 /** It was done; but the lock is still held, since somebody sleeps on it. This is added to what it has to say. */
 const IS_HELD = 2 ** 32;
 /** The lock was not taken; from there on up, below 0, it is held. */
-const NOT_ENTERED = -3;
+const NOT_ENTERED = -4;
 /** It was taken, and the tree is no more. */
-const LOST = -4;
+const LOST = -5;
 
 /** The word of the lock that guards the writers of a tree; -1 if nobody can take it but its owner. */
 export function guardIndexOf(words: Words, header: number): number {

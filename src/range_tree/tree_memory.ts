@@ -1,14 +1,17 @@
 /**
- * Where the trees of an arena get their memory: one slab cache of nodes that can be moved, one of nodes that are pinned
- * (so that these do not hold up slabs that could be emptied), one of headers, one of external locks.
+ * Where the trees of an arena get their memory: two slab caches of nodes that can be moved, of leaves and of the nodes above them
+ * (`node_caches.ts`); two of nodes that are pinned, so that these do not hold up slabs that could be emptied; one of headers, one
+ * of external locks.
  *
  * @module
  */
 import { type Arena, openForReap } from "../memory/arena.ts";
+import type { Mobility } from "../memory/page_allocator.ts";
 import type { SlabCache } from "../slab/slab_cache.ts";
 import { Slabs } from "../slab/slabs.ts";
 import { HEADER_BYTES, HEADER_LINK } from "./header.ts";
 import { NODE_BYTES, NODE_LINK } from "./node.ts";
+import { NodeCaches } from "./node_caches.ts";
 import { recoverTrees } from "./recover.ts";
 import { sweepTrees } from "./sweep.ts";
 
@@ -22,9 +25,9 @@ openForReap("range trees", (arena) => TreeMemory.of(arena));
 /** The caches that the trees of one arena live in, as seen by one thread. */
 export class TreeMemory {
   /** Nodes of trees whose lock the mover can take. */
-  readonly movableNodes: SlabCache;
+  readonly movableNodes: NodeCaches;
   /** Nodes of trees that have nothing to lock. */
-  readonly pinnedNodes: SlabCache;
+  readonly pinnedNodes: NodeCaches;
   /** Tree headers. */
   readonly headers: SlabCache;
   /** The class of the locks inside trees. */
@@ -38,17 +41,19 @@ export class TreeMemory {
   private constructor(arena: Arena) {
     this.#arena = arena;
     const slabs = Slabs.of(arena);
-    const node = { objectBytes: NODE_BYTES, link: NODE_LINK };
-    this.movableNodes = slabs.cache({
-      ...node,
-      name: "range_node",
-      mobility: "movable",
-    });
-    this.pinnedNodes = slabs.cache({
-      ...node,
-      name: "range_node_pinned",
-      mobility: "unmovable",
-    });
+    const nodes = (suffix: string, mobility: Mobility) => {
+      const [leaves, inner] = ["range_node", "range_inner"].map((name) =>
+        slabs.cache({
+          name: name + suffix,
+          objectBytes: NODE_BYTES,
+          link: NODE_LINK,
+          mobility,
+        })
+      );
+      return new NodeCaches(leaves, inner, arena.debug);
+    };
+    this.movableNodes = nodes("", "movable");
+    this.pinnedNodes = nodes("_pinned", "unmovable");
     this.headers = slabs.cache({
       name: "range_tree",
       objectBytes: HEADER_BYTES,
@@ -85,8 +90,8 @@ export class TreeMemory {
     });
   }
 
-  /** The cache of the nodes of a tree, whose lock the mover can take or not. */
-  nodes(movable: boolean): SlabCache {
+  /** The caches of the nodes of a tree, whose lock the mover can take or not. */
+  nodes(movable: boolean): NodeCaches {
     return movable ? this.movableNodes : this.pinnedNodes;
   }
 }

@@ -26,7 +26,6 @@
  * @module
  */
 import type { Arena } from "../memory/arena.ts";
-import type { SlabCache } from "../slab/slab_cache.ts";
 import type { Words } from "../sync/atomics.ts";
 import { compiledFor, type CompiledStores } from "./compiled.ts";
 import {
@@ -55,6 +54,7 @@ import {
   slotFor,
   spliceNode,
 } from "./node.ts";
+import type { NodeCaches } from "./node_caches.ts";
 import { NodeSupply } from "./node_supply.ts";
 import { Pool } from "./pool.ts";
 import { Rebuild } from "./rebuild.ts";
@@ -67,6 +67,8 @@ const LEFT_COUNT = 304;
 const LEFT = 305;
 /** What they return where they can't be done so. */
 const NOT_MINE = -1;
+/** Where the thread has too few nodes above leaves at hand; else, of what else is below 0, too few leaves. */
+const NO_INNER = -3;
 
 const writerOf = new WeakMap<Arena, Writer>();
 
@@ -115,7 +117,7 @@ export class Writer {
    */
   storeRange(
     header: number,
-    nodes: SlabCache,
+    nodes: NodeCaches,
     first: number,
     last: number,
     value: number,
@@ -123,13 +125,13 @@ export class Writer {
     const compiled = this.#compiled;
     if (compiled !== undefined && this.#arena.lockdep.mayAllocate) {
       this.#freeTaken(nodes);
-      const { stockIndex } = nodes;
-      do {
+      const { leafStock, innerStock } = nodes;
+      for (;;) {
         const before = compiled
-          .storeRange(header, first, last, value, stockIndex);
+          .storeRange(header, first, last, value, leafStock, innerStock);
         if (before >= 0) return before;
-        if (before === NOT_MINE) break;
-      } while (this.#stockUp(nodes));
+        if (!this.#stockUp(nodes, before)) break;
+      }
     }
     return this.#storeRange(header, nodes, first, last, value);
   }
@@ -141,7 +143,7 @@ export class Writer {
    */
   insertRange(
     header: number,
-    nodes: SlabCache,
+    nodes: NodeCaches,
     first: number,
     last: number,
     value: number,
@@ -149,13 +151,13 @@ export class Writer {
     const compiled = this.#compiled;
     if (compiled !== undefined && this.#arena.lockdep.mayAllocate) {
       this.#freeTaken(nodes);
-      const { stockIndex } = nodes;
-      do {
+      const { leafStock, innerStock } = nodes;
+      for (;;) {
         const done = compiled
-          .insertRange(header, first, last, value, stockIndex);
+          .insertRange(header, first, last, value, leafStock, innerStock);
         if (done >= 0) return done === 1;
-        if (done === NOT_MINE) break;
-      } while (this.#stockUp(nodes));
+        if (!this.#stockUp(nodes, done)) break;
+      }
     }
     const root = this.#begin(header, first);
     if (root === 0) {
@@ -176,21 +178,21 @@ export class Writer {
    *
    * @throws {OutOfMemoryError} If a node can't be allocated; the tree is as it was.
    */
-  erase(header: number, nodes: SlabCache, index: number): number {
+  erase(header: number, nodes: NodeCaches, index: number): number {
     const compiled = this.#compiled;
     if (compiled !== undefined && this.#arena.lockdep.mayAllocate) {
       this.#freeTaken(nodes);
-      const { stockIndex } = nodes;
-      do {
-        const before = compiled.erase(header, index, stockIndex);
+      const { leafStock, innerStock } = nodes;
+      for (;;) {
+        const before = compiled.erase(header, index, leafStock, innerStock);
         if (before >= 0) {
           const { doubles, scratchIndex } = this.#arena;
           this.first = doubles[scratchIndex / 2 + ERASED_FIRST];
           this.last = doubles[scratchIndex / 2 + ERASED_LAST];
           return before;
         }
-        if (before === NOT_MINE) break;
-      } while (this.#stockUp(nodes));
+        if (!this.#stockUp(nodes, before)) break;
+      }
     }
     const root = this.#begin(header, index);
     if (root === 0) {
@@ -217,7 +219,7 @@ export class Writer {
   storeRangeFrom(
     reserve: number[],
     header: number,
-    nodes: SlabCache,
+    nodes: NodeCaches,
     first: number,
     last: number,
     value: number,
@@ -239,7 +241,7 @@ export class Writer {
   rehearse(
     reserve: number[],
     header: number,
-    nodes: SlabCache,
+    nodes: NodeCaches,
     first: number,
     last: number,
     value: number,
@@ -255,14 +257,15 @@ export class Writer {
     }
   }
 
-  /** Gets nodes for a compiled store that had too few; says whether there are any. */
-  #stockUp(nodes: SlabCache): boolean {
+  /** Gets nodes for a compiled store that had too few of a kind; says whether there are any, so that it is to be tried again. */
+  #stockUp(nodes: NodeCaches, answer: number): boolean {
+    if (answer === NOT_MINE) return false;
     this.#freeTaken(nodes);
-    return nodes.stockUp();
+    return nodes.ofHeight(answer === NO_INNER ? 1 : 0).stockUp();
   }
 
   /** Frees the nodes that a compiled store has taken and left, if it did: before another one is tried. */
-  #freeTaken(nodes: SlabCache): void {
+  #freeTaken(nodes: NodeCaches): void {
     const words = this.#words, { scratchIndex } = this.#arena;
     const count = words[scratchIndex + LEFT_COUNT];
     words[scratchIndex + LEFT_COUNT] = 0;
@@ -271,7 +274,7 @@ export class Writer {
 
   #storeRange(
     header: number,
-    nodes: SlabCache,
+    nodes: NodeCaches,
     first: number,
     last: number,
     value: number,
@@ -306,7 +309,7 @@ export class Writer {
 
   #store(
     header: number,
-    nodes: SlabCache,
+    nodes: NodeCaches,
     root: number,
     first: number,
     last: number,
@@ -330,7 +333,7 @@ export class Writer {
 
   #storeFirst(
     header: number,
-    nodes: SlabCache,
+    nodes: NodeCaches,
     first: number,
     last: number,
     value: number,
@@ -341,7 +344,7 @@ export class Writer {
     if (first > 0) pool.push(first - 1, 0);
     pool.push(last, value | 0);
     if (last < MAX_INDEX) pool.push(MAX_INDEX, 0);
-    const root = this.#supply.take(nodes);
+    const root = this.#supply.take(nodes, 0);
     if (this.#rehearsing) return;
     pool.fill(root, 0, 0, pool.size, false);
     setParent(this.#words, root, headerParent(header));
@@ -396,7 +399,7 @@ export class Writer {
    */
   #storeInLeaf(
     header: number,
-    nodes: SlabCache,
+    nodes: NodeCaches,
     first: number,
     last: number,
     value: number,
@@ -472,7 +475,7 @@ export class Writer {
   /** Puts a copy of the leaf in its place, in which the pool stands for the slots from the left path's up to `to`. */
   #replaceLeaf(
     header: number,
-    nodes: SlabCache,
+    nodes: NodeCaches,
     leafMin: number,
     leafMax: number,
     to: number,
@@ -481,7 +484,7 @@ export class Writer {
     const words = this.#words;
     const { left: { node, slot }, top, gaps } = this.#rebuild;
     const leaf = node[0];
-    const copy = this.#supply.take(nodes);
+    const copy = this.#supply.take(nodes, 0);
     if (this.#rehearsing) return;
     spliceNode(
       words,

@@ -30,6 +30,9 @@ export function bindJson(input: BindReportInput): BindJson {
   return { version: 1, same: isBindSame(input), ...input };
 }
 
+/** A run of fewer seconds says nothing about speed. */
+const SHORTEST_SECONDS = 1;
+
 /** The result as a table. */
 export function bindReport(input: BindReportInput): string {
   const { options, runs } = input;
@@ -39,6 +42,9 @@ export function bindReport(input: BindReportInput): string {
     name: string,
     of: (on: BindRun, off: BindRun) => string,
   ) => [name, ...on.map((run, i) => of(run, off[i]))];
+  const isShort = off.some(({ opsPerSecond }) =>
+    options.jobs * options.ops / opsPerSecond < SHORTEST_SECONDS
+  );
   const count = (name: string, of: (run: BindRun) => number) =>
     row(name, (run) => formatCount(of(run)));
   return [
@@ -56,7 +62,8 @@ may work ${formatPercent(options.duty)} of the time.\n`,
       row("  with the compactor", (on) => formatCount(on.opsPerSecond)),
       row(
         "  of its speed",
-        (on, off) => formatPercent(on.opsPerSecond / off.opsPerSecond),
+        (on, off) =>
+          isShort ? "-" : formatPercent(on.opsPerSecond / off.opsPerSecond),
       ),
       row("a job takes, p50", (on) => formatNanos(on.p50)),
       row("  p99, alone", (_, off) => formatNanos(off.p99)),
@@ -65,11 +72,15 @@ may work ${formatPercent(options.duty)} of the time.\n`,
       row("slabs in the end, alone", (_, off) => formatCount(off.slabs)),
       count("  with the compactor", (run) => run.slabs),
       count("  at best", (run) => run.slabsAtBest),
-      count("slabs freed", (run) => run.freedSlabs),
+      count("slabs freed in all", (run) => run.freedSlabs),
       count("nodes moved", (run) => run.moves),
       count("  retries", (run) => run.busy),
       count("met pinned", (run) => run.pinned),
     ]),
+    "The tree's lock: internal its own, registered the driver's, which the compactor\nknows, external the driver's, which it does not, none." +
+    (isShort
+      ? "\nThis was over too soon to compare speeds: try more --jobs.\n"
+      : "\n"),
     bold(
       isBindSame(input)
         ? "All runs ended with the same mappings.\n"

@@ -565,6 +565,13 @@ export class SlabCache {
     return ends;
   }
 
+  /**
+   * Whether an object in use is one of this cache's. Needs no lock: the owner of its page is constant as long as it is in use.
+   */
+  owns(ref: number): boolean {
+    return this.#lists.isObject(ref);
+  }
+
   /** The refs of all objects in use, those of isolated slabs included. Stale as soon as it is read. */
   objects(): number[] {
     return this.slabs().map(({ pfn }) => pfn).concat(this.isolatedSlabs())

@@ -161,8 +161,10 @@ export class Slabs {
     const objects: number[][] = [];
     const mistakes: unknown[] = [];
     let page = -1, ofPage: number[] = [];
-    for (let i = 0; i < refs.length; i++) {
-      const ref = refs[i], pfn = this.#arena.pfnOf(ref);
+    // What a list began with comes last, so that a thread that keeps it uses it again last: as long as it remembers the list by it,
+    // compiled stores can't defer it (`Rcu.deferral`).
+    for (let i = 1; i <= refs.length; i++) {
+      const ref = refs[i % refs.length], pfn = this.#arena.pfnOf(ref);
       // Most often several are of one page in a row.
       if (pfn !== page) {
         page = pfn;

@@ -76,9 +76,9 @@ export function ordinarySupply(state: VaState): VaSupply {
 }
 
 /** Does something; if there is no room, what was replaced is to be freed like all the rest, by whoever makes room. */
-function settling(state: VaState, store: () => void): void {
+export function settling<T>(state: VaState, store: () => T): T {
   try {
-    store();
+    return store();
   } catch (error) {
     if (error instanceof OutOfMemoryError) state.replaced.settle();
     throw error;
@@ -270,7 +270,10 @@ export function insertMapping(state: VaState, spec: MappingSpec): number {
   const mapping = state.createMapping(spec);
   let inserted = false;
   try {
-    inserted = state.tree.insertRange(spec.start, last, mapping);
+    inserted = settling(
+      state,
+      () => state.tree.insertRange(spec.start, last, mapping),
+    );
   } finally {
     if (!inserted) state.caches.mappings.free(mapping);
   }

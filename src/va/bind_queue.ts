@@ -31,7 +31,13 @@
  */
 import { VaError } from "./errors.ts";
 import type { OperationList, VaSpan } from "./operations.ts";
-import { BindJob, type BindOptions, PendingJob } from "./bind_job.ts";
+import {
+  type BindJob,
+  type BindOptions,
+  type CheckedOptions,
+  checkedOptions,
+  PendingJob,
+} from "./bind_job.ts";
 import {
   type BindOp,
   type BindWorld,
@@ -124,7 +130,7 @@ export class BindQueue {
   /**
    * A queue without jobs.
    *
-   * @throws {VaError} If the page is no multiple of those that the backend can map.
+   * @throws {VaError} If the page is no multiple of those that the backend can map, or the strategy is none.
    */
   constructor(vm: VaManager, options: BindQueueOptions = {}) {
     const { objectSize = () => Infinity, pageSize = 4096, backend } = options;
@@ -138,11 +144,18 @@ export class BindQueue {
         `Cannot create a bind queue: a page of ${pageSize} bytes is no multiple of ${smallest}`,
       );
     }
+    const { strategy = "submit" } = options;
+    if (strategy !== "submit" && strategy !== "run") {
+      throw new VaError(
+        "EINVAL",
+        `Cannot create a bind queue: strategy "${strategy}" is unknown`,
+      );
+    }
     const binder = binderOf(vm);
     this.#vm = vm;
     this.#binder = binder;
     this.#backend = backend;
-    this.#atSubmit = (options.strategy ?? "submit") === "submit";
+    this.#atSubmit = strategy === "submit";
     this.#mutex = options.mutex ?? false;
     this.#world = binder.world(pageSize, objectSize);
   }
@@ -156,21 +169,22 @@ export class BindQueue {
    * Submits a job. An asynchronous one is executed once its fences are reached, the jobs before it have ended, and those of
    * other queues that have changed the tree before it at the same addresses; at the earliest when the caller is done.
    *
-   * @throws {VaError} If an operation breaks a rule; the VM is as it was.
+   * @throws {VaError} If an operation breaks a rule, or a fence is no point on a timeline; the VM is as it was.
+   * @throws {RangeError} If the job can't wait for so long; the VM is as it was.
    * @throws {VaError} If it is to be executed at once but has to wait (`ETIME`); the VM is as it was.
    * @throws {OutOfMemoryError} If there is no room; the VM is as it was.
    */
   submit(ops: readonly BindOp[], options: BindOptions = {}): BindJob {
+    const how = checkedOptions(options);
     const checked = checkedOps(ops, this.#world);
-    const { sync = false } = options;
-    if (sync) this.#assertNothingAhead(checked, options);
-    const pending = this.#locked(() => this.#prepare(checked, options));
-    this.#arm(pending, options);
+    if (how.sync) this.#assertNothingAhead(checked, how);
+    const pending = this.#locked(() => this.#prepare(checked, how));
+    this.#arm(pending, how);
     const { job } = pending;
-    if (sync) {
+    if (how.sync) {
       this.flush();
       // With strategy "run" a rule can be broken only now.
-      if (job.error !== undefined) throw job.error;
+      if (pending.error !== undefined) throw pending.error;
     } else if (pending.waitsFor === 0) queueMicrotask(() => this.flush());
     return job;
   }
@@ -192,10 +206,10 @@ export class BindQueue {
    * `ended` settles, when the jobs before it have ended. With strategy `"submit"` the tree was changed already; then the page
    * table is written all the same. Returns whether the job was there, and not yet given up.
    */
-  cancel(job: BindJob, reason: Error = canceledBy(job)): boolean {
+  cancel(job: BindJob, reason?: Error): boolean {
     const pending = this.#pending.find((each) => each.job === job);
-    if (pending === undefined || job.state !== "armed") return false;
-    pending.giveUp(reason);
+    if (pending === undefined || pending.state !== "armed") return false;
+    pending.giveUp(reason ?? canceled(pending));
     this.#release(pending);
     this.trim();
     this.flush();
@@ -208,9 +222,9 @@ export class BindQueue {
   }
 
   /** Phase submit: all that can fail, all that allocates. */
-  #prepare(ops: readonly CheckedOp[], options: BindOptions): PendingJob {
+  #prepare(ops: readonly CheckedOp[], how: CheckedOptions): PendingJob {
     const binder = this.#binder;
-    const pending = new PendingJob(new BindJob(ops), options);
+    const pending = new PendingJob(ops, how);
     if (!this.#atSubmit) {
       pending.promised = binder.promise(ops, true);
       return pending;
@@ -227,11 +241,11 @@ export class BindQueue {
   }
 
   /** Phase arm: can't fail. */
-  #arm(pending: PendingJob, options: BindOptions): void {
+  #arm(pending: PendingJob, how: CheckedOptions): void {
     this.#pending.push(pending);
     this.#binder.whenDestroyed.add(this.#abandoned);
     const { job } = pending;
-    const late = lateFences(options);
+    const late = lateFences(how);
     const dead = late.find(({ timeline }) => timeline.canceled !== undefined);
     if (dead !== undefined) {
       this.cancel(job, dead.timeline.canceled);
@@ -245,16 +259,15 @@ export class BindQueue {
         else if (pending.waitsFor === 0) queueMicrotask(() => this.flush());
       }));
     }
-    const { timeoutMillis } = options;
-    if (timeoutMillis === undefined) return;
-    const timer = setTimeout(() => {
+    const { timeoutMillis } = how;
+    if (timeoutMillis === Infinity) return;
+    pending.waits(after(timeoutMillis, () => {
       const reason = new VaError(
         "ETIME",
         `Cannot execute a bind job: it has waited for ${timeoutMillis} ms`,
       );
       this.cancel(job, reason);
-    }, timeoutMillis);
-    pending.waits(() => clearTimeout(timer));
+    }));
   }
 
   /** Takes the first job off the queue, if it need not wait any more. */
@@ -272,17 +285,16 @@ export class BindQueue {
 
   /** Phase run: must not allocate. */
   #run(pending: PendingJob): void {
-    const { job } = pending;
     let failure: Error | undefined;
     this.#isExecuting = true;
     try {
       this.#locked(() => this.#execute(pending));
-      if (job.state === "armed") job.state = "done";
+      if (pending.state === "armed") pending.state = "done";
     } catch (error) {
       failure = error as Error;
-      if (job.state === "armed") {
-        job.state = "failed";
-        job.error = failure;
+      if (pending.state === "armed") {
+        pending.state = "failed";
+        pending.error = failure;
       }
     } finally {
       this.#isExecuting = false;
@@ -294,17 +306,17 @@ export class BindQueue {
 
   #execute(pending: PendingJob): void {
     const binder = this.#binder;
-    const { job } = pending;
+    const { ops } = pending;
     binder.assertWriter("BindQueue");
-    if (!this.#atSubmit && job.state === "canceled") return;
+    if (!this.#atSubmit && pending.state === "canceled") return;
     if (!this.#atSubmit) binder.keepPromises();
     binder.lockdep.forbidAllocation("the run phase of a bind job");
     try {
       if (!this.#atSubmit) {
-        checkState(job.ops, this.#world);
-        pending.lists = this.#apply(job.ops);
+        checkState(ops, this.#world);
+        pending.lists = this.#apply(ops);
       }
-      this.#writePageTable(job.ops, pending.lists);
+      this.#writePageTable(ops, pending.lists);
     } finally {
       binder.lockdep.allowAllocation();
     }
@@ -332,7 +344,7 @@ export class BindQueue {
     order.remove(pending);
     if (this.#pending.length === 0) whenDestroyed.delete(this.#abandoned);
     pending.lists = [];
-    pending.job.settle();
+    pending.settle();
     for (const call of pending.whenEnded) call();
     for (const { timeline, value } of pending.outFences) {
       if (value > timeline.value) timeline.signal(value);
@@ -342,7 +354,7 @@ export class BindQueue {
   /** Ends all jobs of a manager that was destroyed: there is nothing left to write. */
   #abandon(reason: Error): void {
     for (const pending of this.#pending.splice(0)) {
-      if (pending.job.state === "armed") pending.giveUp(reason);
+      if (pending.state === "armed") pending.giveUp(reason);
       this.#free(pending);
     }
   }
@@ -357,19 +369,19 @@ export class BindQueue {
     return this.#binder.apply(ops, this.#backend !== undefined);
   }
 
-  #assertNothingAhead(ops: readonly CheckedOp[], options: BindOptions): void {
+  #assertNothingAhead(ops: readonly CheckedOp[], how: CheckedOptions): void {
     this.flush();
-    const reason = this.#whyNotNow(ops, options);
+    const reason = this.#whyNotNow(ops, how);
     if (reason === undefined) return;
     throw new VaError("ETIME", `Cannot bind synchronously: ${reason}`);
   }
 
   #whyNotNow(
     ops: readonly CheckedOp[],
-    options: BindOptions,
+    how: CheckedOptions,
   ): string | undefined {
     if (this.#isExecuting) return "a job of the queue is being executed";
-    const late = lateFences(options).at(0);
+    const late = lateFences(how).at(0);
     if (late !== undefined) {
       return `a fence is at ${late.timeline.value}, not ${late.value}`;
     }
@@ -388,13 +400,29 @@ export class BindQueue {
   }
 }
 
-function lateFences({ inFences = [] }: BindOptions): FencePoint[] {
+function lateFences({ inFences }: CheckedOptions): FencePoint[] {
   return inFences.filter(({ timeline, value }) => value > timeline.value);
 }
 
-function canceledBy(job: BindJob): Error {
+/** The longest time that one timer can wait: a longer one would end at once. */
+const LONGEST_MILLIS = 2 ** 31 - 1;
+
+/** Calls back once, after some time; returns what takes that back. */
+function after(millis: number, call: () => void): () => void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const wait = (left: number) => {
+    const rest = left - LONGEST_MILLIS;
+    timer = rest > 0
+      ? setTimeout(() => wait(rest), LONGEST_MILLIS)
+      : setTimeout(call, left);
+  };
+  wait(millis);
+  return () => clearTimeout(timer);
+}
+
+function canceled({ ops }: PendingJob): Error {
   return new VaError(
     "ECANCELED",
-    `Cannot execute a bind job of ${job.ops.length} operations: it was canceled`,
+    `Cannot execute a bind job of ${ops.length} operations: it was canceled`,
   );
 }

@@ -87,7 +87,7 @@ function checkedOp(op: BindOp, world: BindWorld): CheckedOp {
 }
 
 function copyOf(op: BindOp): CheckedOp {
-  switch (op.op) {
+  switch (op?.op) {
     case "map": {
       const { start, range, object, offset, flags, repeat, phase } = specOf(op);
       return { op: "map", start, range, object, offset, flags, repeat, phase };
@@ -99,7 +99,7 @@ function copyOf(op: BindOp): CheckedOp {
     default:
       throw new VaError(
         "EINVAL",
-        `Cannot bind: operation "${(op as BindOp).op}" is unknown`,
+        `Cannot bind: operation "${(op as BindOp)?.op}" is unknown`,
       );
   }
 }

@@ -10,7 +10,7 @@ import {
   MAX_INDEX,
   RangeTree,
 } from "../range_tree/mod.ts";
-import { VaRangeError } from "./errors.ts";
+import { VaError, VaRangeError } from "./errors.ts";
 import { initMapping, MappingFlag } from "./mapping.ts";
 import type { VaSpan } from "./operations.ts";
 import { openManagers } from "./recover.ts";
@@ -70,11 +70,15 @@ export interface VaManagerOptions {
  * Creates a manager without mappings; returns its header.
  *
  * @throws {VaRangeError} If it has no addresses, or the reserved node is not inside of them.
+ * @throws {VaError} If an option is none that there is.
  * @throws {OutOfMemoryError} If there is no room; nothing was created.
+ * @throws {RangeError} If the name is empty, too long, or one too many; nothing was created.
+ * @throws {TypeError} If an external lock is given that the lock mode does not ask for, or one of another arena.
  * @throws {Error} If the name is taken; nothing was created.
  */
 export function createManager(arena: Arena, options: VaManagerOptions): number {
   const { start = 0, range, reserved, name } = options;
+  assertWords(options);
   assertSpan(start, range, reserved);
   const { headers, mappings } = openManagers(arena);
   const undo: (() => void)[] = [];
@@ -116,6 +120,29 @@ export function createManager(arena: Arena, options: VaManagerOptions): number {
     for (const step of undo.reverse()) step();
     throw error;
   }
+}
+
+/** What the options are that are words. */
+const WORDS = {
+  link: ["auto", "driver"],
+  outerLock: ["driver", "manager"],
+  lock: ["internal", "external", "none"],
+} as const;
+
+function assertWords(options: VaManagerOptions): void {
+  for (const name of ["link", "outerLock", "lock"] as const) {
+    const value = options[name], words: readonly string[] = WORDS[name];
+    if (value !== undefined && !words.includes(value)) {
+      refuse(`${name} is "${value}", none of ${words.join(", ")}`);
+    }
+  }
+  if (options.name !== undefined && typeof options.name !== "string") {
+    refuse(`its name is to be ${options.name}, which is no text`);
+  }
+}
+
+function refuse(why: string): never {
+  throw new VaError("EINVAL", `Cannot create a VA manager: ${why}`);
 }
 
 function assertSpan(

@@ -19,7 +19,7 @@
  *
  * @module
  */
-import type { Mapping, MappingSpec } from "./mapping.ts";
+import { type Mapping, type MappingSpec, phaseBehind } from "./mapping.ts";
 import type { RemapOp, UnmapOp, VaOp, VaSpan } from "./operations.ts";
 
 /** Whether two mappings lead every address to the same place of the same object. */
@@ -29,8 +29,9 @@ export function continues(a: MappingSpec, b: MappingSpec): boolean {
   }
   const apart = b.start - a.start;
   if (a.repeat === 0) return a.offset + apart === b.offset;
+  const [first, later] = apart < 0 ? [b, a] : [a, b];
   return a.offset === b.offset &&
-    (a.phase + apart - b.phase) % a.repeat === 0;
+    phaseBehind(first.phase, Math.abs(apart), a.repeat) === later.phase;
 }
 
 /** The part of a mapping from one address to another. */
@@ -49,7 +50,7 @@ export function partOf(
     offset: repeated ? mapping.offset : mapping.offset + into,
     flags,
     repeat,
-    phase: repeated ? (mapping.phase + into) % repeat : 0,
+    phase: repeated ? phaseBehind(mapping.phase, into, repeat) : 0,
   };
 }
 
@@ -154,7 +155,9 @@ export function mergeRule(
     offset: repeat === 0 ? request.offset - into : request.offset,
     flags,
     repeat,
-    phase: repeat === 0 ? 0 : modulo(request.phase - into, repeat),
+    phase: repeat === 0
+      ? 0
+      : phaseBehind(request.phase, repeat - into % repeat, repeat),
   };
   ops.push({ kind: "map", mapping });
   return ops;
@@ -183,8 +186,4 @@ export function madviseRule(
     ops.push(op, { kind: "map", mapping: inside });
   }
   return ops;
-}
-
-function modulo(value: number, by: number): number {
-  return ((value % by) + by) % by;
 }

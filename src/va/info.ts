@@ -6,7 +6,7 @@
 import type { Mapping } from "./mapping.ts";
 import type { VaSpan } from "./operations.ts";
 
-/** A manager's numbers and mappings, as seen at one moment. */
+/** A manager's numbers and mappings, as they were found one after the other: of one moment under the outer lock only. */
 export interface VaInfo {
   /** The addresses that can be mapped. */
   readonly span: VaSpan;

@@ -21,6 +21,7 @@ export function translateMany(
   const site = "VaManager.translateMany";
   const { arena, doubles, header, life, tree } = state;
   const compiled = compiledFor(arena);
+  if (addresses.length === 0) state.assertLive(site);
   const places = new Float64Array(addresses.length);
   const first = arena.scratchIndex >>> 1;
   for (let from = 0; from < places.length; from += AT_ONCE) {
@@ -48,6 +49,7 @@ export function lookupMany(
   const site = "VaManager.lookupMany";
   const { arena, words, doubles, header, life, tree } = state;
   const compiled = compiledFor(arena);
+  if (addresses.length === 0) state.assertLive(site);
   const mappings: (Mapping | undefined)[] = [];
   const scratch = arena.scratchIndex, copies = scratch + COPIES;
   for (let from = 0; from < addresses.length; from += AT_ONCE) {

@@ -177,6 +177,19 @@ export function objectOf(words: Words, ref: number): number {
   return words[ref * 16 + OBJECT] >>> 0;
 }
 
+/**
+ * How far into a repeated block one is that many addresses behind another place of it. No sum on the way is larger than the block,
+ * so none is rounded.
+ */
+export function phaseBehind(
+  phase: number,
+  addresses: number,
+  repeat: number,
+): number {
+  const into = addresses % repeat, rest = repeat - phase;
+  return into < rest ? phase + into : into - rest;
+}
+
 /** Where in its object an address of the mapping lies. As {@linkcode readMapping}. */
 export function offsetAt(
   doubles: Doubles,
@@ -186,7 +199,7 @@ export function offsetAt(
   const at = ref * 8;
   const into = address - doubles[at + START], repeat = doubles[at + REPEAT];
   return doubles[at + OFFSET] +
-    (repeat === 0 ? into : (doubles[at + PHASE] + into) % repeat);
+    (repeat === 0 ? into : phaseBehind(doubles[at + PHASE], into, repeat));
 }
 
 /** The flags. Stale as soon as they are read, unless the outer lock is held. */

@@ -1,9 +1,9 @@
 /**
  * Operations: what a request means for the mappings that are there, one step after the other.
  *
- * A list of operations is bound to the generation of the tree that it was made from. Applying one of its operations moves
- * the list on to the generation that this makes; any other change of the tree makes the list stale. A move of the tree's
- * nodes is no change.
+ * A list of operations is bound to the generation of the mappings and regions that it was made from. Applying one of its
+ * operations moves the list on to the generation that this makes; any other change of a mapping or a region makes the list
+ * stale. A move of the trees' nodes is no change.
  *
  * Analogous to Linux `struct drm_gpuva_op` and `drm_gpuva_ops`; differs: a list that no longer fits is found out.
  *
@@ -76,7 +76,7 @@ export interface OperationsSource {
   readonly words: Int32Array;
   /** The manager's header. */
   readonly header: number;
-  /** A number that goes up with every change of the mappings. */
+  /** A number that changes with every change of the mappings or the regions. */
   readonly generation: number;
 }
 
@@ -150,7 +150,7 @@ export class OperationList implements Iterable<VaOp> {
     return this.#covering === undefined ? 1 : 2;
   }
 
-  /** The generation of the tree that the list fits. */
+  /** The generation of the mappings and regions that the list fits. */
   get generation(): number {
     return this.#generation;
   }
@@ -183,8 +183,8 @@ export class OperationList implements Iterable<VaOp> {
   /**
    * Checks that an operation, or with none the whole list, can be applied to a manager.
    *
-   * @throws {StaleOperationsError} If it is another manager, the tree has changed, the operation is none of this list, or was
-   * applied already.
+   * @throws {StaleOperationsError} If it is another manager, its mappings or regions have changed, the operation is none of this
+   * list, or was applied already.
    */
   assertFits(manager: OperationsSource, op?: VaOp): void {
     if (!isSameSource(manager, this.#source)) {
@@ -195,7 +195,7 @@ export class OperationList implements Iterable<VaOp> {
     const { generation } = manager;
     if (generation !== this.#generation) {
       throw new StaleOperationsError(
-        `Cannot apply operations: they were made from generation ${this.#generation} of the tree, it is at ${generation}`,
+        `Cannot apply operations: they were made from generation ${this.#generation} of the mappings and regions, which are at ${generation}`,
       );
     }
     if (op === undefined ? this.#isBegun() : this.#isApplied(op)) {
@@ -210,7 +210,7 @@ export class OperationList implements Iterable<VaOp> {
     }
   }
 
-  /** Notes that an operation, or with none the whole list, was applied, which took the tree on to its generation. */
+  /** Notes that an operation, or with none the whole list, was applied, which took the mappings on to their generation. */
   noteApplied(op?: VaOp): void {
     this.#generation = this.#source.generation;
     if (op === undefined) this.#done = this.length;

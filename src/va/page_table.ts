@@ -13,7 +13,7 @@
  *
  * @module
  */
-import { MappingFlag, type MappingSpec } from "./mapping.ts";
+import { MappingFlag, type MappingSpec, phaseBehind } from "./mapping.ts";
 import {
   type OperationList,
   remapToUnmapRange,
@@ -108,16 +108,26 @@ export class PageTable {
       : ZERO;
   }
 
-  /** Executes lists of operations, with one flush for each that needs it. */
+  /**
+   * Executes lists of operations, with one flush for each that needs it.
+   *
+   * @throws {RangeError} If an operation is not about whole pages; then none was executed.
+   */
   execute(lists: readonly OperationList[]): void {
+    for (const list of lists) for (const op of list) assertPages(writtenBy(op));
     for (const list of lists) {
       for (const op of list) this.#execute(op);
       this.flush();
     }
   }
 
-  /** Executes one operation; whoever does so flushes. */
+  /**
+   * Executes one operation; whoever does so flushes.
+   *
+   * @throws {RangeError} If it is not about whole pages.
+   */
   apply(op: VaOp): void {
+    assertPages(writtenBy(op));
     this.#execute(op);
   }
 
@@ -127,8 +137,13 @@ export class PageTable {
     this.#isDirty = false;
   }
 
-  /** Makes a range sparse, where nothing is mapped reads give zero; or no longer. */
+  /**
+   * Makes a range sparse, where nothing is mapped reads give zero; or no longer.
+   *
+   * @throws {RangeError} If it is no range of whole pages.
+   */
   setSparse(span: VaSpan, on: boolean): void {
+    assertPages(span);
     if (on) this.#sparse.set(span, true);
     else this.#sparse.clear(span);
     this.#writes++;
@@ -158,34 +173,12 @@ export class PageTable {
   }
 
   #execute(op: VaOp): void {
-    switch (op.kind) {
-      case "map":
-        return this.#map(op.mapping);
-      case "unmap":
-        return op.keep ? undefined : this.#unmap(op.mapping);
-      case "remap":
-        return op.unmap.keep ? undefined : this.#unmap(remapToUnmapRange(op));
-      case "prefetch":
-        // Nothing is mapped by the reserved node.
-        return (op.mapping.flags & MappingFlag.RESERVED) === 0
-          ? this.#map(op.mapping)
-          : undefined;
-      case "driver":
-    }
-  }
-
-  #map(spec: MappingSpec): void {
-    const { start, range } = spec;
-    if (start % this.pageSize !== 0 || range % this.pageSize !== 0) {
-      throw new RangeError(
-        `Cannot map [${start}, +${range}) in a page table: it is no multiple of ${this.pageSize}`,
-      );
-    }
+    const span = writtenBy(op);
+    if (span === undefined) return;
+    const { start, range } = span;
+    const maps = op.kind === "map" || op.kind === "prefetch";
+    const spec = maps ? op.mapping : undefined;
     this.#write(this.#top, TOP, 0, start, start + range, spec);
-  }
-
-  #unmap({ start, range }: VaSpan): void {
-    this.#write(this.#top, TOP, 0, start, start + range, undefined);
   }
 
   /** Writes what a mapping says, or nothing, to the entries of a table that overlap `start` … `end`. */
@@ -269,6 +262,39 @@ export class PageTable {
   }
 }
 
+/** The addresses whose entries an operation writes; nothing if it leaves all as they are. */
+function writtenBy(op: VaOp): VaSpan | undefined {
+  switch (op.kind) {
+    case "map":
+      return op.mapping;
+    case "unmap":
+      return op.keep ? undefined : op.mapping;
+    case "remap":
+      return op.unmap.keep ? undefined : remapToUnmapRange(op);
+    case "prefetch":
+      // Nothing is mapped by the reserved node.
+      return (op.mapping.flags & MappingFlag.RESERVED) === 0
+        ? op.mapping
+        : undefined;
+    case "driver":
+      return undefined;
+  }
+}
+
+/** Checks that a range, if it is one, is of whole pages: no entry is smaller. */
+function assertPages(span: VaSpan | undefined): void {
+  if (span === undefined) return;
+  const { start, range } = span;
+  const page = SIZES[0], end = start + range;
+  if (
+    start >= 0 && range > 0 && end <= SIZES[TOP + 1] && start % page === 0 &&
+    end % page === 0
+  ) return;
+  throw new RangeError(
+    `Cannot write [${start}, +${range}) in a page table: it is no range of whole pages of ${page}`,
+  );
+}
+
 function indexAt(address: number, level: number): number {
   return Math.floor(address / SIZES[level]) % (SIZES[level + 1] / SIZES[level]);
 }
@@ -285,7 +311,7 @@ function leafOf(
     return level === 0
       ? {
         object: spec.object,
-        offset: spec.offset + (spec.phase + into) % spec.repeat,
+        offset: spec.offset + phaseBehind(spec.phase, into, spec.repeat),
       }
       : undefined;
   }

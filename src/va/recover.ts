@@ -125,7 +125,14 @@ function sweep(
   rcu.readUnlock();
   const dead = headers.claimedBy(gone)
     .filter((header) => !isLiveManager(words, header));
-  for (const header of dead) roots.remove(header);
+  for (const header of dead) {
+    roots.remove(header);
+    // It held the manager's own outer lock while it destroyed it: whoever waits for that finds the manager dead.
+    const lock = outerLockIndex(header);
+    if (spinTakeOver(words, lock, gone, arena.thread)) {
+      spinUnlock(words, lock, arena.thread);
+    }
+  }
   mappings.deferLost(lostMappings);
   bos.deferLost(lostBos);
   headers.deferLost(dead);

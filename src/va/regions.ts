@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { settling } from "./apply.ts";
 import { VaExistsError, VaNotFoundError } from "./errors.ts";
 import type { VaSpan } from "./operations.ts";
 import { lastOfWindow } from "./request.ts";
@@ -26,7 +27,8 @@ export function insertRegion(state: VaState, span: VaSpan): void {
   const { start, range } = span;
   state.assertRange(span, "insert region");
   state.reserve.admit();
-  if (state.regions.insertRange(start, start + range - 1, 1)) return;
+  const insert = () => state.regions.insertRange(start, start + range - 1, 1);
+  if (settling(state, insert)) return;
   throw new VaExistsError(
     `Cannot insert region [${start}, +${range}): another overlaps it`,
   );
@@ -40,7 +42,7 @@ export function removeRegion(state: VaState, { start, range }: VaSpan): void {
       `Cannot remove region [${start}, +${range}): there is none of exactly that range`,
     );
   }
-  state.regions.erase(start);
+  settling(state, () => state.regions.erase(start));
 }
 
 /** Whether a range, which is no empty one, lies inside of another. */

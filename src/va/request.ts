@@ -35,9 +35,13 @@ export interface MapRequest extends VaSpan {
    * @default {0}
    */
   readonly repeat?: number;
-  /** How far into the block the mapping begins; by default at its begin. */
+  /** How far into the block the mapping begins; by default at its begin. 0 where none is repeated. */
   readonly phase?: number;
 }
+
+/** Flags that a caller can't set: the manager's, but for the one that says what `repeat` says, and those that mean nothing. */
+const NOT_THE_CALLERS = ~(MappingFlag.SPARSE | MappingFlag.INVALIDATED |
+  MappingFlag.REPEAT | -MappingFlag.USER);
 
 /** Whether a number can be an address. */
 export function isAddress(address: number): boolean {
@@ -73,7 +77,10 @@ export function specOf(request: MapRequest): MappingSpec {
   const { start, range, object = 0, offset = 0, repeat = 0 } = request;
   let { flags = 0 } = request;
   const { phase } = request;
-  if (repeat !== 0 || (flags & MappingFlag.REPEAT) !== 0) {
+  if (
+    repeat !== 0 || (flags & MappingFlag.REPEAT) !== 0 ||
+    (phase !== undefined && phase !== 0)
+  ) {
     assertRepeat(start, range, repeat, phase);
     flags = (flags | MappingFlag.REPEAT) >>> 0;
   }
@@ -127,7 +134,7 @@ export function assertPlace(spec: MappingSpec): void {
 export function assertFlags(spec: MappingSpec, flags: number): void {
   if (flags === 0) return;
   if (
-    flags >>> 0 !== flags || (flags & MappingFlag.RESERVED) !== 0 ||
+    flags >>> 0 !== flags || (flags & NOT_THE_CALLERS) !== 0 ||
     ((flags & MappingFlag.SPARSE) !== 0 && spec.object !== 0)
   ) refuseFlags(spec, flags);
 }

@@ -22,6 +22,9 @@
  * is set aside as pages, which are made slabs only if it comes to the worst; and a reserve keeps what it has from job to job
  * until it is trimmed: in the steady state a job costs only the nodes that it really used.
  *
+ * Nodes are set aside in the cache of leaves, whatever becomes of them: nearly all become leaves, and a node of any height is right
+ * there (`../range_tree/node_caches.ts`).
+ *
  * Accounting: objects at hand + objects that the pages make ≥ objects promised, for each cache, at any time.
  *
  * @module
@@ -160,7 +163,7 @@ export class Reserve implements VaSupply {
   constructor(state: VaState) {
     const { arena, caches } = state;
     this.#state = state;
-    this.#nodes = new Stack(arena, state.nodes);
+    this.#nodes = new Stack(arena, state.nodes.leaves);
     this.#mappings = new Stack(arena, caches.mappings);
     this.#bos = new Stack(arena, caches.bos);
   }
@@ -347,7 +350,13 @@ export class Reserve implements VaSupply {
     if (found !== 0) return found;
     const bo = this.#bos.pop();
     bos.init(bo, object);
-    this.storeRange(boTree, object, object, bo);
+    try {
+      this.storeRange(boTree, object, object, bo);
+    } catch (error) {
+      // It may be that the tree's lock is not to be had.
+      this.#bos.push(bo);
+      throw error;
+    }
     return bo;
   }
 }

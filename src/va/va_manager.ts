@@ -62,7 +62,7 @@ import {
   specOf,
 } from "./request.ts";
 import { openManagers } from "./recover.ts";
-import { isLiveManager, killManager, VaState } from "./va_state.ts";
+import { isLiveManager, VaState } from "./va_state.ts";
 import type { VmBo } from "./vm_bo.ts";
 
 const binders = new WeakMap<VaManager, Binder>();
@@ -139,7 +139,10 @@ export class VaManager {
    * Creates a manager without mappings.
    *
    * @throws {VaRangeError} If it has no addresses, or the reserved node is not inside of them.
+   * @throws {VaError} If an option is none that there is.
    * @throws {OutOfMemoryError} If there is no room; nothing was created.
+   * @throws {RangeError} If the name is empty, longer than 56 bytes, or one too many; nothing was created.
+   * @throws {TypeError} If an external lock is given that the lock mode does not ask for, or one of another arena.
    * @throws {Error} If the name is taken; nothing was created.
    */
   static create(arena: Arena, options: VaManagerOptions): VaManager {
@@ -168,12 +171,14 @@ export class VaManager {
 
   /** The tree of the mappings, for statistics and validation: what it stores are refs of mappings. */
   get tree(): RangeTree {
+    this.#state.assertLive("VaManager.tree");
     return this.#state.tree;
   }
 
   /** The addresses that can be mapped. */
   get span(): VaSpan {
     const { start, last } = this.#state;
+    this.#state.assertLive("VaManager.span");
     return { start, range: last - start + 1 };
   }
 
@@ -196,11 +201,17 @@ export class VaManager {
    * Takes the outer lock that the manager offers, until the end of the caller's block. Sleeps while another thread holds it.
    *
    * @throws {LockdepError} If this thread holds the lock of a manager, or a lock that comes after it, already.
+   * @throws {VaError} If the manager was destroyed, also while this waited for the lock.
    */
   lock(): Disposable {
-    this.#state.assertLive("VaManager.lock");
     this.#state.lock("VaManager.lock");
-    return { [Symbol.dispose]: () => this.#state.unlock() };
+    let isHeld = true;
+    return {
+      [Symbol.dispose]: () => {
+        if (isHeld) this.#state.unlock();
+        isHeld = false;
+      },
+    };
   }
 
   // Looking up: no lock.
@@ -260,6 +271,7 @@ export class VaManager {
    * @throws {VaRangeError} If that is no range of addresses.
    */
   findFirst(start: number, range: number): Mapping | undefined {
+    this.#state.assertLive("VaManager.findFirst");
     const last = lastOfWindow(start, range);
     return last < 0 ? undefined : this.#state.first(start, last);
   }
@@ -308,6 +320,7 @@ export class VaManager {
    * @throws {VaRangeError} If that is no range of addresses.
    */
   *mappings(window: VaSpan = this.span): Generator<Mapping> {
+    this.#state.assertLive("VaManager.mappings");
     const last = lastOfWindow(window.start, window.range);
     const state = this.#state;
     let before = 0;
@@ -322,8 +335,17 @@ export class VaManager {
     }
   }
 
-  /** The manager as a table. @param limit How many mappings to list at most. */
+  /**
+   * The manager as a table. Needs no lock; without the outer one its numbers are of several moments, as
+   * {@linkcode VaManager.mappings} finds what is mapped.
+   *
+   * @param limit How many mappings to list at most.
+   * @throws {RangeError} If that is no number of mappings.
+   */
   info(limit = 100): VaInfo & { toString(): string } {
+    if (!((Number.isInteger(limit) || limit === Infinity) && limit >= 0)) {
+      throw new RangeError(`Cannot list ${limit} mappings`);
+    }
     const mappings: Mapping[] = [];
     let count = 0, mapped = 0;
     for (const mapping of this.mappings()) {
@@ -424,14 +446,13 @@ export class VaManager {
    *
    * @throws {VaRangeError} If the range can't be mapped.
    */
-  unmapOps(span: VaSpan): OperationList {
+  unmapOps({ start, range }: VaSpan): OperationList {
     const state = this.#state;
     state.assertWriter("VaManager.unmapOps");
+    // The caller's own may become something else before the list is committed.
+    const span = { start, range };
     state.assertRange(span, "unmap");
-    const overlapping = state.overlapping(
-      span.start,
-      span.start + span.range - 1,
-    );
+    const overlapping = state.overlapping(start, start + range - 1);
     return this.#list("unmap", span, unmapRule(span, overlapping));
   }
 
@@ -441,16 +462,16 @@ export class VaManager {
    *
    * @throws {VaRangeError} If that is no range of addresses.
    */
-  prefetchOps(span: VaSpan): OperationList {
+  prefetchOps({ start, range }: VaSpan): OperationList {
     const state = this.#state;
     state.assertWriter("VaManager.prefetchOps");
-    const last = lastOfWindow(span.start, span.range);
-    const overlapping = last < 0 ? [] : state.overlapping(span.start, last);
+    const last = lastOfWindow(start, range);
+    const overlapping = last < 0 ? [] : state.overlapping(start, last);
     const ops = overlapping.map((mapping): VaOp => ({
       kind: "prefetch",
       mapping,
     }));
-    return this.#list("prefetch", span, ops);
+    return this.#list("prefetch", { start, range }, ops);
   }
 
   /**
@@ -491,7 +512,7 @@ export class VaManager {
    * Calls back for each step of mapping a range. Nothing is changed but what the callbacks apply. Under the outer lock.
    * Analogous to Linux `drm_gpuvm_sm_map`.
    *
-   * @throws {MissingCallbackError} If one of the three callbacks is missing; none was called.
+   * @throws {MissingCallbackError} If one of the three callbacks is missing, or no function; none was called.
    * @throws {VaRangeError} As {@linkcode VaManager.mapOps}; none was called.
    */
   map(
@@ -519,7 +540,8 @@ export class VaManager {
    *
    * Between the operations of a map request readers find a hole; {@linkcode VaManager.commit} has none.
    *
-   * @throws {StaleOperationsError} If the tree has changed since the list was made, or the operation was applied already.
+   * @throws {StaleOperationsError} If a mapping or a region has changed since the list was made, or the operation was applied
+   * already.
    * @throws {VaExistsError} If a map operation comes before those that make room for it.
    * @throws {OutOfMemoryError} If there is no room; nothing was changed.
    */
@@ -541,7 +563,8 @@ export class VaManager {
    * Applies a whole list: all of it or, on any error, nothing. Of a map or an unmap request readers see all or nothing, too.
    * Under the outer lock.
    *
-   * @throws {StaleOperationsError} If the tree has changed since the list was made, or some of it was applied already.
+   * @throws {StaleOperationsError} If a mapping or a region has changed since the list was made, or some of it was applied
+   * already.
    * @throws {OutOfMemoryError} If there is no room; nothing was changed.
    */
   commit(list: OperationList): void {
@@ -630,27 +653,33 @@ export class VaManager {
     this.#state.bos.release(bo.ref);
   }
 
-  /** The VmBos of objects that are shared with other managers. Under the outer lock. */
+  /** The VmBos of objects that are shared with other managers, in the order in which they became so. Under the outer lock. */
   externalBos(): VmBo[] {
     this.#state.assertWriter("VaManager.externalBos");
     return this.#state.bos.list("external");
   }
 
-  /** The VmBos whose memory was taken away. Under the outer lock. */
+  /** The VmBos whose memory was taken away, in the order in which it was. Under the outer lock. */
   evictedBos(): VmBo[] {
     this.#state.assertWriter("VaManager.evictedBos");
     return this.#state.bos.list("evicted");
   }
 
   /**
-   * Calls back for each evicted object, which makes its memory present again; then it counts as evicted no more. What the
-   * callback throws ends it, and that object and the others stay evicted. Under the outer lock. Analogous to Linux
-   * `drm_gpuvm_validate`.
+   * Calls back for each evicted object, in the order in which it was evicted, to make its memory present again; then it counts as
+   * evicted no more. The callback may release VmBos, also the one that it is given: those that are released, or not evicted any
+   * more, when it would be their turn are left out. What the callback throws ends it, and that object and the others stay
+   * evicted. Under the outer lock. Analogous to Linux `drm_gpuvm_validate`.
    */
   validate(callback: (bo: VmBo) => void): void {
+    const isEvicted = ({ ref, object }: VmBo) => {
+      const bo = this.bo(object);
+      return bo?.ref === ref && bo.evicted;
+    };
     for (const bo of this.evictedBos()) {
+      if (!isEvicted(bo)) continue;
       callback(bo);
-      bo.evicted = false;
+      if (isEvicted(bo)) bo.evicted = false;
     }
   }
 
@@ -699,12 +728,30 @@ export class VaManager {
 
   /**
    * Removes all mappings, VmBos, regions and the manager itself; every later use of it is an error. Gives up the jobs of bind
-   * queues on this object, and frees what was set aside for them. Under the outer lock, but not if that is the manager's own.
-   * Needs no memory.
+   * queues on this object, and frees what was set aside for them. Under the outer lock; but if that is the manager's own, this
+   * takes it itself, and waits for whoever holds it. Needs no memory.
+   *
+   * @throws {LockdepError} If this thread holds the lock that is to be taken, or not the one that is to be held, as far as that
+   * is known; nothing was changed.
    */
   destroy(): void {
+    const state = this.#state, site = "VaManager.destroy";
+    if (state.ownsOuterLock) state.lock(site);
+    else state.assertLive(site);
+    try {
+      // What stands against writing, or taking the locks, is found before anything is changed: it is the same for all trees.
+      state.treeLock.enterWriter(site);
+      state.treeLock.exitWriter();
+    } catch (error) {
+      if (state.ownsOuterLock) state.unlock();
+      throw error;
+    }
+    this.#end();
+    binderOf(this).destroyed();
+  }
+
+  #end(): void {
     const state = this.#state;
-    state.assertLive("VaManager.destroy");
     const { caches, tree, boTree, regions, arena } = state;
     state.replaced.settle();
     // If this thread dies from here on, all of it is its own: see `recover.ts`.
@@ -715,14 +762,13 @@ export class VaManager {
     const bos = [...boTree].map((entry) => entry.value);
     for (const mapping of mappings) caches.mappings.claim(mapping);
     for (const bo of bos) caches.bos.claim(bo);
-    killManager(state.words, state.header);
+    state.kill();
     arena.roots.remove(state.header);
     for (const each of [tree, boTree, regions]) each.destroy();
     caches.mappings.deferAll(mappings);
     caches.bos.deferAll(bos);
     caches.headers.defer(state.header);
     arena.rcu.poll();
-    binderOf(this).destroyed();
   }
 
   /** The list whose operations are being given to callbacks. */
@@ -778,7 +824,7 @@ function assertCallbacks(
   what: string,
 ): void {
   for (const name of needed) {
-    if (callbacks[name] === undefined) {
+    if (typeof callbacks?.[name] !== "function") {
       throw new MissingCallbackError(name, what);
     }
   }

@@ -10,7 +10,7 @@
  * | 2, 3, 4 | the trees: mappings by address, VmBos by object, regions by address | immutable once published |
  * | 5 | the mapping that stands for the reserved node | immutable once published |
  * | 6 | goes up when a VmBo is freed | plain; under the outer lock |
- * | 7, 8 | first VmBo on the list of external ones, of evicted ones | plain; under the outer lock |
+ * | 7, 8 | the VmBo that came last to the list of external ones, of evicted ones | plain; under the outer lock |
  * | 9 | whether a mapping is being cut, so that an entry may be a part of it: see `cuts.ts` | atomic; under the outer lock |
  * | 10–11, 12–13 | start, last, `f64` | immutable once published |
  * | 16 | the outer lock that the manager offers | itself |
@@ -24,6 +24,7 @@ import type { Arena } from "../memory/mod.ts";
 import { heldGenerationOf, noteChange, rootOf } from "../range_tree/header.ts";
 import { MAX_INDEX, RangeTree } from "../range_tree/mod.ts";
 import { lookup } from "../range_tree/node.ts";
+import type { NodeCaches } from "../range_tree/node_caches.ts";
 import { TreeLock } from "../range_tree/tree_lock.ts";
 import { TreeMemory } from "../range_tree/tree_memory.ts";
 import { Walk } from "../range_tree/walk.ts";
@@ -236,7 +237,7 @@ export class VaState {
   /** The lock of the tree of mappings. */
   readonly treeLock: TreeLock;
   /** Where the nodes of the trees come from. */
-  readonly nodes: SlabCache;
+  readonly nodes: NodeCaches;
   /** What writes trees on this thread. */
   readonly writer: Writer;
   /** A walk over the tree of mappings. */
@@ -300,14 +301,22 @@ export class VaState {
     this.#lockClass = arena.lockdep.lockClass("va manager", "VaManager.lock()");
   }
 
-  /** A number that goes up with every change of the mappings. Under the outer lock. */
+  /**
+   * A number that changes with every change of the mappings or the regions: the sum of two that only go up. Under the outer lock.
+   */
   get generation(): number {
-    return heldGenerationOf(this.words, this.tree.ref);
+    return heldGenerationOf(this.words, this.tree.ref) +
+      heldGenerationOf(this.words, this.regions.ref);
   }
 
   /** Whether mappings are linked to their VmBos by the manager. */
   get links(): boolean {
     return (this.flags & LINKED_BY_HAND) === 0;
+  }
+
+  /** Whether the outer lock is the manager's own. */
+  get ownsOuterLock(): boolean {
+    return (this.flags & OWN_OUTER_LOCK) !== 0;
   }
 
   /**
@@ -318,7 +327,7 @@ export class VaState {
    */
   assertWriter(site: string): void {
     this.assertLive(site);
-    if ((this.flags & OWN_OUTER_LOCK) !== 0) {
+    if (this.ownsOuterLock) {
       const { lockdep, rcu } = this.arena;
       const lock = outerLockIndex(this.header);
       lockdep.assertHeld(lock, rcu.depth, site, this.#lockClass);
@@ -343,9 +352,11 @@ export class VaState {
 
   /** Checks that the manager lives. */
   assertLive(site: string): void {
-    if (load(this.words, this.header * 16 + LIFE) !== this.life) {
-      refuseDestroyed(site);
-    }
+    if (!this.#isLive) refuseDestroyed(site);
+  }
+
+  get #isLive(): boolean {
+    return load(this.words, this.header * 16 + LIFE) === this.life;
   }
 
   /** Whether a copy of a mapping is of one that is there, and says what that says but for its flags. Under the outer lock. */
@@ -368,18 +379,41 @@ export class VaState {
     );
   }
 
-  /** Takes the outer lock that the manager offers. */
+  /**
+   * Takes the outer lock that the manager offers.
+   *
+   * @throws {VaError} If the manager was destroyed, also while this waited for the lock; then it is not held.
+   */
   lock(site: string): void {
+    this.assertLive(site);
     const index = outerLockIndex(this.header);
     this.arena.lockdep.acquire(this.#lockClass, index, site);
     spinLock(this.words, index, this.arena.thread);
+    if (this.#isLive) return;
+    this.#release(index);
+    refuseDestroyed(site);
   }
 
   /** Releases it. */
   unlock(): void {
     const index = outerLockIndex(this.header);
+    if (this.#isLive) this.#release(index);
+    // Where a manager was that was destroyed under this lock, another one's may be by now.
+    else this.arena.lockdep.release(index);
+  }
+
+  #release(index: number): void {
     spinUnlock(this.words, index, this.arena.thread);
     this.arena.lockdep.release(index);
+  }
+
+  /**
+   * Ends the manager's life, under the outer lock, whichever that is; the manager's own is released then, and whoever waits for it
+   * finds out.
+   */
+  kill(): void {
+    killManager(this.words, this.header);
+    if (this.ownsOuterLock) this.#release(outerLockIndex(this.header));
   }
 
   /** A copy of the mapping that covers an address. From any thread, without a lock. */

@@ -18,6 +18,7 @@
  *
  * @module
  */
+import { OutOfMemoryError } from "../memory/mod.ts";
 import type { RangeTree } from "../range_tree/mod.ts";
 import type { SlabCache } from "../slab/mod.ts";
 import type { Words } from "../sync/mod.ts";
@@ -86,9 +87,9 @@ export interface BoTableTarget {
   readonly cache: SlabCache;
   /** The word that goes up whenever a VmBo is freed. */
   readonly generationIndex: number;
-  /** The first VmBo of the manager's list of external objects. */
+  /** The VmBo that came last to the manager's list of external objects. */
   readonly externalIndex: number;
-  /** The first VmBo of the manager's list of evicted objects. */
+  /** The VmBo that came last to the manager's list of evicted objects. */
   readonly evictedIndex: number;
 }
 
@@ -152,6 +153,7 @@ export class BoTable {
       tree.store(object, bo);
     } catch (error) {
       cache.free(bo);
+      if (error instanceof OutOfMemoryError) this.#target.settle();
       throw error;
     }
     return bo;
@@ -211,7 +213,7 @@ export class BoTable {
     words[base + COUNT]--;
   }
 
-  /** Sets or clears one of a VmBo's flags and puts it on the manager's list of such VmBos, or takes it off. */
+  /** Sets or clears one of a VmBo's flags and puts it at the front of the manager's list of such VmBos, or takes it off. */
   setFlag(bo: number, flag: number, on: boolean): void {
     const words = this.#words, base = bo * 16;
     if (((words[base + FLAGS] & flag) !== 0) === on) return;
@@ -235,8 +237,8 @@ export class BoTable {
   }
 
   /**
-   * Makes all lists anew after a thread died within the outer lock, from the tree of mappings and the VmBos' flags. Under the
-   * outer lock.
+   * Makes all lists anew after a thread died within the outer lock, from the tree of mappings and the VmBos' flags, in the order of
+   * addresses and of objects. Under the outer lock.
    *
    * @param mine Mappings that the thread had in its hands: those that are not in the tree are on no list afterwards.
    * @param links Whether mappings are linked by the manager, so that all are, or by hand.
@@ -247,7 +249,7 @@ export class BoTable {
     const bos = [...tree].map(({ value }) => value);
     words[externalIndex] = words[evictedIndex] = 0;
     words[generationIndex]++;
-    for (const bo of bos.toReversed()) {
+    for (const bo of bos) {
       const base = bo * 16, flags = words[base + FLAGS];
       words[base + HEAD] = words[base + TAIL] = words[base + COUNT] = 0;
       words[base + FLAGS] = 0;
@@ -275,7 +277,7 @@ export class BoTable {
     return new VmBo(this, this.#target, bo);
   }
 
-  /** The VmBos on one of the manager's lists, as they are when the first is asked for. */
+  /** The VmBos on one of the manager's lists, the one that came to it first at the front. */
   list(which: "external" | "evicted"): VmBo[] {
     const list = which === "external" ? EXTERNAL_LIST : EVICTED_LIST;
     const head = which === "external"
@@ -286,7 +288,7 @@ export class BoTable {
       bos.push(this.handle(bo));
       bo = this.#words[bo * 16 + list] >>> 0;
     }
-    return bos;
+    return bos.reverse();
   }
 }
 

@@ -51,6 +51,9 @@ Deno.test("bind prints a table", () => {
   assert(
     /^lock of the VA tree +internal +registered +external +none$/m.test(stdout),
   );
+  // So few jobs are over too soon for a share of the speed.
+  assertStringIncludes(stdout, "too soon to compare speeds");
+  assert(/^ +of its speed( +-){4}$/m.test(stdout), stdout);
 });
 
 Deno.test("bind answers wrong usage with 2 and one line", () => {

@@ -30,6 +30,31 @@ const WRONG: readonly [args: string[], message: string][] = [
   ],
   [["replay", FILE, "--exit-share=-1"], 'Cannot use --exit-share "-1": it'],
   [
+    ["replay", FILE, "--exit-share", "-.5"],
+    'Cannot use --exit-share "-.5": it',
+  ],
+  [
+    ["replay", FILE, "--exit-share", "1e1"],
+    'Cannot use --exit-share "1e1": it',
+  ],
+  [["replay", FILE, "--exit-share", "1e"], 'Cannot use --exit-share "1e": it'],
+  [["replay", FILE, "-1"], 'Cannot use "-1": there is no such option'],
+  [
+    ["replay", FILE, "--seed", "-x"],
+    'Cannot use "-x": there is no such option',
+  ],
+  ...["demo", "churn", "bind", "replay"].map((command): [string[], string] => [
+    [command, "--seed", "-1"],
+    'Cannot use --seed "-1": it is no integer in [0, 4294967295]',
+  ]),
+  ...["1", "false", "true", ""].flatMap((value) =>
+    ["churn", "bind", "replay"].map((command): [string[], string] => [
+      [command, FILE, `--json=${value}`],
+      `Cannot use "--json=${value}": --json takes no value`,
+    ])
+  ),
+  [["churn", "--no-compact=1"], 'Cannot use "--no-compact=1": --no-compact'],
+  [
     ["replay", FILE, "--lock", "rcu"],
     'Cannot use --lock "rcu": it is none of internal, external, none',
   ],

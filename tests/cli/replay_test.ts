@@ -111,7 +111,7 @@ Deno.test("replay --policy chooses what is emptied, and the result is measured a
 });
 
 Deno.test("replay --json is the same for the same seed but for the times, and another for another seed", () => {
-  const args = [...FILES, "--copies", "8", "--exit-share", "0.5"];
+  const args = [...FILES, "--copies", "8", "--exit-share", "5e-1"];
   const first = timeless(json(...args, "--seed", "7"));
   assertEquals(timeless(json("--seed=7", ...args)), first);
   assertNotEquals(timeless(json(...args, "--seed", "8")), first);

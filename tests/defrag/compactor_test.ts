@@ -8,7 +8,6 @@ import { chooseEntries, chooseRun, doOne } from "../range_tree/sequences.ts";
 import {
   assertSame,
   assertSameAt,
-  cacheOf,
   digest,
   nodesOf,
   points,
@@ -16,6 +15,7 @@ import {
 import { type Rng, rng, seeds } from "../seed.ts";
 import { TestWorker } from "../sync/workers.ts";
 import type { ReadersCommand } from "./reader_worker.ts";
+import { bothOf } from "../range_tree/both_caches.ts";
 
 /** Trees of many sizes, of which a part is destroyed again: what is left lies scattered over the slabs. */
 function fragment(
@@ -55,8 +55,7 @@ function assertOptimal(result: CompactionResult): void {
 function assertSound(arena: Arena, trees: readonly RangeTree[]): void {
   for (const tree of trees) tree.validate();
   let objects = 0;
-  for (const name of ["range_node", "range_node_pinned"]) {
-    const cache = cacheOf(arena, name);
+  for (const cache of [bothOf(arena), bothOf(arena, false)]) {
     cache.validate();
     assertEquals(cache.isolatedSlabs(), []);
     objects += cache.stats().objects;
@@ -106,8 +105,8 @@ Deno.test(OPTIMAL, () => {
       assertSound(arena, trees);
       // Each slab that was freed is a page that anybody can have now.
       assertEquals(arena.pages.freePages, pages + result.freedSlabs);
-      const { slabs, objects, capacity } = cacheOf(arena).stats();
-      assertEquals(slabs, Math.ceil(objects / capacity));
+      const { slabs, slabsAtBest } = bothOf(arena).usage();
+      assertEquals(slabs, slabsAtBest);
       freed += result.freedSlabs;
 
       const again = compactor.run();
@@ -192,8 +191,8 @@ Deno.test("Compactor.run() compacts the movable trees beside pinned ones as well
   compactor.plan();
   const result = compactor.run();
   assertEquals(trees.map(digest), before);
-  const { slabs, objects } = cacheOf(arena).stats();
-  assertEquals(slabs, Math.ceil(objects / 16));
+  const { slabs, slabsAtBest } = bothOf(arena).usage();
+  assertEquals(slabs, slabsAtBest);
   assert(result.freedSlabs > 0 && result.pinned > 0 && result.yield < 1);
   assertEquals(result.moveEfficiency, 1);
   assertSound(arena, trees);
@@ -216,7 +215,7 @@ Deno.test("Compactor.run() reports a tree whose lock is held as busy, moves all 
     freeableSlabs: 20,
     fewestMoves: plan.fewestMoves,
   });
-  const [emptiest] = cacheOf(arena).slabs();
+  const [emptiest] = bothOf(arena).slabs();
   const held = trees.find((tree) =>
     arena.pfnOf(nodesOf(arena, tree)[0]) === emptiest.pfn
   )!;
@@ -233,7 +232,7 @@ Deno.test("Compactor.run() reports a tree whose lock is held as busy, moves all 
     assert(result.moveEfficiency < 1);
   }
   assertEquals(nodesOf(arena, held), [place]);
-  assertEquals(cacheOf(arena).objectsOf(emptiest.pfn), [place]);
+  assertEquals(bothOf(arena).objectsOf(emptiest.pfn), [place]);
   assertEquals(trees.map(digest), before);
   assertSound(arena, trees);
   const again = compactor.run();
@@ -247,7 +246,7 @@ Deno.test("Compactor.run() reports a tree whose lock is held as busy, moves all 
 Deno.test("Compactor.run() leaves slabs alone that somebody else has isolated", () => {
   const arena = Arena.create({ byteLength: 2 ** 22 });
   const trees = fragment(arena, rng(5));
-  const cache = cacheOf(arena);
+  const cache = bothOf(arena).leaves;
   const fullest = cache.slabs().at(-1)!.pfn;
   assert(cache.isolate(fullest));
   const result = new Compactor(arena).run();
@@ -270,7 +269,7 @@ Deno.test("Compactor that fails isolates nothing for ever", () => {
   const trees = all.filter((_, i) => i % 4 === 0);
   for (const tree of all) if (!trees.includes(tree)) tree.destroy();
   const compactor = new Compactor(arena);
-  const cache = cacheOf(arena), { relocate } = cache.mover!;
+  const cache = bothOf(arena).leaves, { relocate } = cache.mover!;
   let moves = 0;
   cache.mover!.relocate = function (ref) {
     if (++moves % 2 === 0) throw new Error("damaged");
@@ -313,7 +312,7 @@ Deno.test("Compactor.run() frees what other threads have deferred, and what they
   const pages = arena.pages.freePages;
   RangeTree.attach(other, "vm").clear();
   new Compactor(arena).run();
-  assertEquals(cacheOf(arena).stats().slabs, 0);
+  assertEquals(bothOf(arena).stats().slabs, 0);
   assert(arena.pages.freePages > pages);
   assertSound(arena, [tree]);
   other.leave();
@@ -348,7 +347,7 @@ for (const debug of [false, true]) {
             for (const world of worlds) assertSame(world.tree, world.mirror);
             assertSameAt(tree, mirror, first, last);
           }
-          cacheOf(arena).validate();
+          bothOf(arena).validate();
           arena.pages.validate();
         }
       }

@@ -16,12 +16,12 @@ import {
   RangeTree,
 } from "../../src/range_tree/mod.ts";
 import { heightOf, setParent, setSlot } from "../../src/range_tree/node.ts";
-import type { SlabCache } from "../../src/slab/mod.ts";
 import { spinTryLock, spinTryLockFor } from "../../src/sync/spin_lock.ts";
-import { cacheOf, digest, nodesOf } from "../range_tree/worlds.ts";
+import { digest, nodesOf } from "../range_tree/worlds.ts";
 import { type Rng, rng, seeds } from "../seed.ts";
+import { type BothCaches, bothOf } from "../range_tree/both_caches.ts";
 
-const SCRATCH_WORDS = 128;
+const SCRATCH_WORDS = 320;
 const INDICES = 4000;
 
 /** One of two arenas that are the same, as its mover's thread sees it, and as the thread that made it does. */
@@ -29,7 +29,7 @@ interface Twin {
   readonly arena: Arena;
   readonly tree: RangeTree;
   readonly externalLock: ExternalLock | undefined;
-  readonly nodes: SlabCache;
+  readonly nodes: BothCaches;
   readonly moving: Arena;
   readonly mover: NodeMover;
 }
@@ -51,8 +51,8 @@ function twinOf(isCompiled: boolean, options: Options): Twin {
   const twin = { arena, tree, externalLock };
   withLock(twin, () => storeSome(tree, rng(seed), ranges));
   const moving = Arena.attach(isCompiled ? arena.shared : arena.buffer);
-  const nodes = cacheOf(moving);
-  return { ...twin, nodes, moving, mover: NodeMover.of(moving, nodes) };
+  const nodes = bothOf(moving);
+  return { ...twin, nodes, moving, mover: NodeMover.of(moving, nodes.leaves) };
 }
 
 /** Both twins: the compiled one first. */

@@ -17,7 +17,8 @@ import {
 import type { PolicyWorld } from "../../src/defrag/policies.ts";
 import { type Slab, Slabs } from "../../src/slab/mod.ts";
 import { type Rng, rng, seeds } from "../seed.ts";
-import { cacheOf, digest, points } from "../range_tree/worlds.ts";
+import { digest, points } from "../range_tree/worlds.ts";
+import { bothOf } from "../range_tree/both_caches.ts";
 
 const { addressOrder, alignedWindows, costBenefit, greedy, random } = policies;
 const ALL = [
@@ -39,7 +40,7 @@ function memoryOf(random: Rng, pages: number, isWhole = false): WindowMemory {
     if (kind < 3) free.push([pfn, 0]);
     else if (kind < 8) slabs.push({ pfn, inUse: random.int(5) });
   }
-  return { pages, free, slabs, capacity: 4 };
+  return { pages, free, slabs, beside: [], capacity: 4 };
 }
 
 function freeableOf({ slabs, capacity }: WindowMemory): number {
@@ -156,7 +157,7 @@ Deno.test(BOUNDS, () => {
 
 Deno.test("policies.alignedWindows() takes a whole window also where a pass wants fewer slabs, and no more then", () => {
   const slabs = Array.from({ length: 16 }, (_, pfn) => ({ pfn, inUse: 1 }));
-  const memory = { pages: 16, free: [], slabs, capacity: 4 };
+  const memory = { pages: 16, free: [], slabs, beside: [], capacity: 4 };
   const chosen = alignedWindows(2).choose(worldOf(memory, 1));
   assertEquals(chosen, [0, 1, 2, 3]);
   for (const order of [-1, 1.5, 11]) {
@@ -166,7 +167,7 @@ Deno.test("policies.alignedWindows() takes a whole window also where a pass want
 
 Deno.test("policies.addressOrder goes down from the last page; random() follows from its seed and differs from look to look", () => {
   const slabs = Array.from({ length: 64 }, (_, i) => ({ pfn: i, inUse: 1 }));
-  const memory = { pages: 64, free: [], slabs, capacity: 4 };
+  const memory = { pages: 64, free: [], slabs, beside: [], capacity: 4 };
   const world = worldOf(memory, 10);
   assertEquals(addressOrder.choose(world), [
     63,
@@ -205,7 +206,7 @@ Deno.test("policies.costBenefit weighs how empty a slab is against how long it h
   assertEquals(aged.map(({ age }) => age), [3, 3, 1]);
   const choose = (slabs: typeof aged) =>
     costBenefit.choose({
-      ...worldOf({ pages: 3, free: [], slabs, capacity: 16 }, 3),
+      ...worldOf({ pages: 3, free: [], slabs, beside: [], capacity: 16 }, 3),
       slabs: () => slabs,
     });
   // (16 - 4) * 3 / 4 = 9; (16 - 9) * 3 / 9 = 2.3; (16 - 4) * 1 / 4 = 3
@@ -253,7 +254,7 @@ for (const policy of ALL) {
       assertEquals(reached, most === 0 ? 1 : made / most);
     }
     assertEquals(result.contiguity[0].made, result.freedSlabs);
-    assertEquals(cacheOf(arena).isolatedSlabs(), []);
+    assertEquals(bothOf(arena).isolatedSlabs(), []);
     for (const tree of trees) tree.validate();
     arena.pages.validate();
   });
@@ -266,8 +267,8 @@ for (const policy of ALL) {
     compactor.stop();
     assert(compactor.totals().freedSlabs > 10);
     assertEquals(trees.map(digest), before);
-    cacheOf(arena).validate();
-    assertEquals(cacheOf(arena).isolatedSlabs(), []);
+    bothOf(arena).validate();
+    assertEquals(bothOf(arena).isolatedSlabs(), []);
   });
 }
 
@@ -316,7 +317,7 @@ Deno.test("Compactor and BackgroundCompactor refuse what is no policy, and leave
 
 Deno.test("slabWorldOf() looks at the cache when it is asked, and gives what was looked at before", () => {
   const { arena } = fragmented();
-  const cache = cacheOf(arena);
+  const cache = bothOf(arena).leaves;
   const options = { freeableSlabs: 9, slabsWanted: 5, ages: new SlabAges() };
   const slabs = cache.slabs();
   const live = slabWorldOf(arena, cache, options);
@@ -338,6 +339,7 @@ Deno.test("contiguityOf() counts aligned blocks of each order, those in larger o
     pages: 16,
     free: [[0, 1], [4, 2]],
     slabs,
+    beside: [],
     capacity: 4,
   };
   const rows = contiguityOf(before, [[0, 3]]);

@@ -5,7 +5,6 @@ import {
   assertThrows,
 } from "@std/assert";
 import { stub } from "@std/testing/mock";
-import { NodeMover } from "../../src/defrag/relocate.ts";
 import { Arena } from "../../src/memory/mod.ts";
 import { rootOf, setRoot } from "../../src/range_tree/header.ts";
 import { type LockMode, RangeTree } from "../../src/range_tree/mod.ts";
@@ -16,20 +15,19 @@ import {
   setParent,
   setSlot,
 } from "../../src/range_tree/node.ts";
-import type { SlabCache } from "../../src/slab/mod.ts";
 import {
-  cacheOf,
   digest,
   insideSection,
   nodesOf,
   points,
 } from "../range_tree/worlds.ts";
+import { type BothCaches, bothOf } from "../range_tree/both_caches.ts";
 
 interface World {
   arena: Arena;
   tree: RangeTree;
-  nodes: SlabCache;
-  mover: NodeMover;
+  nodes: BothCaches;
+  mover: ReturnType<BothCaches["mover"]>;
 }
 
 /** A tree of three levels, and a mover of its nodes. */
@@ -39,11 +37,8 @@ function worldOf(
   const arena = Arena.create({ byteLength: 2 ** 21, debug });
   const tree = RangeTree.create(arena, { rcu: true, lock });
   tree.bulkLoad(points(count, 2, 3));
-  const nodes = cacheOf(
-    arena,
-    lock === "internal" ? "range_node" : "range_node_pinned",
-  );
-  return { arena, tree, nodes, mover: NodeMover.of(arena, nodes) };
+  const nodes = bothOf(arena, lock === "internal");
+  return { arena, tree, nodes, mover: nodes.mover() };
 }
 
 /** What stays as it is when nothing is moved: the root, and all words of all nodes. */
@@ -108,18 +103,22 @@ Deno.test("NodeMover.relocate() takes its places from slabs that are not isolate
   const world = worldOf();
   const { nodes, tree, arena } = world;
   const before = digest(tree);
-  const [first] = nodes.slabs();
-  const objects = nodes.objectsOf(first.pfn);
-  assert(nodes.isolate(first.pfn));
+  const isolated = nodes.all.map((cache) => {
+    const [{ pfn }] = cache.slabs();
+    assert(cache.isolate(pfn));
+    return pfn;
+  });
+  const objects = isolated.flatMap((pfn) => nodes.objectsOf(pfn));
   world.mover.prepare(objects);
   for (const node of objects) assertEquals(world.mover.relocate(node), "moved");
   for (const node of nodesOf(arena, tree)) {
-    assert(arena.pfnOf(node) !== first.pfn);
+    assert(!isolated.includes(arena.pfnOf(node)));
   }
   assertEquals(digest(tree), before);
   tree.validate();
   assertTidy(world);
-  assertEquals([nodes.isolatedSlabs(), nodes.objectsOf(first.pfn)], [[], []]);
+  assertEquals(nodes.isolatedSlabs(), []);
+  for (const pfn of isolated) assertEquals(nodes.objectsOf(pfn), []);
 });
 
 Deno.test("NodeMover.relocate() shows readers the old node or the copy, which hold the same", () => {
@@ -201,12 +200,12 @@ function moveOthersMeanwhile(
   { arena, tree, nodes }: World,
 ): Disposable & { readonly outcomes: Set<string> } {
   const other = Arena.attach(arena.buffer);
-  const others = cacheOf(other);
-  const mover = NodeMover.of(other, others);
+  const others = bothOf(other);
+  const mover = others.mover();
   const own = new Set(nodesOf(arena, tree));
   const outcomes = new Set<string>();
-  const allocateInto = nodes.allocateInto.bind(nodes);
-  const stubbed = stub(nodes, "allocateInto", (refs, count) => {
+  const allocateInto = nodes.leaves.allocateInto.bind(nodes.leaves);
+  const stubbed = stub(nodes.leaves, "allocateInto", (refs, count) => {
     for (const { pfn } of others.slabs()) {
       for (const node of others.objectsOf(pfn)) {
         if (!own.has(node)) outcomes.add(mover.relocate(node));
@@ -322,7 +321,10 @@ Deno.test("NodeMover.relocate() says that it is busy where there is no room for 
   const world = worldOf();
   const image = imageOf(world);
   {
-    using _full = stub(world.nodes, "allocateInto");
+    using stubs = new DisposableStack();
+    for (const cache of world.nodes.all) {
+      stubs.use(stub(cache, "allocateInto"));
+    }
     for (const node of nodesOf(world.arena, world.tree)) {
       assertEquals(world.mover.relocate(node), "busy");
     }

@@ -1,10 +1,11 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { Arena } from "../../src/memory/mod.ts";
 import { RangeTree } from "../../src/range_tree/mod.ts";
-import { cacheOf, digest, points, toText } from "../range_tree/worlds.ts";
+import { digest, points, toText } from "../range_tree/worlds.ts";
 import { rng, seeds } from "../seed.ts";
 import { TestWorker } from "../sync/workers.ts";
 import type { CompactorCommand } from "./compactor_worker.ts";
+import { bothOf } from "../range_tree/both_caches.ts";
 
 /** So many runs that moved something are waited for: some hundredths of a second. */
 const RUNS = 15;
@@ -65,7 +66,7 @@ async function race(
   kept.validate();
   assertEquals(digest(kept), before);
   arena.rcu.barrier();
-  const nodes = cacheOf(arena);
+  const nodes = bothOf(arena);
   nodes.shrink();
   nodes.validate();
   assertEquals(nodes.stats().objects, kept.stats().nodes);

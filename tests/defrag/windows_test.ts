@@ -7,14 +7,11 @@ import {
   RangeTree,
 } from "../../mod.ts";
 import { emptiableWindows } from "../../src/defrag/windows.ts";
+import type { Slab } from "../../src/slab/mod.ts";
 import { stub } from "@std/testing/mock";
 import { rng, seeds } from "../seed.ts";
-import {
-  cacheOf,
-  digest,
-  insideSection,
-  points,
-} from "../range_tree/worlds.ts";
+import { digest, insideSection, points } from "../range_tree/worlds.ts";
+import { bothOf } from "../range_tree/both_caches.ts";
 
 const CHEAPEST =
   "emptiableWindows() gives exactly the windows that can be emptied, the cheapest first";
@@ -28,29 +25,39 @@ Deno.test(CHEAPEST, () => {
       const free = kinds.flatMap((kind, pfn) =>
         kind < 3 ? [[pfn, 0] as const] : []
       );
-      const slabs = kinds.flatMap((kind, pfn) =>
+      const all = kinds.flatMap((kind, pfn) =>
         kind >= 3 && kind < 8 ? [{ pfn, inUse: random.int(5) }] : []
       );
+      // Of one cache, or of two.
+      const share = random.pick([0, 1, 3]);
+      const beside = all.filter(() => random.int(5) < share);
+      const slabs = all.filter((slab) => !beside.includes(slab));
       for (const order of [0, 1, 2, 3]) {
         const size = 2 ** order;
         const expected = [];
         for (let first = 0; first + size <= pages; first += size) {
           const inside = (pfn: number) => pfn >= first && pfn < first + size;
-          const inIt = slabs.filter((slab) => inside(slab.pfn));
-          const others = slabs.filter((slab) => !inside(slab.pfn));
-          const moves = inIt.reduce((sum, slab) => sum + slab.inUse, 0);
-          const room = others.reduce((sum, slab) => sum + 4 - slab.inUse, 0);
+          const inIt = (of: Slab[]) => of.filter(({ pfn }) => inside(pfn));
+          const objects = (of: Slab[]) =>
+            inIt(of).reduce((sum, slab) => sum + slab.inUse, 0);
+          const hasRoom = (of: Slab[]) =>
+            objects(of) <= of.filter(({ pfn }) => !inside(pfn))
+              .reduce((sum, slab) => sum + 4 - slab.inUse, 0);
           const whole = kinds.slice(first, first + size).every((kind) =>
             kind < 8
           );
-          if (whole && moves <= room) {
-            const pfns = inIt.map((slab) => slab.pfn);
-            expected.push({ pfn: first, slabs: pfns, moves });
+          if (whole && hasRoom(slabs) && hasRoom(beside)) {
+            expected.push({
+              pfn: first,
+              slabs: inIt(slabs).map(({ pfn }) => pfn),
+              beside: inIt(beside).map(({ pfn }) => pfn),
+              moves: objects(all),
+            });
           }
         }
         expected.sort((a, b) => a.moves - b.moves);
         assertEquals(
-          emptiableWindows({ pages, free, slabs, capacity }, order),
+          emptiableWindows({ pages, free, slabs, beside, capacity }, order),
           expected,
         );
       }
@@ -77,7 +84,7 @@ function scattered(): { arena: Arena; trees: RangeTree[] } {
     return false;
   });
   arena.rcu.barrier();
-  cacheOf(arena).shrink();
+  bothOf(arena).shrink();
   arena.rcu.barrier();
   return { arena, trees: kept };
 }
@@ -95,8 +102,8 @@ Deno.test("Arena.allocPages() compacts when only fragmentation stands in the way
   assertEquals(pfn % 512, 0);
   assertEquals(trees.map(digest), before);
   for (const tree of trees) tree.validate();
-  cacheOf(arena).validate();
-  assertEquals(cacheOf(arena).isolatedSlabs(), []);
+  bothOf(arena).validate();
+  assertEquals(bothOf(arena).isolatedSlabs(), []);
   arena.pages.free(pfn);
   arena.pages.validate();
 });
@@ -114,12 +121,12 @@ Deno.test("Compactor.makeBlock() moves nothing where such a block is free, and g
   assertEquals(made, false);
   assertThrows(() => arena.allocPages(10), OutOfMemoryError);
   for (const tree of trees) tree.validate();
-  cacheOf(arena).validate();
+  bothOf(arena).validate();
 });
 
 Deno.test("Compactor.makeBlock() goes on with the cheapest window that it has not tried, also where the first one can't be had any more", () => {
   const { arena, trees } = scattered();
-  const cache = cacheOf(arena);
+  const cache = bothOf(arena).leaves;
   const { pages } = arena;
   const order = 7;
   const freeBlocks = pages.freeBlocks.bind(pages);
@@ -130,8 +137,8 @@ Deno.test("Compactor.makeBlock() goes on with the cheapest window that it has no
   {
     using _look = stub(pages, "freeBlocks", () => {
       const free = freeBlocks();
-      const slabs = cache.slabs();
-      const memory = { pages: pages.count, free, slabs, capacity: 16 };
+      const [slabs, beside] = bothOf(arena).all.map((of) => of.slabs());
+      const memory = { pages: pages.count, free, slabs, beside, capacity: 16 };
       best.push(emptiableWindows(memory, order)[0].pfn);
       return free;
     });

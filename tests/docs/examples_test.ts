@@ -26,3 +26,22 @@ Deno.test("The example of a shared range map is under 60 lines of code", () => {
     .filter((line) => !/^( \*|\/\*\*|$)/.test(line));
   assert(lines.length < 60, `${lines.length} lines`);
 });
+
+Deno.test("The example of policies frees slabs by each of them, and makes more blocks by windows", async () => {
+  const command = new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      new URL("../../docs/examples/policies.ts", import.meta.url).pathname,
+    ],
+    env: { NO_COLOR: "1" },
+  });
+  const { success, stdout, stderr } = await command.output();
+  const text = new TextDecoder().decode(stdout);
+  assert(success, new TextDecoder().decode(stderr));
+  const [greedy, windows, own] = text.trim().split("\n").map((line) =>
+    /: (\d+) slabs freed with (\d+) moves, (\d+) free/.exec(line)!.map(Number)
+  );
+  assert(greedy[1] > 100 && own[1] === greedy[1], text);
+  assert(greedy[2] <= own[2], text);
+  assert(windows[3] > greedy[3], text);
+});

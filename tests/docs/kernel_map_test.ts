@@ -25,19 +25,20 @@ const KERNEL_NAMES = `
   XA_ZERO_ENTRY -EEXIST -EBUSY -EINVAL -ENOMEM
 `.trim().split(/\s+/);
 
-/** The functions and macros of `include/drm/drm_gpuvm.h` of Linux 6.18, in its order, and one that went with that version. */
+/** The functions and macros of `include/drm/drm_gpuvm.h` of Linux 6.18, in its order, with one that went with that version and three that came with the next. */
 const DRM_NAMES = `
-  drm_gpuva_insert drm_gpuva_remove drm_gpuva_link drm_gpuva_unlink
+  drm_gpuva_insert drm_gpuva_remove drm_gpuva_link drm_gpuva_unlink drm_gpuva_unlink_defer
   drm_gpuva_find drm_gpuva_find_first drm_gpuva_find_prev drm_gpuva_find_next
   drm_gpuva_init drm_gpuva_invalidate drm_gpuva_invalidated
   drm_gpuvm_init drm_gpuvm_get drm_gpuvm_put drm_gpuvm_range_valid drm_gpuvm_interval_empty
-  drm_gpuvm_resv_object_alloc drm_gpuvm_resv_protected drm_gpuvm_resv drm_gpuvm_resv_obj
+  drm_gpuvm_resv_object_alloc drm_gpuvm_resv_protected drm_gpuvm_immediate_mode drm_gpuvm_resv drm_gpuvm_resv_obj
   drm_gpuvm_resv_held drm_gpuvm_resv_assert_held drm_gpuvm_is_extobj
-  drm_gpuvm_for_each_va_range drm_gpuvm_for_each_va_range_safe drm_gpuvm_for_each_va drm_gpuvm_for_each_va_safe
+  __drm_gpuva_next drm_gpuvm_for_each_va_range drm_gpuvm_for_each_va_range_safe drm_gpuvm_for_each_va drm_gpuvm_for_each_va_safe
   drm_gpuvm_prepare_vm drm_gpuvm_prepare_objects drm_gpuvm_prepare_range
   drm_gpuvm_exec_lock drm_gpuvm_exec_lock_array drm_gpuvm_exec_lock_range drm_gpuvm_exec_unlock
   drm_gpuvm_validate drm_gpuvm_resv_add_fence drm_gpuvm_exec_resv_add_fence drm_gpuvm_exec_validate
   drm_gpuvm_bo_create drm_gpuvm_bo_obtain drm_gpuvm_bo_obtain_prealloc drm_gpuvm_bo_get drm_gpuvm_bo_put
+  drm_gpuvm_bo_put_deferred drm_gpuvm_bo_deferred_cleanup
   drm_gpuvm_bo_find drm_gpuvm_bo_evict drm_gpuvm_bo_gem_evict drm_gpuvm_bo_extobj_add
   drm_gpuvm_bo_for_each_va drm_gpuvm_bo_for_each_va_safe
   drm_gpuva_for_each_op drm_gpuva_for_each_op_safe drm_gpuva_for_each_op_from_reverse drm_gpuva_for_each_op_reverse

@@ -26,7 +26,9 @@ Deno.test("measure counts the nodes of both caches, and every page once", () => 
   assertEquals(blocks.reduce((sum, n, order) => sum + n * 2 ** order, 0), 13);
   assertEquals(caches.map(({ name, objects }) => [name, objects]), [
     ["range_node", 16],
+    ["range_inner", 0],
     ["range_node_pinned", 4],
+    ["range_inner_pinned", 0],
     ["range_tree", 20],
   ]);
   assertEquals([...pageUse].filter((use) => use > 0).sort(), [

@@ -12,25 +12,28 @@ import { mapsOf, shipped } from "./recordings.ts";
 Deno.test("surveyTrace counts what lives at once up to a place, and the processes of the whole trace", () => {
   const { trace } = mapsOf(40);
   assertEquals(surveyTrace(trace, 0), {
-    nodesMax: 0,
+    leavesMax: 0,
+    innerMax: 0,
     treesMax: 0,
     processes: 1,
   });
-  assertEquals(surveyTrace(trace, 1).nodesMax, 1);
-  assert(surveyTrace(trace, 40).nodesMax > 3);
+  assertEquals(surveyTrace(trace, 1).leavesMax, 1);
+  assert(surveyTrace(trace, 40).leavesMax > 3);
   const compile = shipped("gcc-compile").trace;
   assertEquals(surveyTrace(compile, compile.events.length).processes, 5);
   assert(surveyTrace(compile, compile.events.length).treesMax > 1);
 });
 
 Deno.test("arenaBytesFor gives pages for all nodes and headers, and few more", () => {
-  for (const [nodesMax, treesMax] of [[0, 0], [1, 1], [160, 32], [5000, 9]]) {
+  const cases = [[0, 0, 0], [1, 0, 1], [160, 40, 32], [5000, 300, 9]];
+  for (const [leavesMax, innerMax, treesMax] of cases) {
     for (const copies of [1, 7, 1000]) {
       const byteLength = arenaBytesFor(
-        [{ nodesMax, treesMax, processes: 1 }],
+        [{ leavesMax, innerMax, treesMax, processes: 1 }],
         copies,
       );
-      const needed = Math.ceil(copies * nodesMax / 16) +
+      const needed = Math.ceil(copies * leavesMax / 16) +
+        Math.ceil(copies * innerMax / 16) +
         Math.ceil(copies * treesMax / 32);
       const { count } = Arena.create({ byteLength }).pages;
       assert(count >= needed, `${count} pages for ${needed}`);
@@ -40,7 +43,7 @@ Deno.test("arenaBytesFor gives pages for all nodes and headers, and few more", (
 });
 
 Deno.test("arenaBytesFor refuses what no arena holds", () => {
-  const survey = { nodesMax: 1e6, treesMax: 1, processes: 1 };
+  const survey = { leavesMax: 1e6, innerMax: 0, treesMax: 1, processes: 1 };
   assertThrows(
     () => arenaBytesFor([survey], 1000),
     ScenarioSizeError,

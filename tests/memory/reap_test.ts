@@ -13,7 +13,8 @@ import { Mirror } from "../range_tree/mirror.ts";
 import { dyingAfter, Killed } from "../stress/dying.ts";
 import { lostIn, settle } from "../stress/lost.ts";
 import { TestWorker } from "../sync/workers.ts";
-import { assertSame, cacheOf, digest, points } from "../range_tree/worlds.ts";
+import { assertSame, digest, points } from "../range_tree/worlds.ts";
+import { bothOf } from "../range_tree/both_caches.ts";
 
 type Operation = (
   tree: RangeTree,
@@ -239,10 +240,10 @@ Deno.test("Arena.reap() lets a grace period end that a dead reader held up, and 
   victim.rcu.readLock();
   victimTree.eraseRange(0, 5000);
   assertThrows(() => arena.rcu.barrier(50), Error, `thread ${victim.thread}`);
-  const { objects } = cacheOf(arena).stats();
+  const { objects } = bothOf(arena).stats();
   arena.reap(victim.thread);
   arena.rcu.barrier();
-  assert(cacheOf(arena).stats().objects < objects);
+  assert(bothOf(arena).stats().objects < objects);
 });
 
 Deno.test("Arena.reap() refuses this thread, one that has not joined, and to wait where it may not", () => {
@@ -282,7 +283,7 @@ Deno.test("Arena.reap() is refused where what the arena holds can't be put in or
 
 Deno.test("Arena.reap() leaves the slabs of a living compactor isolated", () => {
   const { arena, victim } = worldOf(true, false, false);
-  const cache = cacheOf(arena), theirs = cacheOf(victim);
+  const cache = bothOf(arena).leaves, theirs = bothOf(victim).leaves;
   const slabs = cache.slabs().filter(({ inUse }) => inUse > 0);
   assert(cache.isolate(slabs[0].pfn) && theirs.isolate(slabs[1].pfn));
   const idle = Arena.attach(arena.buffer);
@@ -297,7 +298,7 @@ Deno.test("Arena.reap() leaves the slabs of a living compactor isolated", () => 
 
 Deno.test("Arena.reap() leaves the slabs of a living compactor isolated when the dead thread held the cache's lock", () => {
   const { arena, victim } = worldOf(true, false, false);
-  const cache = cacheOf(arena), theirs = cacheOf(victim);
+  const cache = bothOf(arena).leaves, theirs = bothOf(victim).leaves;
   const slabs = cache.slabs().filter(({ inUse }) => inUse > 0);
   assert(cache.isolate(slabs[0].pfn));
   {

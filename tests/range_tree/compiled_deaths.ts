@@ -18,7 +18,8 @@ import { compile } from "../../tools/assemble.ts";
 import { rng } from "../seed.ts";
 import { lostIn, settle } from "../stress/lost.ts";
 import { Mirror } from "./mirror.ts";
-import { assertSame, cacheOf, digest } from "./worlds.ts";
+import { assertSame, digest } from "./worlds.ts";
+import { bothOf } from "./both_caches.ts";
 
 const FOLDER = "src/range_tree/assembly/";
 const WRITE = /^( *)(?=.*\b(v128\.store|store<|atomic\.(add|cmpxchg)<).*)/;
@@ -59,7 +60,9 @@ function withTraps(source: string): string {
 async function doomedModule(): Promise<WebAssembly.Module> {
   const bytes = await compile(`${FOLDER}mod.ts`, (name, text) => {
     if (name.endsWith("assembly/writer.ts")) return withTraps(text) + TRAP;
-    if (name.endsWith("assembly/lock.ts")) return IMPORT + withTraps(text);
+    if (/assembly\/(lock|supply)\.ts$/.test(name)) {
+      return IMPORT + withTraps(text);
+    }
     return name.endsWith("assembly/mod.ts")
       ? text + 'export { dieAfter } from "./writer";\n'
       : text;
@@ -149,7 +152,7 @@ for (let seed = 1; seed <= SEEDS; seed++) {
     // So that there is something at hand, and a list that something is queued in already.
     theirs.storeRange(5, 5, 0);
     mirror.storeRange(5, 5, 0);
-    cacheOf(victim).stockUp();
+    bothOf(victim).stockUp();
     const before = digest(tree);
     dying.dieAfter(steps);
     try {

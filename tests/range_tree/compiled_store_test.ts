@@ -12,11 +12,11 @@ import { Mirror } from "./mirror.ts";
 import {
   assertSame,
   assertSameHeld,
-  cacheOf,
   digest,
   nodesOf,
   points,
 } from "./worlds.ts";
+import { bothOf } from "./both_caches.ts";
 
 /** Bytes of an arena: more than any of these trees takes. */
 const ARENA = { byteLength: 2 ** 21, maxThreads: 4 };
@@ -26,7 +26,8 @@ const STEPS = 1000;
 class Answers {
   done = 0;
   notMine = 0;
-  noNodes = 0;
+  noLeaves = 0;
+  noInner = 0;
 
   /** Counts from now on what the compiled stores of an arena answer. */
   constructor(arena: Arena) {
@@ -37,7 +38,8 @@ class Answers {
       compiled[name] = (...numbers: number[]) => {
         const answer = original(...numbers);
         if (answer === -1) this.notMine++;
-        else if (answer === -2) this.noNodes++;
+        else if (answer === -2) this.noLeaves++;
+        else if (answer === -3) this.noInner++;
         else this.done++;
         return answer;
       };
@@ -127,7 +129,7 @@ class Twins {
   stepOrFail(change: Change, allocations: number): void {
     const before = shapeOf(this.arena, this.tree);
     {
-      using _failing = failAfter(cacheOf(this.arena), allocations);
+      using _failing = failAfter(bothOf(this.arena), allocations);
       let answer: ReturnType<Change>;
       if (throwsOutOfMemory(() => answer = change(this.tree))) {
         assertEquals(shapeOf(this.arena, this.tree), before);
@@ -151,7 +153,7 @@ class Twins {
   end(): void {
     this.tree.destroy();
     this.arena.rcu.barrier();
-    const nodes = cacheOf(this.arena);
+    const nodes = bothOf(this.arena);
     nodes.giveBack();
     nodes.validate();
     assertEquals(nodes.usage().objects, 0);
@@ -160,14 +162,15 @@ class Twins {
 
 /** Lets another thread take what this one has deferred, or has at hand; or less be there than the thread believes. */
 function disturb(random: Rng, { arena, other }: Twins): void {
-  const nodes = cacheOf(arena), { words, stocks } = arena;
+  const nodes = bothOf(arena), { words, stocks } = arena;
   random.pick([
     () => other.rcu.barrier(),
-    () => cacheOf(other).shrink(),
+    () => bothOf(other).shrink(),
     () => nodes.giveBack(),
     () => {
       // As if another thread took the rest of the chain after the first looks of a store at it.
-      words[nodes.stockIndex + stocks.size] += 2;
+      const { stockIndex } = random.pick(nodes.all);
+      words[stockIndex + stocks.size] += 2;
     },
     () => arena.rcu.flush(),
   ])();
@@ -189,8 +192,8 @@ for (const gaps of [false, true]) {
             if (random.int(20) === 0) twins.stepOrFail(change, random.int(4));
             else twins.step(change);
           }
-          const { done, notMine, noNodes } = twins.answers;
-          assert(done > STEPS / 2 && notMine > 0 && noNodes > 0);
+          const { done, notMine, noLeaves, noInner } = twins.answers;
+          assert(done > STEPS / 2 && notMine > 0 && noLeaves + noInner > 0);
           twins.end();
         }
       });
@@ -219,14 +222,17 @@ Deno.test("Compiled stores free the nodes that they took before another thread t
   const arena = Arena.create(ARENA);
   const tree = RangeTree.create(arena, { rcu: true });
   tree.bulkLoad(points(200, 4));
-  const nodes = cacheOf(arena);
-  for (let atHand = 0; atHand <= 3; atHand++) {
+  const nodes = bothOf(arena);
+  // In the middle of a full leaf: it is split, which takes two leaves and a node above them.
+  for (let atHand = 0; atHand <= 5; atHand++) {
     const used = () => nodes.stats().objects - arena.rcu.pending;
     const before = used() - tree.stats().nodes;
-    nodes.stockUp();
-    for (let i = 16; i > atHand; i--) nodes.free(nodes.tryAllocate());
-    arena.words[nodes.stockIndex + arena.stocks.size] = 16;
-    // In the middle of a full leaf: it is split, which takes three nodes.
+    const left = [atHand % 3, atHand < 3 ? 0 : 1];
+    for (const [i, cache] of nodes.all.entries()) {
+      cache.stockUp();
+      for (let at = 16; at > left[i]; at--) cache.free(cache.tryAllocate());
+      arena.words[cache.stockIndex + arena.stocks.size] = 16;
+    }
     tree.store(102 + 84 * atHand, 9);
     assertEquals(used() - tree.stats().nodes, before);
     tree.validate();

@@ -2,7 +2,8 @@ import { assert, assertEquals } from "@std/assert";
 import { Arena } from "../../src/memory/mod.ts";
 import { type Cursor, RangeTree } from "../../src/range_tree/mod.ts";
 import { failAfter, stateOf, throwsOutOfMemory } from "./failures.ts";
-import { cacheOf, points } from "./worlds.ts";
+import { points } from "./worlds.ts";
+import { bothOf } from "./both_caches.ts";
 
 /** A tree of full leaves: ranges of three indices with gaps of two, from 0 on. */
 function worldOf(): { arena: Arena; tree: RangeTree } {
@@ -66,7 +67,7 @@ function fails(
   start(cursor);
   const place = placeOf(cursor);
   {
-    using failing = failAfter(cacheOf(arena), allocations);
+    using failing = failAfter(bothOf(arena), allocations);
     if (!throwsOutOfMemory(() => call(cursor))) {
       assert(!failing.failed, "it went on after a failed allocation");
       return false;
@@ -113,7 +114,7 @@ for (const name of ["store()", "preallocate()", "storeBlocking()"]) {
     const { first, last, call } = USES[name];
     for (let allocations = 0;; allocations++) {
       const { arena, tree } = worldOf();
-      const cache = cacheOf(arena);
+      const cache = bothOf(arena);
       using _guard = tree.lock();
       // Two ranges and the gap between them: one leaf in the place of another.
       using cursor = tree.cursor(100, 107);

@@ -7,7 +7,7 @@ import {
   RangeTree,
 } from "../../mod.ts";
 import { failAfter } from "./failures.ts";
-import { cacheOf } from "./worlds.ts";
+import { bothOf } from "./both_caches.ts";
 
 // The tables of `docs/cursor.md`, row by row: each has its test here, and each test a row there.
 
@@ -263,7 +263,7 @@ const ROWS: Record<string, readonly Case[]> = {
     ].map((use) => ({
       from: [15, 25] as Range,
       call: (c: Cursor, arena: Arena) => {
-        using _full = failAfter(cacheOf(arena), 0);
+        using _full = failAfter(bothOf(arena), 0);
         assertThrows(() => use(c), OutOfMemoryError);
       },
     })),

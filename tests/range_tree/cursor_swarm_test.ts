@@ -17,7 +17,8 @@ import {
   doOne,
   type Run,
 } from "./sequences.ts";
-import { assertSame, assertSameHeld, cacheOf, Crowd } from "./worlds.ts";
+import { bothOf } from "./both_caches.ts";
+import { assertSame, assertSameHeld, Crowd } from "./worlds.ts";
 
 const HOLDS = 40;
 const LONGEST_HOLD = 12;
@@ -114,9 +115,8 @@ class Swarm {
       this.tree.destroy();
     }
     this.arena.rcu.barrier();
-    const objects = (name: string) => cacheOf(this.arena, name).stats().objects;
-    assertEquals(objects("range_node"), this.crowd.nodes);
-    assertEquals(objects("range_node_pinned"), 0);
+    assertEquals(bothOf(this.arena).stats().objects, this.crowd.nodes);
+    assertEquals(bothOf(this.arena, false).stats().objects, 0);
   }
 
   #step(): void {

@@ -3,6 +3,7 @@ import { Arena, OutOfMemoryError } from "../../src/memory/mod.ts";
 import { MAX_INDEX, RangeTree } from "../../src/range_tree/mod.ts";
 import { failAfter, failEach, stateOf, throwsOutOfMemory } from "./failures.ts";
 import { cacheOf, digest, points } from "./worlds.ts";
+import { bothOf } from "./both_caches.ts";
 
 interface Operation {
   readonly needs: number;
@@ -149,7 +150,7 @@ Deno.test("RangeTree.bulkLoad() leaves the tree empty when any of its allocation
   for (const count of [1, 25, 1000]) {
     failEach(arena, tree, () => tree.bulkLoad(points(count, 2)));
     assertEquals(tree.count, count);
-    assertEquals(cacheOf(arena).stats().objects, tree.stats().nodes);
+    assertEquals(bothOf(arena).stats().objects, tree.stats().nodes);
     tree.clear();
   }
 });
@@ -160,7 +161,9 @@ for (const name of [undefined, "copy"]) {
     const tree = RangeTree.create(arena);
     tree.bulkLoad(points(1000, 2));
     const nodes = tree.stats().nodes;
-    assertEquals(failEach(arena, tree, () => tree.clone({ name })), nodes);
+    const needed = failEach(arena, tree, () => tree.clone({ name }));
+    // What it takes at once of one kind may be missing of the other.
+    assert(needed >= nodes && needed < nodes + 16, `${needed} of ${nodes}`);
   });
 }
 
@@ -170,7 +173,7 @@ Deno.test("RangeTree.create() leaves nothing behind when there is no room for a 
   tree.store(1, 1);
   const before = stateOf(arena, tree);
   {
-    using _failing = failAfter(cacheOf(arena, "range_tree"), 0);
+    using _failing = failAfter({ all: [cacheOf(arena, "range_tree")] }, 0);
     assertThrows(
       () => RangeTree.create(arena, { name: "vm" }),
       OutOfMemoryError,
@@ -184,11 +187,11 @@ Deno.test("RangeTree.clear() and destroy() need no memory", () => {
   const arena = Arena.create({ byteLength: 2 ** 20 });
   const tree = RangeTree.create(arena);
   tree.bulkLoad(points(1000, 2));
-  using _failing = failAfter(cacheOf(arena), 0);
+  using _failing = failAfter(bothOf(arena), 0);
   tree.clear();
   tree.destroy();
   arena.rcu.barrier();
-  assertEquals(cacheOf(arena).stats().objects, 0);
+  assertEquals(bothOf(arena).stats().objects, 0);
 });
 
 for (const debug of [false, true]) {
@@ -224,9 +227,9 @@ for (const debug of [false, true]) {
     tree.validate();
     arena.rcu.barrier();
     // Empties the quarantine of a debug arena too.
-    cacheOf(arena).shrink();
-    assertEquals(cacheOf(arena).stats().objects, tree.stats().nodes);
-    cacheOf(arena).validate();
+    bothOf(arena).shrink();
+    assertEquals(bothOf(arena).stats().objects, tree.stats().nodes);
+    bothOf(arena).validate();
     arena.pages.validate();
   });
 }

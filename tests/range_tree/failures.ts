@@ -8,6 +8,7 @@ import { stub } from "@std/testing/mock";
 import { type Arena, OutOfMemoryError } from "../../src/memory/mod.ts";
 import type { RangeTree } from "../../src/range_tree/mod.ts";
 import type { SlabCache } from "../../src/slab/mod.ts";
+import { bothOf } from "./both_caches.ts";
 import { cacheOf, digest, nodesOf } from "./worlds.ts";
 
 /** What a failed operation must leave as it was: all of the tree, and how much of each cache is in use. */
@@ -21,9 +22,11 @@ export function stateOf(arena: Arena, tree: RangeTree): unknown {
       arena.words.slice(node * 16, node * 16 + 63)
     ),
     stats: tree.stats(),
-    objects: ["range_node", "range_node_pinned", "range_tree"].map((name) =>
-      cacheOf(arena, name).stats().objects
-    ),
+    objects: [
+      bothOf(arena).stats().objects,
+      bothOf(arena, false).stats().objects,
+      cacheOf(arena, "range_tree").stats().objects,
+    ],
     names: arena.roots.names(),
     held: arena.lockdep.held,
     depth: arena.rcu.depth,
@@ -31,35 +34,37 @@ export function stateOf(arena: Arena, tree: RangeTree): unknown {
 }
 
 /**
- * Lets a cache hand out so many objects and none after them, until disposed of. Compiled stores find none at hand, so that all are
- * asked for one by one.
+ * Lets caches hand out so many objects in all and none after them, until disposed of. Compiled stores find none at hand, so that all
+ * are asked for one by one.
  */
 export function failAfter(
-  cache: SlabCache,
+  { all }: { readonly all: readonly SlabCache[] },
   allocations: number,
 ): Disposable & { failed: boolean } {
-  const allocate = cache.tryAllocate.bind(cache);
-  const allocateInto = cache.allocateInto.bind(cache);
-  cache.giveBack();
   let left = allocations;
   const state = { failed: false };
-  const one = stub(cache, "tryAllocate", () => {
-    if (left-- > 0) return allocate();
-    state.failed = true;
-    return 0;
-  });
-  const atHand = stub(cache, "stockUp", () => false);
-  // Fewer than were asked for is no failure yet: the rest may not be needed.
-  const some = stub(cache, "allocateInto", (refs, count) => {
-    const granted = Math.max(0, Math.min(count, left));
-    left -= granted;
-    allocateInto(refs, granted);
+  const stubs = all.flatMap((cache) => {
+    const allocate = cache.tryAllocate.bind(cache);
+    const allocateInto = cache.allocateInto.bind(cache);
+    cache.giveBack();
+    return [
+      stub(cache, "tryAllocate", () => {
+        if (left-- > 0) return allocate();
+        state.failed = true;
+        return 0;
+      }),
+      stub(cache, "stockUp", () => false),
+      // Fewer than were asked for is no failure yet: the rest may not be needed.
+      stub(cache, "allocateInto", (refs, count) => {
+        const granted = Math.max(0, Math.min(count, left));
+        left -= granted;
+        allocateInto(refs, granted);
+      }),
+    ];
   });
   return Object.assign(state, {
     [Symbol.dispose]() {
-      one.restore();
-      some.restore();
-      atHand.restore();
+      for (const each of stubs) each.restore();
     },
   });
 }
@@ -74,13 +79,10 @@ export function failEach(
   tree: RangeTree,
   operation: () => unknown,
 ): number {
-  const cache = cacheOf(
-    arena,
-    tree.lockMode === "internal" ? "range_node" : "range_node_pinned",
-  );
+  const nodes = bothOf(arena, tree.lockMode === "internal");
   const before = stateOf(arena, tree);
   for (let allocations = 0;; allocations++) {
-    using failing = failAfter(cache, allocations);
+    using failing = failAfter(nodes, allocations);
     if (!throwsOutOfMemory(operation)) {
       assert(
         !failing.failed,

@@ -14,7 +14,8 @@ import {
 } from "../../src/range_tree/mod.ts";
 import { parentOf } from "../../src/range_tree/node.ts";
 import { LockdepError } from "../../src/sync/mod.ts";
-import { allEntries, cacheOf, nodesOf, points } from "./worlds.ts";
+import { allEntries, nodesOf, points } from "./worlds.ts";
+import { bothOf } from "./both_caches.ts";
 
 // What belongs to one hold of the lock ends with it, and what belongs to a tree ends with the tree.
 
@@ -145,16 +146,19 @@ Deno.test("Cursor.preallocate() links its nodes nowhere, so that a mover leaves 
   gone.destroy();
   arena.rcu.barrier();
   new Compactor(arena);
-  const cache = cacheOf(arena);
-  const allocate = cache.tryAllocate.bind(cache);
+  const both = bothOf(arena);
   const nodes: number[] = [];
   using cursor = tree.cursor(11, 601);
   {
-    using _recorded = stub(cache, "tryAllocate", () => {
-      const node = allocate();
-      nodes.push(node);
-      return node;
-    });
+    using stubs = new DisposableStack();
+    for (const cache of both.all) {
+      const allocate = cache.tryAllocate.bind(cache);
+      stubs.use(stub(cache, "tryAllocate", () => {
+        const node = allocate();
+        nodes.push(node);
+        return node;
+      }));
+    }
     using _guard = tree.lock();
     cursor.preallocate(7);
   }
@@ -163,7 +167,7 @@ Deno.test("Cursor.preallocate() links its nodes nowhere, so that a mover leaves 
   for (const node of nodes) {
     assertEquals(parentOf(arena.words, node), 0);
     // It may be linked at any moment; dead it would be nobody's.
-    assertEquals(cache.mover!.relocate(node), "busy");
+    assertEquals(both.mover().relocate(node), "busy");
   }
   using _guard = tree.lock();
   cursor.store(7);
@@ -179,7 +183,7 @@ Deno.test("RangeTree.store() in a full arena takes nodes that are deferred and w
   filler.bulkLoad(points(400, 2));
   arena.rcu.barrier();
   while (arena.pages.freePages > 0) arena.pages.allocate(0, "unmovable");
-  while (cacheOf(arena).tryAllocate() !== 0);
+  while (bothOf(arena).tryAllocate() !== 0);
   filler.destroy();
   assert(arena.rcu.pending > 0, "they were freed at once");
   const other = Arena.attach(arena.buffer);

@@ -14,6 +14,7 @@ import {
   RangeTree,
 } from "../../mod.ts";
 import { cacheOf, points } from "./worlds.ts";
+import { bothOf } from "./both_caches.ts";
 
 // What `docs/lock-modes.md` and the functions' own documentation say about each, proved by misusing it.
 
@@ -357,15 +358,18 @@ for (const [name, { lock, memory, call }] of Object.entries(RULES)) {
   Deno.test(`${name} needs memory as it says: ${memory ? "yes" : "no"}`, () => {
     const { arena, tree, cursor } = worldOf(true);
     let wanted = 0;
-    using _none = stub(cacheOf(arena), "tryAllocate", () => {
-      wanted++;
-      return 0;
-    });
-    cacheOf(arena).giveBack();
-    using _atHand = stub(cacheOf(arena), "stockUp", () => false);
-    using _few = stub(cacheOf(arena), "allocateInto", () => {
-      wanted++;
-    });
+    using stubs = new DisposableStack();
+    for (const cache of bothOf(arena).all) {
+      cache.giveBack();
+      stubs.use(stub(cache, "tryAllocate", () => {
+        wanted++;
+        return 0;
+      }));
+      stubs.use(stub(cache, "stockUp", () => false));
+      stubs.use(stub(cache, "allocateInto", () => {
+        wanted++;
+      }));
+    }
     using _guard = lock === "held" || lock === "reading"
       ? tree.lock()
       : undefined;
@@ -387,12 +391,12 @@ Deno.test("RangeTree.bulkLoad() builds without the lock, and takes it to publish
   empty.bulkLoad(tree.entries());
   assertEquals(empty.count, 1000);
   empty.clear();
-  const objects = cacheOf(arena).stats().objects;
+  const objects = bothOf(arena).stats().objects;
   using _guard = tree.lock();
   const splat = splatOf(() => empty.bulkLoad(points(100)));
   assertStringIncludes(splat!, "possible recursive locking");
   assertNames(splat!, "RangeTree.bulkLoad");
-  assertEquals(cacheOf(arena).stats().objects, objects);
+  assertEquals(bothOf(arena).stats().objects, objects);
   assertEquals(empty.count, 0);
 });
 
@@ -400,8 +404,8 @@ Deno.test("RangeTree.bulkLoad() into a tree that holds something, or is gone, as
   const { arena, tree } = worldOf(false);
   const gone = RangeTree.create(arena);
   gone.destroy();
-  const objects = cacheOf(arena).stats().objects;
-  using allocate = stub(cacheOf(arena), "allocateInto", () => {});
+  const objects = bothOf(arena).stats().objects;
+  using allocate = stub(bothOf(arena).leaves, "allocateInto", () => {});
   let asked = 0;
   const entries = {
     *[Symbol.iterator]() {
@@ -416,13 +420,13 @@ Deno.test("RangeTree.bulkLoad() into a tree that holds something, or is gone, as
   );
   assertThrows(() => gone.bulkLoad(entries), Error, "it was destroyed");
   assertEquals([asked, allocate.calls.length], [0, 0]);
-  assertEquals(cacheOf(arena).stats().objects, objects);
+  assertEquals(bothOf(arena).stats().objects, objects);
 });
 
 Deno.test("RangeTree.bulkLoad() looks again once it has built: another writer may have come between", () => {
   const { arena } = worldOf(false);
   const tree = RangeTree.create(arena);
-  const objects = cacheOf(arena).stats().objects;
+  const objects = bothOf(arena).stats().objects;
   const entries = {
     *[Symbol.iterator]() {
       yield* points(100);
@@ -435,15 +439,14 @@ Deno.test("RangeTree.bulkLoad() looks again once it has built: another writer ma
     "Cannot bulk-load: the tree holds 1 entries",
   );
   assertEquals([...tree], [{ first: 7, last: 7, value: 7 }]);
-  assertEquals(cacheOf(arena).stats().objects, objects + 1);
+  assertEquals(bothOf(arena).stats().objects, objects + 1);
 });
 
 Deno.test("RangeTree.clone() under the tree's own lock is an error, and leaves nothing behind", () => {
   const { arena, tree } = worldOf(false);
   const counts = () =>
-    ["range_node", "range_tree"].map((name) =>
-      cacheOf(arena, name).stats().objects
-    );
+    [bothOf(arena), cacheOf(arena, "range_tree")]
+      .map((cache) => cache.stats().objects);
   const before = counts();
   using _guard = tree.lock();
   const splat = splatOf(() => tree.clone({ name: "copy" }));

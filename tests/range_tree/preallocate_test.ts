@@ -5,20 +5,26 @@ import { MAX_INDEX, RangeTree } from "../../src/range_tree/mod.ts";
 import { Compactor } from "../../src/defrag/mod.ts";
 import { rng, seeds } from "../seed.ts";
 import { Mirror } from "./mirror.ts";
-import { assertSame, cacheOf, digest, points } from "./worlds.ts";
+import { assertSame, digest, points } from "./worlds.ts";
+import { bothOf } from "./both_caches.ts";
 
-/** While it lasts, a cache hands out so many objects more; counts those that were wanted. */
+/** While it lasts, the caches of nodes hand out so many objects more; counts those that were wanted. */
 function limit(
   arena: Arena,
   allocations: number,
 ): Disposable & { wanted: number } {
-  const cache = cacheOf(arena);
-  const allocate = cache.tryAllocate.bind(cache);
   const state = { wanted: 0 };
-  const stubbed = stub(cache, "tryAllocate", () => {
-    return state.wanted++ < allocations ? allocate() : 0;
+  const stubs = bothOf(arena).all.map((cache) => {
+    const allocate = cache.tryAllocate.bind(cache);
+    return stub(
+      cache,
+      "tryAllocate",
+      () => state.wanted++ < allocations ? allocate() : 0,
+    );
   });
-  return Object.assign(state, { [Symbol.dispose]: () => stubbed.restore() });
+  return Object.assign(state, {
+    [Symbol.dispose]: () => stubs.forEach((each) => each.restore()),
+  });
 }
 
 const EXACT =
@@ -45,21 +51,21 @@ Deno.test(EXACT, () => {
         cursor.preallocate(value);
         assertEquals(digestOf(tree), before);
         arena.rcu.flush();
-        const held = cacheOf(arena).stats().objects;
+        const held = bothOf(arena).stats().objects;
         using none = limit(arena, 0);
         cursor.store(value);
         assertEquals(none.wanted, 0);
         // Exact: none of them is left over.
         cursor.destroy();
-        assert(cacheOf(arena).stats().objects <= held);
-        assertEquals(held, cacheOf(arena).stats().objects);
+        assert(bothOf(arena).stats().objects <= held);
+        assertEquals(held, bothOf(arena).stats().objects);
       }
       mirror.storeRange(first, last, value);
       assertSame(tree, mirror);
     }
     tree.destroy();
     arena.rcu.barrier();
-    assertEquals(cacheOf(arena).stats().objects, 0);
+    assertEquals(bothOf(arena).stats().objects, 0);
   }
 });
 
@@ -83,7 +89,7 @@ Deno.test("Cursor.preallocate() after an unrelated change checks anew and takes 
     using _guard = tree.lock();
     cursor.preallocate(7);
   }
-  const before = cacheOf(arena).stats().objects;
+  const before = bothOf(arena).stats().objects;
   tree.storeRange(4, 100, 9); // now the range spans another leaf's slots
   arena.rcu.barrier();
   {
@@ -108,11 +114,11 @@ Deno.test("Cursor.preallocate() for another range gives back what that one does 
   const tree = RangeTree.create(arena);
   tree.bulkLoad(points(5000, 2));
   using _guard = tree.lock();
-  const { objects } = cacheOf(arena).stats();
+  const { objects } = bothOf(arena).stats();
   const cursor = tree.cursor();
   // How many nodes each needs, by itself and after every other.
   const ranges = [[33, 8001], [4, 4], [4, 5], [100, 400]] as const;
-  const held = () => cacheOf(arena).stats().objects - objects;
+  const held = () => bothOf(arena).stats().objects - objects;
   const needs = ranges.map(([first, last]) => {
     using fresh = tree.cursor(first, last);
     fresh.preallocate(7);
@@ -161,7 +167,7 @@ Deno.test("Cursor.preallocate() leaves all as it was when any of its allocations
   tree.bulkLoad(points(5000, 2));
   const text = digest(tree);
   for (let allocations = 0;; allocations++) {
-    const objects = cacheOf(arena).stats().objects;
+    const objects = bothOf(arena).stats().objects;
     using cursor = tree.cursor(33, 8001);
     {
       using _guard = tree.lock();
@@ -170,14 +176,14 @@ Deno.test("Cursor.preallocate() leaves all as it was when any of its allocations
         cursor.preallocate(7);
       } catch (error) {
         assert(error instanceof OutOfMemoryError);
-        assertEquals(cacheOf(arena).stats().objects, objects);
+        assertEquals(bothOf(arena).stats().objects, objects);
         continue;
       }
       assertEquals(limited.wanted, allocations);
     }
     assert(allocations >= 4, `${allocations} allocations`);
     assertEquals(
-      cacheOf(arena).stats().objects,
+      bothOf(arena).stats().objects,
       objects + allocations,
     );
     break;

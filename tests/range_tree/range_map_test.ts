@@ -10,6 +10,7 @@ import { rng, seeds } from "../seed.ts";
 import { failAfter } from "./failures.ts";
 import { Mirror } from "./mirror.ts";
 import { cacheOf, Crowd } from "./worlds.ts";
+import { bothOf } from "./both_caches.ts";
 
 interface Owner {
   name: number;
@@ -126,7 +127,7 @@ Deno.test("RangeMap changes nothing when a node can't be allocated", () => {
   ];
   for (const change of changes) {
     {
-      using _none = failAfter(cacheOf(arena), 0);
+      using _none = failAfter(bothOf(arena), 0);
       assertThrows(change, OutOfMemoryError);
     }
     map.validate();

@@ -15,6 +15,7 @@ import {
 } from "../../src/range_tree/mod.ts";
 import { LockdepError } from "../../src/sync/mod.ts";
 import { cacheOf, digest, points } from "./worlds.ts";
+import { bothOf } from "./both_caches.ts";
 
 const MODES: RangeTreeOptions[] = [
   {},
@@ -256,8 +257,8 @@ testModes(
     assertEquals([...tree], []);
     assertEquals([tree.count, tree.height], [0, 0]);
     arena.rcu.barrier();
-    assertEquals(cacheOf(arena).stats().objects, 0);
-    assertEquals(cacheOf(arena, "range_node_pinned").stats().objects, 0);
+    assertEquals(bothOf(arena).stats().objects, 0);
+    assertEquals(bothOf(arena, false).stats().objects, 0);
     fillThree(tree);
     assertEquals([...tree], [FIRST, SECOND, THIRD]);
   },
@@ -383,8 +384,9 @@ testModes(
       "there is none at",
     );
     arena.rcu.barrier();
-    for (const cache of ["range_node", "range_node_pinned", "range_tree"]) {
-      assertEquals(cacheOf(arena, cache).stats().objects, 0);
+    const headers = cacheOf(arena, "range_tree");
+    for (const cache of [bothOf(arena), bothOf(arena, false), headers]) {
+      assertEquals(cache.stats().objects, 0);
     }
     assertEquals(arena.rcu.depth, 0);
   },
@@ -449,7 +451,7 @@ Deno.test("RangeTree.attach() refuses what is no tree", () => {
   const arena = arenaOf();
   const tree = RangeTree.create(arena, { name: "vm" });
   tree.store(1, 1);
-  const node = cacheOf(arena).objectsOf(cacheOf(arena).slabs()[0].pfn)[0];
+  const node = bothOf(arena).objectsOf(bothOf(arena).slabs()[0].pfn)[0];
   for (
     const root of ["no", "", 0, 1, tree.ref + 1, tree.ref + 2, node, 2 ** 31]
   ) {
@@ -507,8 +509,8 @@ Deno.test("RangeTree names its lock mode and puts pinned nodes into a cache of t
     const tree = RangeTree.create(arena, { lock });
     tree.store(1, 1);
     assertEquals(tree.lockMode, lock);
-    const nodes = ["range_node", "range_node_pinned"].map((name) =>
-      cacheOf(arena, name).stats().objects
+    const nodes = [true, false].map((movable) =>
+      bothOf(arena, movable).stats().objects
     );
     assertEquals(nodes, lock === "internal" ? [1, 0] : [0, 1]);
   }
@@ -647,8 +649,8 @@ testModes(
       assertEquals([tree.count, tree.height], [0, 0]);
       arena.rcu.barrier();
       assertEquals(
-        cacheOf(arena).stats().objects +
-          cacheOf(arena, "range_node_pinned").stats().objects,
+        bothOf(arena).stats().objects +
+          bothOf(arena, false).stats().objects,
         0,
       );
     }
@@ -690,7 +692,7 @@ Deno.test("RangeTree.clone() has its name only once it is whole", () => {
   const tree = RangeTree.create(arena, { rcu: true });
   for (const { first, value } of points(100)) tree.store(first, value);
   const other = Arena.attach(arena.buffer);
-  const cache = cacheOf(arena);
+  const cache = bothOf(arena).leaves;
   const allocateInto = cache.allocateInto.bind(cache);
   const found = new Set<string>();
   let looks = 0;
@@ -757,5 +759,5 @@ Deno.test("RangeTree.stats() counts nodes, leaves, entries and levels", () => {
     leaves: 21,
     fill: 1,
   });
-  assertEquals([tree.height, cacheOf(arena).stats().objects], [2, 22]);
+  assertEquals([tree.height, bothOf(arena).stats().objects], [2, 22]);
 });

@@ -8,7 +8,8 @@ import { Arena } from "../../src/memory/mod.ts";
 import { RangeTree } from "../../src/range_tree/mod.ts";
 import { Slabs } from "../../src/slab/mod.ts";
 import { workerPort } from "../sync/workers.ts";
-import { cacheOf, points } from "./worlds.ts";
+import { points } from "./worlds.ts";
+import { bothOf } from "./both_caches.ts";
 
 /** Words that both threads wait at. */
 export const Signal = {
@@ -37,7 +38,7 @@ workerPort.onmessage = ({ data }: MessageEvent<SecondWriterCommand>) => {
   const arena = Arena.attach(buffer);
   Slabs.of(arena);
   const tree = RangeTree.attach(arena, "tree");
-  const nodes = cacheOf(arena);
+  const nodes = bothOf(arena);
   const filler = RangeTree.create(arena);
   filler.bulkLoad(points(40));
   const hoard = Array.from({ length: HOARD }, () => nodes.allocate());

@@ -9,14 +9,8 @@ import {
 } from "../../src/range_tree/mod.ts";
 import { countOf, heightOf } from "../../src/range_tree/node.ts";
 import { Mirror } from "./mirror.ts";
-import {
-  allEntries,
-  assertSame,
-  cacheOf,
-  leanTree,
-  nodesOf,
-  points,
-} from "./worlds.ts";
+import { allEntries, assertSame, leanTree, nodesOf, points } from "./worlds.ts";
+import { bothOf } from "./both_caches.ts";
 
 /** What is done to a tree and its mirror, whose answers must agree. */
 type Operation = (tree: RangeTree, mirror: Mirror, value: number) => void;
@@ -283,7 +277,7 @@ for (const [where, indices] of Object.entries(WORLDS)) {
         const compared = exhaust(arena, base, indices, 4);
         assert(compared > 80_000, `${compared} operations`);
         arena.rcu.barrier();
-        assertEquals(cacheOf(arena).stats().objects, 0);
+        assertEquals(bothOf(arena).stats().objects, 0);
       });
     }
   }

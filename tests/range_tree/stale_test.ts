@@ -3,6 +3,7 @@ import { stub } from "@std/testing/mock";
 import { Arena, ExternalLock, RangeTree, Slabs } from "../../mod.ts";
 import { killHeader } from "../../src/range_tree/header.ts";
 import { cacheOf, points } from "./worlds.ts";
+import { bothOf } from "./both_caches.ts";
 
 // Handles of what was destroyed: each use of one is an error, whatever lies in its place by then.
 
@@ -73,7 +74,7 @@ for (const rcu of [false, true]) {
     // Any word of it taken for a lock looks held by this thread.
     const objects: number[] = [];
     for (;;) {
-      const object = cacheOf(arena).tryAllocate();
+      const object = bothOf(arena).tryAllocate();
       if (object === 0) break;
       arena.words.fill(arena.thread, object * 16, object * 16 + 64);
       objects.push(object);

@@ -19,21 +19,18 @@ import { Mirror } from "./mirror.ts";
 import { type SecondWriterCommand, Signal } from "./second_writer_worker.ts";
 import {
   assertSame,
-  cacheOf,
   digest,
   insideSection,
   nodesOf,
   points,
 } from "./worlds.ts";
+import { bothOf } from "./both_caches.ts";
 
-/** Takes all pages, and all objects of the slabs that nodes come from. */
-function exhaust(
-  arena: Arena,
-  ...caches: ("range_node" | "range_node_pinned")[]
-): void {
+/** Takes all pages, and all objects of the slabs that nodes come from: of trees whose lock can be taken, of the others. */
+function exhaust(arena: Arena, ...kinds: ("movable" | "pinned")[]): void {
   while (arena.pages.freePages > 0) arena.pages.allocate(0, "unmovable");
-  for (const name of caches) {
-    while (cacheOf(arena, name).tryAllocate() !== 0);
+  for (const kind of kinds) {
+    while (bothOf(arena, kind === "movable").tryAllocate() !== 0);
   }
 }
 
@@ -73,7 +70,7 @@ Deno.test("RangeTree.storeBlocking() waits for what another thread has deferred"
   const { arena, other, tree, mirror } = worldOf();
   const filler = fillerOf(other);
   arena.rcu.barrier();
-  exhaust(arena, "range_node", "range_node_pinned");
+  exhaust(arena, "movable", "pinned");
   filler.destroy(); // deferred on the other thread, which does nothing more
   assertThrows(() => tree.storeRange(FIRST, LAST, 7), OutOfMemoryError);
   assertSame(tree, mirror);
@@ -86,7 +83,7 @@ Deno.test("Cursor.storeBlocking() drops the lock while it waits, and holds it ag
   const { arena, other, tree, mirror } = worldOf();
   const filler = fillerOf(other);
   arena.rcu.barrier();
-  exhaust(arena, "range_node", "range_node_pinned");
+  exhaust(arena, "movable", "pinned");
   filler.destroy();
   {
     using _guard = tree.lock();
@@ -142,7 +139,7 @@ Deno.test("RangeTree.storeBlocking() compacts the arena if freeing what is defer
   const { cache, refs } = movableObjects(arena, 320);
   const filler = fillerOf(arena);
   arena.rcu.barrier();
-  exhaust(arena, "range_node", "range_node_pinned");
+  exhaust(arena, "movable", "pinned");
   const before = digest(filler);
   for (const ref of refs.filter((_, i) => i % 4 !== 0)) {
     cache.free(ref);
@@ -164,8 +161,7 @@ Deno.test("RangeTree.storeBlocking() compacts the arena if freeing what is defer
  * its own cache, so compacting those would win it nothing: room comes from what holds pages for objects of another kind.
  */
 function othersOf(arena: Arena): RangeTree[] {
-  const cache = cacheOf(arena, "range_node_pinned");
-  const mover = NodeMover.of(arena, cache);
+  const mover = NodeMover.of(arena, bothOf(arena, false).leaves);
   const trees = Array.from({ length: 40 }, () => RangeTree.create(arena));
   for (const tree of trees) {
     tree.bulkLoad(points(60, 2));
@@ -189,14 +185,14 @@ function othersOf(arena: Arena): RangeTree[] {
 Deno.test("RangeTree.storeBlocking() moves the nodes of other trees, under their locks, where that makes room", () => {
   const { arena, other, tree, mirror } = worldOf();
   const others = othersOf(arena);
-  exhaust(arena, "range_node");
+  exhaust(arena, "movable");
   const nodes = () => others.flatMap((tree) => nodesOf(arena, tree));
   const before = nodes(), digests = others.map(digest);
   assertThrows(() => tree.storeBlocking(FIRST, LAST, 7), OutOfMemoryError);
   assertEquals(nodes(), before);
   new Compactor(arena);
 
-  const cache = cacheOf(arena, "range_node_pinned");
+  const cache = bothOf(arena, false);
   const { slabs } = cache.stats();
   // One of them is in use: its nodes stay, the others suffice.
   const used = RangeTree.attach(other, others[0].ref);
@@ -214,7 +210,7 @@ Deno.test("RangeTree.storeBlocking() moves the nodes of other trees, under their
   assertEquals(after.slice(0, still), before.slice(0, still));
   assertEquals(others.map(digest), digests);
   for (const { ref } of others) {
-    validateTree(arena.words, arena.doubles, ref, cache);
+    validateTree(arena.words, arena.doubles, ref, cache.nodes);
   }
 });
 
@@ -258,7 +254,7 @@ async function withSecondWriter(
   };
   worker.send(command);
   assertEquals(await worker.answer(), "ready");
-  exhaust(arena, "range_node");
+  exhaust(arena, "movable");
   let drops = 0;
   const drop = () => {
     if (drops++ > 0) return;
@@ -323,7 +319,7 @@ for (const phase of PHASES) {
 
 Deno.test("Cursor.storeBlocking() whose tree another thread destroys meanwhile holds no lock, and neither does the guard", () => {
   const { arena, other, tree } = worldOf();
-  exhaust(arena);
+  exhaust(arena, "movable");
   const theirs = RangeTree.attach(other, "tree");
   Slabs.of(arena).compact = () => {
     theirs.destroy();
@@ -354,7 +350,7 @@ for (const lock of ["external", "none"] as const) {
       tree.bulkLoad(points(300, 2));
     }
     arena.rcu.barrier();
-    exhaust(arena, "range_node", "range_node_pinned");
+    exhaust(arena, "movable", "pinned");
     // Waiting for its end would wait for ever.
     using _reader = insideSection(arena);
     for (const filler of fillers) filler.destroy();

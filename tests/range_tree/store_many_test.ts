@@ -6,7 +6,8 @@ import { compiledFor } from "../../src/range_tree/compiled.ts";
 import { type Rng, rng, seeds } from "../seed.ts";
 import { failAfter, stateOf } from "./failures.ts";
 import { Mirror } from "./mirror.ts";
-import { assertSame, assertSameHeld, cacheOf, points } from "./worlds.ts";
+import { assertSame, assertSameHeld, points } from "./worlds.ts";
+import { bothOf } from "./both_caches.ts";
 
 const ARENA = { byteLength: 2 ** 21 };
 
@@ -138,7 +139,7 @@ Deno.test("RangeTree.storeMany() keeps what was stored before memory gave out, a
     const mirror = new Mirror();
     mirror.entries = points(200, 10);
     tree.bulkLoad(mirror.entries);
-    const nodes = cacheOf(arena);
+    const nodes = bothOf(arena);
     let stored = 40;
     {
       using _failing = failAfter(nodes, allocations);

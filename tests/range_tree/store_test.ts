@@ -19,6 +19,7 @@ import {
   nodesOf,
   points,
 } from "./worlds.ts";
+import { bothOf } from "./both_caches.ts";
 
 Deno.test("RangeTree agrees with the mirror after every range stored or erased in lean trees of heights 2 and 3", () => {
   const arena = Arena.create({ byteLength: 2 ** 22 });
@@ -47,7 +48,7 @@ Deno.test("RangeTree agrees with the mirror after every range stored or erased i
     base.destroy();
   }
   arena.rcu.barrier();
-  assertEquals(cacheOf(arena).stats().objects, 0);
+  assertEquals(bothOf(arena).stats().objects, 0);
 });
 
 /** The first index of every node of a height, in order. */
@@ -102,7 +103,7 @@ Deno.test("RangeTree agrees with the mirror after every range from about one edg
       }
     });
     arena.rcu.barrier();
-    assertEquals(cacheOf(arena).stats().objects, base.stats().nodes);
+    assertEquals(bothOf(arena).stats().objects, base.stats().nodes);
     base.destroy();
   }
 });
@@ -137,7 +138,7 @@ for (const debug of [false, true]) {
             assertSameAt(tree, mirror, last, first);
             if (step % 50 === 0) tree.setRcu(random.int(2) === 0);
           }
-          cacheOf(arena).validate();
+          bothOf(arena).validate();
           tree.destroy();
           assertNothingLeft(arena);
         }
@@ -148,9 +149,11 @@ for (const debug of [false, true]) {
 
 /** Once all trees are destroyed, every object is free, and every page once the empty slabs are given back. */
 function assertNothingLeft(arena: Arena): void {
-  const caches = ["range_node", "range_node_pinned", "range_tree"].map((name) =>
-    cacheOf(arena, name)
-  );
+  const caches = [
+    bothOf(arena),
+    bothOf(arena, false),
+    cacheOf(arena, "range_tree"),
+  ];
   arena.rcu.barrier();
   for (const cache of caches) cache.shrink();
   arena.rcu.barrier();
@@ -240,7 +243,7 @@ Deno.test("RangeTree.storeRange() over whole levels of a tree of height 4 leaves
       assertSame(tree, mirror);
       arena.rcu.barrier();
       assertEquals(
-        cacheOf(arena).stats().objects,
+        bothOf(arena).stats().objects,
         nodes + nodesOf(arena, tree).length,
       );
       tree.destroy();

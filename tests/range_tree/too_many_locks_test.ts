@@ -1,7 +1,8 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { Arena, ExternalLock, LockdepError, RangeTree } from "../../mod.ts";
 import { NodeMover } from "../../src/defrag/relocate.ts";
-import { cacheOf, nodesOf } from "./worlds.ts";
+import { nodesOf } from "./worlds.ts";
+import { bothOf } from "./both_caches.ts";
 
 /** The most locks that lockdep keeps in mind. */
 const MAX_HELD = 16;
@@ -11,7 +12,7 @@ Deno.test("A lock that is tried while too many are held stays free", () => {
   const externalLock = ExternalLock.create(arena);
   const tree = RangeTree.create(arena);
   tree.store(1, 1);
-  const mover = NodeMover.of(arena, cacheOf(arena));
+  const mover = NodeMover.of(arena, bothOf(arena).leaves);
   const [node] = nodesOf(arena, tree);
   // The place that it would move the node to.
   mover.prepare([node]);

@@ -8,7 +8,8 @@ import {
   setGap,
   slotOf,
 } from "../../src/range_tree/node.ts";
-import { cacheOf, nodesOf, points } from "./worlds.ts";
+import { nodesOf, points } from "./worlds.ts";
+import { bothOf } from "./both_caches.ts";
 
 // Where a node keeps what is broken here, in words and (pivots) in doubles of the node: see the table in `node.ts`.
 const PARENT = 0;
@@ -56,7 +57,7 @@ function setMeta(
 /** Each invariant: how it is broken, which node is to be named, and the rule. */
 const BREAKS: Record<string, (world: World) => [node: number, rule: string]> = {
   "a node that was freed": ({ arena, leaf }) => {
-    cacheOf(arena).free(leaf);
+    bothOf(arena).free(leaf);
     return [leaf, 'it is no allocated object of "range_node"'];
   },
   "a height that does not fit": (world) => {

@@ -14,7 +14,8 @@ import { TestWorker } from "../sync/workers.ts";
 import type { GenerationsCommand } from "./generations_worker.ts";
 import { Mirror } from "./mirror.ts";
 import { chooseEntries, chooseRun, doOne } from "./sequences.ts";
-import { cacheOf, insideSection, nodesOf, points } from "./worlds.ts";
+import { insideSection, nodesOf, points } from "./worlds.ts";
+import { bothOf } from "./both_caches.ts";
 
 /** Meta, pivots and slots: the words of a node that readers look at. */
 const READ_FROM = 1;
@@ -141,7 +142,7 @@ Deno.test("RangeTree.storeRange() over a million entries is one store, and a rea
     assertEquals(sumBelow(reader, root).entries, count);
   }
   arena.rcu.barrier();
-  assertEquals(cacheOf(arena).stats().objects, 1);
+  assertEquals(bothOf(arena).stats().objects, 1);
   tree.validate();
 });
 
@@ -173,7 +174,7 @@ Deno.test("RangeTree's replaced nodes are freed although a thread that opened no
   tree.clear();
   visitor.leave();
   arena.rcu.barrier();
-  assertEquals(cacheOf(arena).stats().objects, 0);
+  assertEquals(bothOf(arena).stats().objects, 0);
 });
 
 /** How many turns the writer makes, each beside at least one pass of every reader. */

@@ -3,7 +3,8 @@ import { Arena, ExternalLock, LockdepError, RangeTree } from "../../mod.ts";
 import { compiledFor } from "../../src/range_tree/compiled.ts";
 import { lockIndexOf } from "../../src/range_tree/header.ts";
 import { spinLockOwner } from "../../src/sync/spin_lock.ts";
-import { cacheOf, nodesOf, points } from "./worlds.ts";
+import { nodesOf, points } from "./worlds.ts";
+import { bothOf } from "./both_caches.ts";
 
 // Operations that a compiled call does as a whole, and what becomes of them where it can't.
 
@@ -58,7 +59,7 @@ Deno.test("RangeTree wakes who sleeps on its lock when a compiled call has done 
   const arena = Arena.create(ARENA);
   const tree = RangeTree.create(arena);
   tree.store(5, 0xffff_fffe);
-  cacheOf(arena).stockUp();
+  bothOf(arena).stockUp();
   const index = lockIndexOf(tree.ref), { words } = arena;
   const compiled = compiledFor(arena)!;
   let slept = 0;

@@ -19,10 +19,11 @@ import { guardIndexOf } from "../../src/range_tree/tree_lock.ts";
 import { Compactor } from "../../src/defrag/mod.ts";
 import { rng } from "../seed.ts";
 import { type SlabCache, Slabs } from "../../src/slab/mod.ts";
+import { bothOf } from "./both_caches.ts";
 import type { Mirror } from "./mirror.ts";
 
 /** The slab cache of that name, as the arena's trees use it. */
-export function cacheOf(arena: Arena, name = "range_node"): SlabCache {
+export function cacheOf(arena: Arena, name: string): SlabCache {
   const cache = Slabs.of(arena).all().find((cache) => cache.name === name);
   assert(cache !== undefined, `there is no cache "${name}"`);
   return cache;
@@ -74,12 +75,8 @@ export function assertSameHeld(
   tree: RangeTree,
   mirror: Mirror,
 ): void {
-  const nodes = cacheOf(
-    arena,
-    guardIndexOf(arena.words, tree.ref) >= 0
-      ? "range_node"
-      : "range_node_pinned",
-  );
+  const isMovable = guardIndexOf(arena.words, tree.ref) >= 0;
+  const { nodes } = bothOf(arena, isMovable);
   validateTree(arena.words, arena.doubles, tree.ref, nodes);
   assertSameEntries(tree, mirror);
   assertEquals(tree.count, mirror.entries.length);

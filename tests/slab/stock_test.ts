@@ -163,7 +163,15 @@ Deno.test("SlabCache.isolateAll() of no slab leaves what is at hand there", () =
   const { arena, cache, refs } = filled(16, 4 * BATCH);
   retire(arena, cache, refs.slice(0, BATCH));
   assertEquals(cache.isolateAll([-1, arena.pages.count]), []);
-  assertEquals(cache.allocate(), refs[BATCH - 1]);
+  assertEquals(cache.allocate(), refs[BATCH - 2]);
+});
+
+Deno.test("A thread uses again first what it deferred last, but what its list began with at the very end", () => {
+  const { arena, cache, refs } = filled(16, 4 * BATCH);
+  const retired = refs.slice(0, BATCH);
+  retire(arena, cache, retired);
+  const [head, ...before] = retired.toReversed();
+  assertEquals(retired.map(() => cache.allocate()), [...before, head]);
 });
 
 Deno.test("A thread that leaves keeps nothing at hand", () => {

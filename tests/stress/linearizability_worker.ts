@@ -47,17 +47,19 @@ workerPort.onmessage = ({ data }: MessageEvent<RoundCommand>) => {
 
 /** Moves every node that there is, over and over. */
 function moveAll(arena: Arena, signals: RoundCommand["signals"]): number {
-  const nodes = TreeMemory.of(arena).movableNodes;
+  const caches = TreeMemory.of(arena).movableNodes.all;
   const compactor = new Compactor(arena);
-  const mover = NodeMover.of(arena, nodes);
   let moves = 0;
   for (let pass = 1; load(signals, STOP) === 0; pass++) {
-    for (const { pfn } of nodes.slabs()) {
-      for (const node of nodes.objectsOf(pfn)) {
-        if (mover.relocate(node) === "moved") moves++;
+    for (const nodes of caches) {
+      const mover = NodeMover.of(arena, nodes);
+      for (const { pfn } of nodes.slabs()) {
+        for (const node of nodes.objectsOf(pfn)) {
+          if (mover.relocate(node) === "moved") moves++;
+        }
       }
+      mover.finish();
     }
-    mover.finish();
     do arena.rcu.flush(); while (arena.rcu.pending > MOST_PENDING);
     if (pass % PASSES === 0) moves += compactor.run().moves;
   }

@@ -31,12 +31,13 @@ export function lostIn(arena: Arena): Lost {
   const linked = live.map((ref) => RangeTree.attach(arena, ref))
     .filter(({ lockMode }) => lockMode !== "none")
     .reduce((sum, tree) => sum + tree.stats().nodes, 0);
+  const inUse = (name: string) => named(caches, name).stats().objects;
   const slabs = caches.reduce(
     (sum, cache) => sum + cache.stats().slabs * cache.pagesPerSlab,
     0,
   );
   return {
-    nodes: named(caches, "range_node").stats().objects - linked,
+    nodes: inUse("range_node") + inUse("range_inner") - linked,
     headers: headers.length - live.length,
     pages: arena.pages.usedPages().length - slabs,
   };

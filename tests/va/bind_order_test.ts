@@ -161,8 +161,10 @@ for (const strategies of [["submit"], ["run"], ["submit", "run"]] as const) {
       queues[0].trim();
       assertEquals(objectsInUse(arena).va_mapping, vm.count);
       vm.destroy();
-      const { va_bo, va_manager, range_node } = objectsInUse(arena);
-      assertEquals([va_bo, va_manager, range_node], [0, 0, 0]);
+      const { va_bo, va_manager, range_node, range_inner } = objectsInUse(
+        arena,
+      );
+      assertEquals([va_bo, va_manager, range_node + range_inner], [0, 0, 0]);
     });
   }
 }
@@ -280,16 +282,22 @@ Deno.test("BindQueue copies what it is given: what becomes of the caller's opera
     const ready = new Timeline();
     const op = { op: "map" as const, ...pages(0, 4, 1) };
     const ops: BindOp[] = [op, { op: "unmap", ...pages(2, 1) }];
-    const job = open().submit(ops, {
-      inFences: [{ timeline: ready, value: 1 }],
-    });
+    const done = new Timeline();
+    const inFences = [{ timeline: ready, value: 1 }];
+    const outFences = [{ timeline: done, value: 2 }];
+    const job = open().submit(ops, { inFences, outFences });
     Object.assign(op, { start: 5, object: -1 });
     Object.assign(ops[1], { start: NaN });
     ops.push(map(9, 1));
+    inFences[0].value = 9;
+    outFences[0].value = 9;
+    Object.assign(job.ops[0], { start: 3 * PAGE });
+    const isJobsToSay = Reflect.set(job, "state", "canceled");
     ready.signal(1);
     await job.ended;
-    assertEquals(job.ops.length, 2);
+    assertEquals([job.ops.length, isJobsToSay, job.state], [2, false, "done"]);
     assertEquals([vm.count, vm.translate(PAGE)], [2, PAGE]);
+    assertEquals(done.value, 2);
     assertWritten(vm, table, [], strategy);
   }
 });
@@ -304,6 +312,8 @@ Deno.test("BindQueue refuses what can't be mapped, whole pages only, and changes
     { flags: 4 },
     { flags: 1 },
     { flags: -1 },
+    { flags: 128 },
+    { phase: PAGE },
     { repeat: 100, phase: 0 },
     { repeat: 1.5 * PAGE, phase: 0 },
     { repeat: 2 * PAGE, phase: 100 },
@@ -352,6 +362,22 @@ Deno.test("BindQueue takes a mapping only inside of a region, if the manager req
     queue.submit([map(7, 1)], { sync: true });
     assertThrows(() => queue.submit([map(8, 1)], { sync: true }), VaError);
     assertEquals(vm.count, 2);
+  }
+});
+
+Deno.test("BindQueue refuses what is no operation, and no strategy", () => {
+  for (const strategy of ["submit", "run"] as const) {
+    const { vm, open } = world({ strategy });
+    for (const op of [null, undefined, "map", 5, {}, { op: "mop" }]) {
+      const ops = [map(9, 1), op as BindOp];
+      const submit = () => open().submit(ops, { sync: true });
+      assertEquals(assertThrows(submit, VaError, "unknown").code, "EINVAL");
+      assertEquals(vm.count, 0);
+    }
+  }
+  for (const strategy of ["foo", "", 5, null]) {
+    const options = { strategy } as BindQueueOptions;
+    assertThrows(() => world().open(options), VaError, "strategy");
   }
 });
 

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { stub } from "@std/testing/mock";
 import {
   Arena,
   type BindOp,
@@ -96,7 +97,8 @@ for (const strategy of STRATEGIES) {
         const inUse = objectsInUse(arena);
         assertEquals(inUse.va_mapping, vm.count);
         vm.destroy();
-        assertEquals(objectsInUse(arena).range_node, 0);
+        const { range_node, range_inner } = objectsInUse(arena);
+        assertEquals([range_node, range_inner], [0, 0]);
       });
     }
   }
@@ -248,6 +250,56 @@ for (const strategy of STRATEGIES) {
     assertEquals(queue.pending, 0);
   });
 }
+
+Deno.test("BindQueue.submit() waits as long as it is told, however long that is", () => {
+  const { queue } = world();
+  const timers: { call: () => void; millis: number }[] = [];
+  using _timers = stub(
+    globalThis,
+    "setTimeout",
+    ((call: () => void, millis: number) =>
+      timers.push({ call, millis })) as unknown as typeof setTimeout,
+  );
+  const inFences = [{ timeline: new Timeline(), value: 1 }];
+  const submit = (timeoutMillis: number) =>
+    queue.submit([map(0, 1)], { inFences, timeoutMillis });
+  assertEquals([submit(Infinity).state, timers.length], ["armed", 0]);
+  for (const millis of [0, 1.5, 2 ** 31 - 1, 2 ** 31, 1e10, 2 ** 33 + 7]) {
+    const job = submit(millis);
+    let waited = 0;
+    for (let timer = timers.shift(); timer; timer = timers.shift()) {
+      assertEquals(job.state, "armed");
+      assert(timer.millis < 2 ** 31, `${timer.millis}`);
+      waited += timer.millis;
+      timer.call();
+    }
+    assertEquals([job.state, waited], ["canceled", millis]);
+  }
+});
+
+Deno.test("BindQueue.submit() refuses times and fences that there can't be, and changes nothing", () => {
+  for (const strategy of STRATEGIES) {
+    const { arena, vm, queue } = world({ strategy });
+    const before = objectsInUse(arena);
+    for (const timeoutMillis of [NaN, -1, -Infinity]) {
+      const submit = () => queue.submit([map(0, 1)], { timeoutMillis });
+      assertThrows(submit, RangeError, `${timeoutMillis} ms`);
+    }
+    const timeline = new Timeline();
+    const fences = [NaN, -1, 0.5, Infinity, 2 ** 53].map((value) => ({
+      timeline,
+      value,
+    }));
+    for (const fence of [...fences, null, { value: 1 }]) {
+      for (const name of ["inFences", "outFences"]) {
+        const submit = () => queue.submit([map(0, 1)], { [name]: [fence] });
+        assertEquals(assertThrows(submit, VaError, "timeline").code, "EINVAL");
+      }
+    }
+    assertEquals([vm.count, queue.pending], [0, 0]);
+    assertEquals(objectsInUse(arena), before);
+  }
+});
 
 Deno.test("BindQueue executes without allocating: lockdep finds a backend that does", () => {
   const arena = Arena.create({ byteLength: 2 ** 23 });

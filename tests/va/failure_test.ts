@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
-import { Arena, VaManager } from "../../mod.ts";
+import { Arena, OutOfMemoryError, VaManager } from "../../mod.ts";
 import { toText } from "./mirror.ts";
-import { failAfter, failEach, pages } from "./worlds.ts";
+import { failAfter, failEach, objectsInUse, pages } from "./worlds.ts";
 
 /** A manager with full leaves of mappings of four pages each, so that stores split. */
 function filled(count = 3000): { arena: Arena; vm: VaManager } {
@@ -92,4 +92,34 @@ Deno.test("VaManager.destroy() needs no memory", () => {
   using failing = failAfter(arena, 0);
   vm.destroy();
   assertEquals(failing.failed, false);
+});
+
+Deno.test("VaManager settles what was replaced when it finds no room, whatever for", () => {
+  const changes: typeof OPERATIONS = {
+    ...OPERATIONS,
+    // Amid holes, so that nodes are needed.
+    "insert() amid a hole": (vm) => vm.insert(pages(2 ** 20, 1, 1)),
+    "insertRegion() amid a hole": (vm) => vm.insertRegion(pages(20, 4)),
+    "removeRegion()": (vm) => vm.removeRegion(pages(8, 8)),
+    "obtainBo() amid a hole": (vm) => vm.obtainBo(9),
+    "releaseBo()": (vm) => vm.releaseBo(4),
+  };
+  for (const [name, change] of Object.entries(changes)) {
+    const { arena, vm } = filled();
+    const inUse = () => objectsInUse(arena).va_mapping;
+    vm.obtainBo(4);
+    vm.insertRegion(pages(8, 8));
+    for (let allocations = 0, failed = true; failed; allocations++) {
+      for (let i = 0; i < 5; i++) vm.bind(pages(5 * 100, 4, 1, i));
+      assert(inUse() > vm.count, "nothing is noted");
+      using failing = failAfter(arena, allocations);
+      try {
+        change(vm);
+      } catch (error) {
+        if (!(error instanceof OutOfMemoryError)) throw error;
+        assertEquals(inUse(), vm.count, `${name}, ${allocations}`);
+      }
+      failed = failing.failed;
+    }
+  }
 });

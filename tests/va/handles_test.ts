@@ -1,11 +1,16 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { stub } from "@std/testing/mock";
 import {
   Arena,
+  BindQueue,
+  ExternalLock,
+  LockdepError,
   type Mapping,
   MappingFlag,
   StaleOperationsError,
   VaError,
   VaManager,
+  type VaManagerOptions,
   VaNotFoundError,
   VaRangeError,
 } from "../../mod.ts";
@@ -157,7 +162,9 @@ Deno.test("VaManager refuses what no mapping, no object and no flags can be, in 
     ...[-1, 1.5, NaN, 2 ** 32, MappingFlag.RESERVED, MappingFlag.SPARSE].map(
       (flags) => ({ flags }),
     ),
+    ...[16, 32, 64, 128, 0xf0 | MappingFlag.USER].map((flags) => ({ flags })),
     ...[-1, 0.5, NaN].map((repeat) => ({ repeat })),
+    ...[5, PAGE, -1, NaN].map((phase) => ({ phase })),
     ...[-1, 0.5, NaN, PAGE].map((phase) => ({ repeat: PAGE, phase })),
     ...[-PAGE, NaN, 0.5, 2 ** 60].map((start) => ({ start })),
     ...[-PAGE, NaN, 0.5, 0, 2 ** 60].map((range) => ({ range })),
@@ -229,7 +236,7 @@ Deno.test("VaManager.setFlags() keeps the flags that the manager sets", () => {
   const mapping = vm.insert({ ...pages(0, 4, 1), repeat: PAGE });
   vm.setFlags(mapping, MappingFlag.USER);
   assertEquals(vm.lookup(0)?.flags, MappingFlag.USER | MappingFlag.REPEAT);
-  for (const flags of [MappingFlag.RESERVED, MappingFlag.SPARSE, -1, NaN]) {
+  for (const flags of [MappingFlag.RESERVED, MappingFlag.SPARSE, 16, -1, NaN]) {
     assertThrows(() => vm.setFlags(mapping, flags), VaError);
   }
   const top = vm.insert({
@@ -288,10 +295,21 @@ Deno.test("VaManager is of no use once it was destroyed, also when another one h
   const mapping = vm.insert(pages(1, 4, 1));
   const bo = vm.bo(1)!;
   const list = vm.unmapOps(pages(1, 1));
+  const queue = new BindQueue(vm);
   const walk = vm.mappings();
   walk.next();
   vm.destroy();
   const uses: Record<string, () => unknown> = {
+    tree: () => vm.tree,
+    span: () => vm.span,
+    noneOfMany: () => vm.lookupMany([]),
+    noPlaceOfMany: () => vm.translateMany([]),
+    findNothing: () => vm.find(0, 0),
+    intervalEmpty: () => vm.intervalEmpty(0, 0),
+    noMappings: () => [...vm.mappings({ start: 0, range: 0 })],
+    findNext: () => vm.findNext(0),
+    validate: () => vm.validate(() => {}),
+    submit: () => queue.submit([]),
     count: () => vm.count,
     reserved: () => vm.reserved,
     lookup: () => vm.lookup(PAGE),
@@ -327,6 +345,186 @@ Deno.test("VaManager is of no use once it was destroyed, also when another one h
       arena.rcu.barrier();
       reused = VaManager.create(arena, { range: 2 ** 30 }).ref === vm.ref;
     }
+  }
+});
+
+Deno.test("VaManager.destroy() without a registered outer lock, or under a lock that it takes, is refused and changes nothing", () => {
+  const arena = Arena.create({ byteLength: 2 ** 22 });
+  const externalLock = ExternalLock.create(arena);
+  const external = () => externalLock.guard(), nothing = () => undefined;
+  const options = { range: 2 ** 47, name: "vm" };
+  const cases: [
+    VaManagerOptions,
+    toWrite: (vm: VaManager) => Disposable | undefined,
+    whenRefused: (vm: VaManager) => Disposable | undefined,
+    whenDone: (vm: VaManager) => Disposable | undefined,
+  ][] = [
+    [
+      { ...options, lock: "external", externalLock },
+      external,
+      nothing,
+      external,
+    ],
+    [
+      { ...options, outerLock: "manager" },
+      (vm) => vm.lock(),
+      (vm) => vm.lock(),
+      nothing,
+    ],
+    [options, nothing, (vm) => vm.tree.lock(), nothing],
+  ];
+  for (const [options, toWrite, whenRefused, whenDone] of cases) {
+    const vm = VaManager.create(arena, options);
+    {
+      using _guard = toWrite(vm);
+      vm.bind(pages(0, 4, 1));
+      vm.bind(pages(0, 4, 2));
+      vm.insertRegion(pages(0, 9));
+    }
+    const seen = () => [
+      [...vm.mappings()],
+      [...vm.regions()],
+      objectsInUse(arena),
+      arena.roots.names(),
+    ];
+    const whole = seen();
+    {
+      using _guard = whenRefused(vm);
+      const { held } = arena.lockdep;
+      assertThrows(() => vm.destroy(), LockdepError);
+      assertEquals(arena.lockdep.held, held);
+    }
+    assertEquals(seen(), whole);
+    {
+      using _guard = whenDone(vm);
+      vm.destroy();
+    }
+    assertEquals(arena.lockdep.held, 0);
+    const left = Object.entries(objectsInUse(arena)).filter(([, n]) => n > 0);
+    assertEquals(left, [["external_lock", 1]]);
+    assertEquals(arena.roots.names(), []);
+  }
+});
+
+Deno.test("VaManager and BindQueue leave nothing behind of what a lock that is not held refuses", () => {
+  const arena = Arena.create({ byteLength: 2 ** 22 });
+  const externalLock = ExternalLock.create(arena);
+  const options = { range: 2 ** 47, lock: "external", externalLock } as const;
+  const vm = VaManager.create(arena, options);
+  const queues = (["submit", "run"] as const).map((strategy) =>
+    new BindQueue(vm, { strategy })
+  );
+  {
+    using _guard = externalLock.guard();
+    vm.bind(pages(0, 8, 1));
+    vm.obtainBo(2);
+  }
+  const state = () => {
+    for (const queue of queues) queue.trim();
+    return [
+      [...vm.mappings()],
+      [...vm.regions()],
+      [1, 2, 9].map((object) => vm.bo(object)?.count),
+      objectsInUse(arena),
+    ];
+  };
+  const before = state();
+  const changes: Record<string, () => unknown> = {
+    bind: () => vm.bind(pages(0, 8, 1)),
+    bindCutting: () => vm.bind(pages(2, 1, 1)),
+    bindNew: () => vm.bind(pages(20, 1, 9)),
+    insert: () => vm.insert(pages(20, 1, 1)),
+    insertNew: () => vm.insert(pages(20, 1, 9)),
+    unbind: () => vm.unbind(pages(0, 8)),
+    unbindCutting: () => vm.unbind(pages(2, 1)),
+    remove: () => vm.remove(vm.lookup(0)!),
+    commit: () => vm.commit(vm.mapOps(pages(2, 1, 9))),
+    unmapObject: () => vm.commit(vm.unmapObjectOps(1)),
+    obtainBo: () => vm.obtainBo(9),
+    releaseBo: () => vm.releaseBo(2),
+    insertRegion: () => vm.insertRegion(pages(0, 1)),
+    ...Object.fromEntries(
+      queues.map((
+        queue,
+        i,
+      ) => [
+        `submit${i}`,
+        () => queue.submit([{ op: "map", ...pages(2, 1, 9) }], { sync: true }),
+      ]),
+    ),
+  };
+  for (const [name, change] of Object.entries(changes)) {
+    assertThrows(change, LockdepError, undefined, name);
+    assertEquals(state(), before, name);
+  }
+});
+
+/** Does something instead of sleeping on a lock. */
+function insteadOfSleeping(act: () => void): Disposable {
+  return stub(Atomics, "wait", () => {
+    act();
+    return "ok" as const;
+  });
+}
+
+/** A handle of a manager on another thread's view of its arena. */
+function attached(arena: Arena, vm: VaManager): VaManager {
+  return VaManager.attach(Arena.attach(arena.buffer), vm.ref);
+}
+
+Deno.test("VaManager.destroy() waits for the thread that holds the manager's own lock, and who waits for it finds no manager", () => {
+  const { arena, vm } = world({ outerLock: "manager" });
+  const [holder, waiter] = [attached(arena, vm), attached(arena, vm)];
+  const guard = holder.lock();
+  let waits = 0;
+  {
+    using _instead = insteadOfSleeping(() => {
+      waits++;
+      holder.bind(pages(vm.count, 1, 1));
+      guard[Symbol.dispose]();
+    });
+    vm.destroy();
+  }
+  assertEquals([waits, arena.lockdep.held], [1, 0]);
+  assertThrows(() => waiter.lock(), VaError, "it was destroyed");
+
+  const other = VaManager.create(arena, {
+    range: 2 ** 47,
+    outerLock: "manager",
+  });
+  const late = attached(arena, other);
+  const held = other.lock();
+  {
+    using _instead = insteadOfSleeping(() => {
+      held[Symbol.dispose]();
+      other.destroy();
+    });
+    assertThrows(() => late.lock(), VaError, "it was destroyed");
+  }
+});
+
+Deno.test("VaManager.lock() gives a guard that never releases the lock of another manager in the same place", () => {
+  for (const outerLock of ["manager", "driver"] as const) {
+    const { arena, vm } = world({ outerLock });
+    const theirArena = Arena.attach(arena.buffer);
+    VaManager.attach(theirArena, vm.ref);
+    const guard = vm.lock();
+    if (outerLock === "manager") guard[Symbol.dispose]();
+    vm.destroy();
+    let other: VaManager;
+    do {
+      theirArena.rcu.barrier();
+      other = VaManager.create(arena, { range: 2 ** 30, outerLock });
+    } while (other.ref !== vm.ref);
+    using _held = outerLock === "manager"
+      ? other.lock()
+      : VaManager.attach(theirArena, other.ref).lock();
+    guard[Symbol.dispose]();
+    using _instead = insteadOfSleeping(() => {
+      throw new Error("it is held");
+    });
+    const third = attached(arena, other);
+    assertThrows(() => third.lock(), Error, "it is held");
   }
 });
 

@@ -160,13 +160,68 @@ Deno.test("PageTable reads zero in sparse ranges where nothing is mapped", () =>
   assertEquals(placeAt(table, 3 * PAGE), "nothing");
 });
 
-Deno.test("PageTable refuses what is no multiple of a page", () => {
-  assertThrows(
-    () =>
-      new PageTable().apply({
-        kind: "map",
-        mapping: { ...pages(1, 1), range: 5 },
-      }),
-    RangeError,
+Deno.test("PageTable refuses what is not about whole pages, and executes nothing of the lists that it is in", () => {
+  const vm = VaManager.create(Arena.create({ byteLength: 2 ** 20 }), {
+    range: 2 ** 47,
+  });
+  const table = new PageTable();
+  const commit = (list: OperationList) => {
+    vm.commit(list);
+    return list;
+  };
+  const maps = [commit(vm.mapOps(pages(0, 8, 1)))];
+  maps.push(
+    commit(vm.mapOps({ start: 32 * PAGE + 9, range: PAGE, object: 1 })),
   );
+  const state = () => [look(table, pages(0, 40)), table.stats()];
+  const before = state();
+  assertThrows(() => table.execute(maps), RangeError, "whole pages");
+  assertEquals(state(), before);
+  table.execute([maps[0]]);
+
+  const mapped = state();
+  const good = () => vm.unmapOps(pages(2, 1));
+  const wrong = [
+    { start: 5 * PAGE + 100, range: 100 },
+    { start: 5 * PAGE, range: PAGE + 1 },
+    { start: 5 * PAGE - 1, range: PAGE + 1 },
+    { start: 32 * PAGE, range: 2 * PAGE },
+  ].flatMap((span) => [vm.unmapOps(span), vm.mapOps({ ...span, object: 2 })]);
+  for (const list of [...wrong, vm.prefetchOps(pages(32, 2))]) {
+    assertThrows(() => table.execute([good(), list]), RangeError, "whole page");
+    const ops = [...list].filter((op) =>
+      op.kind !== "map" || op.mapping.range % PAGE !== 0
+    );
+    for (const op of ops) assertThrows(() => table.apply(op), RangeError);
+    assertEquals(state(), mapped);
+  }
+  // What is kept is not written.
+  const kept = { kind: "unmap", keep: true } as const;
+  table.apply({ ...kept, mapping: { ...pages(0, 1), range: 5, ref: 1 } });
+  for (
+    const span of [
+      { start: -5, range: NaN },
+      { start: NaN, range: PAGE },
+      { start: -PAGE, range: PAGE },
+      { start: 0, range: 0 },
+      { start: 0, range: Infinity },
+      { start: 2 ** 53, range: PAGE },
+      { start: 1, range: PAGE },
+    ]
+  ) {
+    for (const on of [true, false]) {
+      assertThrows(() => table.setSparse(span, on), RangeError, "whole pages");
+    }
+    const apply = () =>
+      table.apply({ kind: "map", mapping: { ...pages(0, 1, 1), ...span } });
+    assertThrows(apply, RangeError, "whole pages");
+  }
+  assertEquals(state(), mapped);
+});
+
+Deno.test("PageTable maps the very last page", () => {
+  const table = new PageTable();
+  const last = { ...pages(0, 1, 1), start: 2 ** 53 - PAGE };
+  table.apply({ kind: "map", mapping: last });
+  assertEquals(placeAt(table, 2 ** 53 - 1), `1@${PAGE - 1}`);
 });

@@ -10,6 +10,7 @@ import {
   VaError,
   VaExistsError,
   VaManager,
+  type VaManagerOptions,
   VaNotFoundError,
   VaRangeError,
 } from "../../mod.ts";
@@ -17,6 +18,7 @@ import { rng, seeds } from "../seed.ts";
 import { PAGE, VaMirror } from "./mirror.ts";
 import {
   assertSame,
+  CACHES,
   objectsInUse,
   pages,
   randomRequest,
@@ -111,12 +113,8 @@ for (const how of ["commit", "apply", "callbacks", "bind"] as const) {
         }
       }
       vm.destroy();
-      const { range_node, range_tree, va_manager, va_mapping, va_bo } =
-        objectsInUse(arena);
-      assertEquals(
-        [range_node, range_tree, va_manager, va_mapping, va_bo],
-        [0, 0, 0, 0, 0],
-      );
+      const inUse = objectsInUse(arena);
+      assertEquals(CACHES.map((name) => inUse[name]), CACHES.map(() => 0));
     });
   }
 }
@@ -202,6 +200,46 @@ Deno.test("VaManager refuses operations that were made before another change, an
   assertEquals(vm.info().toString(), before);
 });
 
+Deno.test("VaManager refuses operations that were made for other regions than there are now, and changes nothing", () => {
+  for (const change of ["insertRegion", "removeRegion"] as const) {
+    for (const merge of [false, true]) {
+      const { vm } = world({ regions: true });
+      vm.insertRegion(pages(0, 8));
+      vm.insertRegion(pages(20, 4));
+      const stale = vm.mapOps(pages(0, 4, 1), { merge });
+      vm[change](change === "insertRegion" ? pages(8, 4) : pages(0, 8));
+      assertThrows(() => vm.commit(stale), StaleOperationsError, "regions");
+      const apply = () => vm.apply(stale.at(0)!, stale);
+      assertThrows(apply, StaleOperationsError, "regions");
+      assertEquals(vm.count, 0);
+    }
+  }
+});
+
+Deno.test("VaManager copies what it makes operations of: what becomes of the caller's objects is no concern of a list", () => {
+  for (
+    const make of ["mapOps", "unmapOps", "prefetchOps", "madviseOps"] as const
+  ) {
+    const { arena, vm } = world();
+    const mirror = new VaMirror();
+    for (const each of [pages(0, 1, 1), pages(4, 1, 2), pages(8, 8)]) {
+      vm.bind(each);
+      mirror.map(each);
+    }
+    const request = { ...pages(make === "madviseOps" ? 10 : 0, 1, 0) };
+    const wanted = { ...request };
+    const list = vm[make](request);
+    request.start = 4 * PAGE;
+    request.range = 2 * PAGE;
+    vm.commit(list);
+    if (make === "unmapOps") mirror.unmap(wanted);
+    else if (make !== "prefetchOps") mirror.map(wanted);
+    assertEquals([list.span.start, list.span.range], [wanted.start, PAGE]);
+    assertSame(vm, mirror);
+    assertEquals(objectsInUse(arena).va_mapping, vm.count);
+  }
+});
+
 Deno.test("VaManager refuses to apply a list or an operation twice, or one of another list", () => {
   const { vm } = world();
   const list = vm.mapOps(pages(2, 2, 2));
@@ -261,20 +299,24 @@ Deno.test("VaManager.map() and unmap() refuse missing callbacks before any is ca
   const never = () => assert(false, "it was called");
   const all = { map: never, remap: never, unmap: never };
   for (const name of ["map", "remap", "unmap"] as const) {
-    const callbacks = { ...all, [name]: undefined };
-    const error = assertThrows(
-      () => vm.map(pages(1, 1, 2), callbacks),
-      MissingCallbackError,
-      `"${name}"`,
-    );
-    assertEquals(error.code, "EINVAL");
-    if (name !== "map") {
-      assertThrows(
-        () => vm.unmap(pages(1, 1), callbacks),
+    for (const callback of [undefined, null, 5]) {
+      const callbacks = { ...all, [name]: callback } as VaCallbacks;
+      const error = assertThrows(
+        () => vm.map(pages(1, 1, 2), callbacks),
         MissingCallbackError,
+        `"${name}"`,
       );
+      assertEquals(error.code, "EINVAL");
+      if (name !== "map") {
+        assertThrows(
+          () => vm.unmap(pages(1, 1), callbacks),
+          MissingCallbackError,
+        );
+      }
     }
   }
+  const none = null as unknown as VaCallbacks;
+  assertThrows(() => vm.map(pages(1, 1, 2), none), MissingCallbackError);
 });
 
 Deno.test("VaManager refuses ranges that can't be mapped, and says why", () => {
@@ -393,7 +435,7 @@ Deno.test("VmBo lists its mappings, and the manager what is external or evicted"
   b.evicted = true;
   a.external = true;
   c.external = true;
-  assertEquals(vm.externalBos().map((bo) => bo.object), [3, 1]);
+  assertEquals(vm.externalBos().map((bo) => bo.object), [1, 3]);
   c.external = false;
   assertEquals(vm.externalBos().map((bo) => bo.object), [1]);
   assertThrows(
@@ -401,7 +443,9 @@ Deno.test("VmBo lists its mappings, and the manager what is external or evicted"
     Error,
     "no room",
   );
-  assertEquals(vm.evictedBos().map((bo) => bo.object), [2, 1]);
+  assertEquals(vm.evictedBos().map((bo) => bo.object), [2, 3]);
+  a.evicted = true;
+  assertEquals(vm.evictedBos().map((bo) => bo.object), [2, 3, 1]);
   vm.validate(() => {});
   assertEquals(vm.evictedBos(), []);
 
@@ -417,6 +461,25 @@ Deno.test("VmBo lists its mappings, and the manager what is external or evicted"
   ]);
   assertThrows(() => a.count, VaNotFoundError);
   assertThrows(() => vm.obtainBo(0), VaError);
+});
+
+Deno.test("VaManager.validate() leaves out what its callback has released or made present", () => {
+  const { arena, vm } = world();
+  const objects = [5, 2, 8, 1, 9];
+  for (const object of objects) vm.obtainBo(object).evicted = true;
+  const seen: number[] = [];
+  vm.validate(({ object }) => {
+    seen.push(object);
+    // Itself, one before it, and ones that would come later.
+    if (object === 2) { for (const each of [2, 5, 8]) vm.releaseBo(each); }
+    if (object === 1) {
+      vm.bo(9)!.evicted = false;
+      vm.obtainBo(8).evicted = true;
+    }
+  });
+  assertEquals(seen, [5, 2, 1]);
+  assertEquals(vm.evictedBos().map(({ object }) => object), [8]);
+  assertEquals(objectsInUse(arena).va_bo, 3);
 });
 
 Deno.test("VmBo.link() and unlink() are the driver's, if it wants them", () => {
@@ -467,6 +530,11 @@ VAs |      start |      range |        end | object | object offset
   2 | 0x00009000 | 0x00001000 | 0x0000a000 |   none |    0x00000000`,
   );
   assert(String(vm.info(1)).endsWith("… and 1 more"));
+  assertEquals(vm.info(0).mappings, []);
+  assertEquals(vm.info(Infinity).mappings.length, 2);
+  for (const limit of [NaN, -1, 0.5, -Infinity]) {
+    assertThrows(() => vm.info(limit), RangeError, `list ${limit} mappings`);
+  }
 });
 
 Deno.test("VaManager.invalidate() and setFlags() show at once, and splits keep flags", () => {
@@ -502,4 +570,22 @@ Deno.test("VaManager.create() refuses what is no address space", () => {
       { range: 100, reserved: { start: 90, range: 20 } },
     ]
   ) assertThrows(() => VaManager.create(arena, options), VaError);
+  const inUse = objectsInUse(arena);
+  for (const name of ["link", "outerLock", "lock", "name"]) {
+    for (const value of ["foo", "", 5, null]) {
+      if (name === "name" && typeof value === "string") continue;
+      const options = { range: 100, [name]: value } as VaManagerOptions;
+      const error = assertThrows(
+        () => VaManager.create(arena, options),
+        VaError,
+        name,
+      );
+      assertEquals(error.code, "EINVAL");
+    }
+  }
+  for (const name of ["", "x".repeat(57)]) {
+    const create = () => VaManager.create(arena, { range: 100, name });
+    assertThrows(create, RangeError);
+  }
+  assertEquals(objectsInUse(arena), inUse);
 });

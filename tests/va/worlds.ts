@@ -13,6 +13,7 @@ import { PAGE, toText, type VaMirror } from "./mirror.ts";
 /** The caches whose allocations a VA manager needs. */
 export const CACHES = [
   "range_node",
+  "range_inner",
   "range_tree",
   "va_manager",
   "va_mapping",

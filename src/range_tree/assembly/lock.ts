@@ -13,9 +13,9 @@ import {
 import { owner } from "./thread";
 
 /** The lock was not taken, because another thread holds it or the tree is no more … */
-export const NOT_ENTERED: i32 = -3;
+export const NOT_ENTERED: i32 = -4;
 /** … or it was taken, and the tree is no more: the caller releases it. */
-const LOST: i32 = -4;
+const LOST: i32 = -5;
 /** Added to the answer of what was done where somebody sleeps on the lock: the caller releases it and wakes them. */
 const IS_HELD: f64 = 4294967296;
 

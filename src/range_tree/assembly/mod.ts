@@ -14,7 +14,6 @@ export {
 } from "./walk";
 export { highestRoom, lowestRoom } from "./gaps";
 export {
-  bindWriter,
   enterErase,
   enterInsertRange,
   enterStoreMany,
@@ -23,3 +22,4 @@ export {
   insertRange,
   storeRange,
 } from "./writer";
+export { bindSupply } from "./supply";

@@ -5,12 +5,11 @@
  *
  * A store that can't be done here returns before anything was changed (*not mine*), and is done there: one over more leaves, one
  * that fills or empties a parent, or changes the tree's height. So does one for which the thread has too few nodes at hand
- * (`../../slab/stock.ts`), since what allocates more takes locks. Everything that can fail stands before the publishing store.
+ * (`supply.ts`), since what allocates more takes locks. Everything that can fail stands before the publishing store.
  *
- * The thread may die anywhere. So what is taken bears the note of this thread's hands from then on, as `SlabCache.allocate` leaves
- * it; what is about to be unlinked is claimed before the store that does it; the replaced nodes are marked dead, all of them,
- * before the first is deferred; and what is deferred is noted before it is queued, as `Rcu.deferChain` does. New leaves name their new
- * parent before that is published: whoever follows it meets a node that is in no tree, and in the same hands.
+ * The thread may die anywhere. `supply.ts` says how what it takes and defers is found then. The replaced nodes are marked dead, all
+ * of them, before the first is deferred. New leaves name their new parent before that is published: whoever follows it meets a node
+ * that is in no tree, and in the same hands.
  *
  * In a tree that is not and never was in RCU mode, a leaf is changed in place, unless it loses more than two slots (the twin always
  * makes a copy). Who looks at the pivots, the count and the slots of a leaf there holds the lock, readers too. Without it, movers
@@ -58,7 +57,6 @@ import {
   MAX_SLOTS,
   MIN_SLOTS,
   NODE_BYTES,
-  NODE_LINK,
   NODE_PARENT,
   NODE_PIVOTS,
   NODE_SLOTS,
@@ -67,6 +65,7 @@ import {
   pivotOf,
   slotFor,
 } from "./node";
+import { claim, defer, isSeen, NO_LEAVES, take, taken, takeNodes } from "./supply";
 import { enter, leave, scratch } from "./thread";
 
 const HEADER_COUNT: usize = 18 << 2;
@@ -85,26 +84,8 @@ const ERASED_LAST: usize = 520;
 const PATH_NODES: usize = 544;
 const PATH_SLOTS: usize = 608;
 
-// Behind all that anybody leaves in the scratch words, since this outlives the call: how many nodes were taken for a store that lacks
-// others, and the nodes.
-const LEFT_COUNT: usize = 1216;
-const TAKEN: usize = 1220;
-
-// What is returned where nothing was changed: another must do it, or the thread has too few nodes at hand.
+/** What is returned where nothing was changed, and another must do it. */
 const NOT_MINE: i32 = -1;
-const NO_NODES: i32 = -2;
-
-// What this thread notes in the link word of what it has in its hands.
-let hands: i32 = 0;
-// From the head of a stock to the word that counts it.
-let stockSize: usize = 0;
-// The words of this thread's list of deferred frees.
-let nextHead: usize = 0;
-let nextSeen: usize = 0;
-let waitSeen: usize = 0;
-let nextCount: usize = 0;
-let handing: usize = 0;
-let handingLast: usize = 0;
 
 // The tree, and where the path ends.
 let tree: usize = 0;
@@ -117,39 +98,18 @@ let leafMax: f64 = 0;
 let rightLeaf: u32 = 0;
 let rightMax: f64 = 0;
 
-/** Binds what a store needs of the thread's own words, by their indices. */
-export function bindWriter(
-  handsNote: i32,
-  sizeOffset: i32,
-  nextHeadIndex: i32,
-  nextSeenIndex: i32,
-  waitSeenIndex: i32,
-  nextCountIndex: i32,
-  handingIndex: i32,
-  handingLastIndex: i32,
-): void {
-  hands = handsNote;
-  stockSize = <usize>sizeOffset << 2;
-  nextHead = <usize>nextHeadIndex << 2;
-  nextSeen = <usize>nextSeenIndex << 2;
-  waitSeen = <usize>waitSeenIndex << 2;
-  nextCount = <usize>nextCountIndex << 2;
-  handing = <usize>handingIndex << 2;
-  handingLast = <usize>handingLastIndex << 2;
-  store<i32>(scratch, 0, LEFT_COUNT);
-}
-
 /** Stores over a range; returns what was at its beginning, or what is below 0 if it did not. */
 export function storeRange(
   header: u32,
   first: f64,
   last: f64,
   value: u32,
-  stock: u32,
+  leaves: u32,
+  inner: u32,
 ): f64 {
   if (!begin(header, first)) return NOT_MINE;
   const before = heldSlot(addressOf(leaf), slot);
-  const failed = change(first, last, value, stock);
+  const failed = change(first, last, value, leaves, inner);
   return failed != 0 ? <f64>failed : <f64>before;
 }
 
@@ -159,25 +119,26 @@ export function insertRange(
   first: f64,
   last: f64,
   value: u32,
-  stock: u32,
+  leaves: u32,
+  inner: u32,
 ): i32 {
   if (!begin(header, first)) return NOT_MINE;
   const node = addressOf(leaf);
   // A free run is one slot.
   if (heldSlot(node, slot) != 0 || last > pivotOf(node, slot, leafMax)) return 0;
-  const failed = change(first, last, value, stock);
+  const failed = change(first, last, value, leaves, inner);
   return failed != 0 ? failed : 1;
 }
 
 /** Empties the range that contains an index, and leaves its bounds; returns what it held, or what is below 0 if it did not. */
-export function erase(header: u32, index: f64, stock: u32): f64 {
+export function erase(header: u32, index: f64, leaves: u32, inner: u32): f64 {
   if (!begin(header, index)) return NOT_MINE;
   const node = addressOf(leaf);
   const before = heldSlot(node, slot);
   const first = firstOfSlot(node, slot);
   const last = pivotOf(node, slot, leafMax);
   if (before != 0) {
-    const failed = change(first, last, 0, stock);
+    const failed = change(first, last, 0, leaves, inner);
     if (failed != 0) return failed;
   }
   store<f64>(scratch, first, ERASED_FIRST);
@@ -192,11 +153,12 @@ export function enterStoreRange(
   first: f64,
   last: f64,
   value: u32,
-  stock: u32,
+  leaves: u32,
+  inner: u32,
 ): f64 {
   const refused = enterTree(header, identity);
   if (refused != 0) return refused;
-  return leaveTree(header, identity, storeRange(header, first, last, value, stock));
+  return leaveTree(header, identity, storeRange(header, first, last, value, leaves, inner));
 }
 
 /** As `insertRange`, without the lock: as `enterStoreRange`. */
@@ -206,18 +168,19 @@ export function enterInsertRange(
   first: f64,
   last: f64,
   value: u32,
-  stock: u32,
+  leaves: u32,
+  inner: u32,
 ): f64 {
   const refused = enterTree(header, identity);
   if (refused != 0) return refused;
-  return leaveTree(header, identity, insertRange(header, first, last, value, stock));
+  return leaveTree(header, identity, insertRange(header, first, last, value, leaves, inner));
 }
 
 /** As `erase`, without the lock: as `enterStoreRange`. */
-export function enterErase(header: u32, identity: i32, index: f64, stock: u32): f64 {
+export function enterErase(header: u32, identity: i32, index: f64, leaves: u32, inner: u32): f64 {
   const refused = enterTree(header, identity);
   if (refused != 0) return refused;
-  return leaveTree(header, identity, erase(header, index, stock));
+  return leaveTree(header, identity, erase(header, index, leaves, inner));
 }
 
 /**
@@ -225,18 +188,18 @@ export function enterErase(header: u32, identity: i32, index: f64, stock: u32): 
  * It stops at the first one that is not mine or lacks nodes, and leaves how many were stored. First it goes down to where all of
  * them begin, so that they wait for memory together; what it finds there is not freed before it ends, since it is in a read section.
  */
-export function enterStoreMany(header: u32, identity: i32, count: i32, stock: u32): f64 {
+export function enterStoreMany(header: u32, identity: i32, count: i32, leaves: u32, inner: u32): f64 {
   store<i32>(scratch, 0, MANY_STORED);
   const refused = enterTree(header, identity);
   if (refused != 0) return refused;
   const entered = enter();
-  const answer = storeAll(header, count, stock);
+  const answer = storeAll(header, count, leaves, inner);
   leave(entered);
   return leaveTree(header, identity, answer);
 }
 
 /** Does that, under the tree's lock and within a read section. */
-function storeAll(header: u32, count: i32, stock: u32): f64 {
+function storeAll(header: u32, count: i32, leaves: u32, inner: u32): f64 {
   tree = addressOf(header);
   goDown(header, count, hasNarrowNodes(load<i32>(tree, HEADER_FLAGS)));
   for (let at: i32 = 0; at < count; at++) {
@@ -245,7 +208,7 @@ function storeAll(header: u32, count: i32, stock: u32): f64 {
     const value = load<u32>(scratch + (<usize>at << 2), MANY_VALUES);
     const found = <usize>load<u32>(scratch + (<usize>at << 2), FOUND);
     if (found == 0 || !overwrite(found, first, last, value)) {
-      const before = storeRange(header, first, last, value, stock);
+      const before = storeRange(header, first, last, value, leaves, inner);
       if (before < 0) return before;
     }
     store<i32>(scratch, at + 1, MANY_STORED);
@@ -306,7 +269,7 @@ function walk(index: f64): void {
 }
 
 /** Stores over a range that begins in the path's slot: 0 if it did, else what it returns instead. */
-function change(first: f64, last: f64, value: u32, stock: u32): i32 {
+function change(first: f64, last: f64, value: u32, leaves: u32, inner: u32): i32 {
   if (value == 0) {
     last = widenedLast(last);
     first = widenedFirst(first);
@@ -347,9 +310,9 @@ function change(first: f64, last: f64, value: u32, stock: u32): i32 {
   if (
     isOneLeaf && size <= MAX_SLOTS && (size >= MIN_SLOTS || top == 0) &&
     (size > 1 || value != 0)
-  ) return replaceLeaf(node, count, end, items, delta, stock);
+  ) return replaceLeaf(node, count, end, items, delta, leaves);
   if (top == 0) return NOT_MINE;
-  return replaceLeaves(end, items, size, delta, stock);
+  return replaceLeaves(end, items, size, delta, leaves, inner);
 }
 
 /** Finds the leaf that a range ends in if it is the next one under the same parent; says whether it is. */
@@ -431,7 +394,7 @@ function replaceLeaf(
   end: i32,
   items: i32,
   delta: i32,
-  stock: u32,
+  leaves: u32,
 ): i32 {
   const shift = items - (end + 1 - slot);
   if (load<i32>(tree, HEADER_HAD_RCU) == 0 && shift >= -2) {
@@ -441,8 +404,8 @@ function replaceLeaf(
     return 0;
   }
   if (isSeen(leaf)) return NOT_MINE;
-  const copy = take(stock);
-  if (copy == 0) return NO_NODES;
+  const copy = take(leaves);
+  if (copy == 0) return NO_LEAVES;
   const target = addressOf(copy);
   splice(node, target, count, slot, end + 1, items, leafMax);
   // Pairs with the load of a mover.
@@ -465,7 +428,8 @@ function replaceLeaves(
   items: i32,
   size: i32,
   delta: i32,
-  stock: u32,
+  leaves: u32,
+  inner: u32,
 ): i32 {
   const parent = pathNode(1);
   const above = addressOf(parent);
@@ -503,7 +467,8 @@ function replaceLeaves(
   if (isSeen(leaf) || isSeen(parent) || (other != 0 && isSeen(other))) {
     return NOT_MINE;
   }
-  if (!takeSome(built + 1, stock)) return NO_NODES;
+  const lacking = takeNodes(built, leaves, inner);
+  if (lacking != 0) return lacking;
   let pooled: i32 = 0;
   if (before != 0) pooled = append(before, 0, leftSlot + 1, firstOfNode(0) - 1, 0);
   pooled = append(leaf, 0, slot, leafMax, pooled);
@@ -558,11 +523,6 @@ function replaceLeaves(
   return 0;
 }
 
-/** Notes that a node is in this thread's hands, before it is unlinked. */
-function claim(ref: u32): void {
-  store<i32>(addressOf(ref), hands, NODE_LINK);
-}
-
 /** Marks a node that was unlinked dead. */
 function retire(ref: u32): void {
   // Pairs with the load of a mover.
@@ -590,64 +550,6 @@ function adoptChildren(node: usize, ref: u32, count: i32): void {
   for (let at: i32 = 0; at < count; at++) {
     atomic.store<u32>(addressOf(heldSlot(node, at)), ref, NODE_PARENT);
   }
-}
-
-/** Takes an object of the thread's stock, as `Stock.take` and `SlabCache.allocate` do; 0 if there is none. */
-function take(stock: u32): u32 {
-  const head = <usize>stock << 2;
-  const ref = atomic.load<u32>(head);
-  if (ref == 0) return 0;
-  const node = addressOf(ref);
-  const rest = load<u32>(node, NODE_LINK);
-  // Pairs with the exchange of whoever takes the chain. V8 terminates a thread only at a call or where a loop turns round: so not
-  // between this and the note below.
-  if (atomic.cmpxchg<u32>(head, ref, rest) != ref) return 0;
-  store<i32>(node, hands, NODE_LINK);
-  store<i32>(head + stockSize, load<i32>(head + stockSize) - 1);
-  return ref;
-}
-
-/**
- * Takes that many; says whether it could. If another thread has taken the chain meanwhile, those that were taken before are left
- * for the caller to free.
- */
-function takeSome(count: i32, stock: u32): bool {
-  if (load<i32>((<usize>stock << 2) + stockSize) < count) return false;
-  for (let i: i32 = 0; i < count; i++) {
-    const ref = take(stock);
-    if (ref == 0) {
-      store<i32>(scratch, i, LEFT_COUNT);
-      return false;
-    }
-    store<u32>(scratch + (<usize>i << 2), ref, TAKEN);
-  }
-  return true;
-}
-
-function taken(at: i32): u32 {
-  return load<u32>(scratch + (<usize>at << 2), TAKEN);
-}
-
-/** Whether a list began with this object when the thread looked last: then its mark is to be cleared before it is deferred. */
-function isSeen(ref: u32): bool {
-  return ref == load<u32>(nextSeen) || ref == load<u32>(waitSeen);
-}
-
-/** Defers the freeing of a node: as `Rcu.deferChain` of one that is not seen. */
-function defer(ref: u32): void {
-  const link = addressOf(ref) + NODE_LINK;
-  store<u32>(handingLast, <u32>(link >> 2));
-  store<u32>(handing, ref);
-  let seen = load<i32>(nextSeen);
-  for (;;) {
-    store<i32>(link, seen < 0 ? 0 : seen);
-    // Pairs with the access that takes the list.
-    const was = atomic.cmpxchg<i32>(nextHead, seen, <i32>ref);
-    if (was == seen) break;
-    seen = was;
-  }
-  store<u32>(nextSeen, ref);
-  store<i32>(nextCount, load<i32>(nextCount) + 1);
 }
 
 function noteChange(delta: i32): void {

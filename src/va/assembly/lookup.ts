@@ -58,10 +58,12 @@ function offsetAt(mapping: usize, address: f64): f64 {
   const offset = load<f64>(mapping, MAPPING_OFFSET);
   const repeat = load<f64>(mapping, MAPPING_REPEAT);
   if (repeat == 0) return offset + into;
-  // A block is a whole number, and an address is not negative.
-  const from = load<f64>(mapping, MAPPING_PHASE) + into;
-  const whole = floor<f64>(from);
-  return offset + (<f64>(<i64>whole % <i64>repeat) + (from - whole));
+  // As `phaseBehind` there. A block is a whole number, and an address of the mapping is not before its start.
+  const phase = load<f64>(mapping, MAPPING_PHASE);
+  const whole = floor<f64>(into);
+  const within = <f64>(<i64>whole % <i64>repeat) + (into - whole);
+  const rest = repeat - phase;
+  return offset + (within < rest ? phase + within : within - rest);
 }
 
 /** The mapping that covers an address, whose fields are left in the scratch words; 0 = none, -1 = the manager is no more. */
