@@ -6,7 +6,7 @@
  * | exit code | meaning |
  * |---|---|
  * | 0 | all is well |
- * | 1 | the result is wrong (the trees differ after the compaction), or there is none (out of memory) |
+ * | 1 | the result is wrong (the trees differ after the compaction), or there is none (out of memory, no trace) |
  * | 2 | wrong usage, or a file that can't be read: one line on standard error |
  *
  * @module

@@ -265,6 +265,7 @@ export class Arena {
   readonly #sections: Sections;
   readonly #maxThreads: number;
   readonly #reapers: Map<ReapedLayer, (gone: number) => void> = new Map();
+  readonly #leavers: (() => void)[] = [];
   #blockMaker: ((order: number) => boolean) | undefined;
   #reclaimer: Reclaimer | undefined;
 
@@ -497,8 +498,9 @@ export class Arena {
   }
 
   /**
-   * Gives this thread's slot back, after freeing what it deferred and what it kept at hand or in quarantine. The object must not
-   * be used afterwards.
+   * Gives this thread's slot back, after freeing what it deferred and what it kept at hand or in quarantine. The object, and what
+   * was opened in it, must not be used afterwards: another thread may get the slot. What takes a lock, enters a read section, allocates
+   * or waits throws then; but trees of lock mode `"none"` and the like, which take none, may work on.
    *
    * @throws {Error} If the thread has left already; or, in debug mode, if an object was used after it was freed: it may be called
    * again then.
@@ -507,6 +509,14 @@ export class Arena {
    */
   leave(): void {
     this.rcu.leave();
+    this.lockdep.leave();
+    for (const refuse of this.#leavers) refuse();
+    this.onLeave = (refuse) => refuse();
+  }
+
+  /** Says how what a layer has for this thread refuses to be used when it has left. */
+  onLeave(refuse: () => void): void {
+    this.#leavers.push(refuse);
   }
 
   /**

@@ -8,7 +8,7 @@
  */
 import type { Arena } from "../memory/arena.ts";
 import { handsOf } from "../slab/hands.ts";
-import { WasmModule } from "../sync/wasm.ts";
+import { refuseCalls, WasmModule } from "../sync/wasm.ts";
 import { WASM } from "./compiled_wasm.ts";
 
 /** What `assembly/mod.ts` exports. */
@@ -207,10 +207,11 @@ export function compiledFor(arena: Arena): CompiledTrees | undefined {
   if (memory === undefined) return undefined;
   let compiled = compiledOf.get(arena);
   if (compiled === undefined) {
-    compiled = compiledTrees.over(memory);
-    if (compiled === undefined) return undefined;
-    bindTo(compiled, arena);
-    compiledOf.set(arena, compiled);
+    const loops = compiledTrees.over(memory);
+    if (loops === undefined) return undefined;
+    bindTo(loops, arena);
+    arena.onLeave(() => refuseCalls(loops));
+    compiledOf.set(arena, compiled = loops);
   }
   return compiled;
 }

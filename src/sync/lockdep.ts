@@ -14,6 +14,7 @@
  * @module
  */
 import { compareExchange, load, store, type Words } from "./atomics.ts";
+import { refuseAsLeft } from "./left.ts";
 import { decodeName, encodeName } from "./names.ts";
 import { spinLock, spinTakeOver, spinUnlock } from "./spin_lock.ts";
 
@@ -142,6 +143,21 @@ export class Lockdep {
    */
   tryAcquire(lockClass: number, key: number, site: string): void {
     if (this.enabled) this.#push(lockClass, key, site);
+  }
+
+  /**
+   * The thread has left the arena: from here on it takes no lock, allocates nothing and may count on none, also where lockdep is off.
+   * These are functions of this object alone, so that nobody who has not left pays for a look.
+   */
+  leave(): void {
+    this.acquire =
+      this.tryAcquire =
+      this.assertReading =
+      this.assertHeld =
+      this.assertMayWait =
+      this.assertMayAllocate =
+        refuseAsLeft;
+    Object.defineProperty(this, "mayAllocate", { get: refuseAsLeft });
   }
 
   /** To be called before or after a lock is released. */

@@ -46,6 +46,7 @@ import {
   wait,
   type Words,
 } from "./atomics.ts";
+import { refuseAsLeft } from "./left.ts";
 import type { Lockdep } from "./lockdep.ts";
 
 // A thread's slot: two cache lines. The first is written at every section and scanned by others; the second is the list.
@@ -452,7 +453,8 @@ export class Rcu {
 
   /**
    * Gives the thread's slot back. What it deferred and what it kept at hand is freed first, but for what another thread's
-   * barrier is freeing right now.
+   * barrier is freeing right now. Afterwards it enters no section, defers and frees nothing, and waits for nobody: that is refused, by
+   * functions of this object alone, so that nobody who has not left pays for a look.
    *
    * @throws {Error} If the thread has left already: the slot may be another one's.
    * @throws {LockdepError} Inside a read section, or while a lock is held.
@@ -471,6 +473,12 @@ export class Rcu {
       gaveBack = this.#reclaimer.giveBack();
     }
     this.#hasLeft = true;
+    this.readLock =
+      this.deferChain =
+      this.poll =
+      this.flush =
+      this.assertMayWait =
+        refuseAsLeft;
     store(this.#words, this.#own + ALIVE, 0);
   }
 

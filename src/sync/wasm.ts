@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { refuseAsLeft } from "./left.ts";
 
 /** A module that was compiled beforehand, and its instances. */
 export class WasmModule<Exports> {
@@ -28,6 +29,13 @@ export class WasmModule<Exports> {
     });
     // A plain object, since the properties of this one are slow to read.
     return { ...exports } as Exports;
+  }
+}
+
+/** Has functions refuse every call from here on: the thread that they are bound to has left its arena. */
+export function refuseCalls(exports: object): void {
+  for (const name of Object.keys(exports)) {
+    Object.assign(exports, { [name]: refuseAsLeft });
   }
 }
 

@@ -5,7 +5,7 @@
  * @module
  */
 import type { Arena } from "../memory/mod.ts";
-import { WasmModule } from "../sync/wasm.ts";
+import { refuseCalls, WasmModule } from "../sync/wasm.ts";
 import { WASM } from "./compiled_wasm.ts";
 
 /** What `assembly/mod.ts` exports. */
@@ -71,10 +71,11 @@ export function compiledFor(arena: Arena): CompiledManagers | undefined {
   if (memory === undefined) return undefined;
   let compiled = compiledOf.get(arena);
   if (compiled === undefined) {
-    compiled = compiledManagers.over(memory);
-    if (compiled === undefined) return undefined;
-    compiled.bind(rcu.epochIndex, rcu.readerIndex, scratchIndex, thread);
-    compiledOf.set(arena, compiled);
+    const loops = compiledManagers.over(memory);
+    if (loops === undefined) return undefined;
+    loops.bind(rcu.epochIndex, rcu.readerIndex, scratchIndex, thread);
+    arena.onLeave(() => refuseCalls(loops));
+    compiledOf.set(arena, compiled = loops);
   }
   return compiled;
 }
