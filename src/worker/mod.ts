@@ -107,11 +107,18 @@ export interface Port {
  * time: before the worker is sent another one, it must have joined this one ({@linkcode joinedThread}).
  */
 export function sendArena(worker: Port, arena: Arena, data?: unknown): void {
+  const { shared } = arena;
+  const message = {
+    [MARK]: "arena",
+    shared,
+    data,
+    sending: ++sendings,
+  } as const;
+  // First: what can't be cloned is not sent, and so not sent again either.
+  post(worker, message);
   let line = listenTo(worker);
   if (line.arena !== undefined) lineOf.set(worker, line = newLine());
-  const { shared } = arena;
-  line.arena = { [MARK]: "arena", shared, data, sending: ++sendings };
-  post(worker, line.arena);
+  line.arena = message;
 }
 
 /**

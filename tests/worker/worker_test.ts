@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Arena, RangeTree } from "../../mod.ts";
 import {
   compactorTotals,
@@ -114,6 +114,16 @@ Deno.test("joinArena() takes what is sent once, however often it was sent again"
   assertEquals((await soon(second)).data, "two");
   assertEquals(await soon(joinedThread(ports.worker)), 2);
   assertEquals([one.threads, two.threads], [[1, 2], [1, 2]]);
+});
+
+Deno.test("sendArena() of what can't be cloned throws, and the next one is what the worker gets", async () => {
+  using ports = channel();
+  const arena = Arena.create({ byteLength: 2 ** 20 });
+  assertThrows(() => sendArena(ports.worker, arena, () => {}));
+  const joined = joinArena(ports.scope);
+  sendArena(ports.worker, arena, "next");
+  assertEquals((await soon(joined)).data, "next");
+  assertEquals(await soon(joinedThread(ports.worker)), 2);
 });
 
 Deno.test("sendArena() listens once a worker, and joinArena() that failed no more", async () => {
