@@ -322,15 +322,11 @@ export class VaManager {
   *mappings(window: VaSpan = this.span): Generator<Mapping> {
     this.#state.assertLive("VaManager.mappings");
     const last = lastOfWindow(window.start, window.range);
-    const state = this.#state;
-    let before = 0;
     for (let from = window.start; from <= last;) {
-      const mapping = state.first(from, last);
+      const mapping = this.#state.first(from, last);
       if (mapping === undefined) return;
-      // What remains of a mapping that is being cut is several entries.
-      from = state.walk.last + 1;
-      if (mapping.ref === before) continue;
-      if (from < mapping.start + mapping.range) before = mapping.ref;
+      // One that is being cut is given as it was before, without what is put into it.
+      from = mapping.start + mapping.range;
       if ((mapping.flags & MappingFlag.RESERVED) === 0) yield mapping;
     }
   }
