@@ -382,6 +382,7 @@ function store(state: VaState, change: Change, supply: VaSupply): void {
   const bo = map !== undefined && map.object !== 0 && state.links
     ? supply.obtainBo(map.object)
     : 0;
+  const isCut = prev !== undefined || next !== undefined;
   let mapRef = 0, prevRef = 0, nextRef = 0;
   try {
     if (map !== undefined) mapRef = supply.createMapping(map);
@@ -392,13 +393,13 @@ function store(state: VaState, change: Change, supply: VaSupply): void {
       state.caches.mappings.claim(change.removed[i]);
     }
     // Until all is done: see `cuts.ts`.
-    if (prev !== undefined || next !== undefined) state.isCutting = true;
+    if (isCut) state.isCutting = true;
     supply.storeRange(tree, start, start + range - 1, mapRef);
   } catch (error) {
     for (const ref of [mapRef, prevRef, nextRef]) {
       if (ref !== 0) supply.giveBack(ref);
     }
-    state.isCutting = false;
+    if (isCut) state.isCutting = false;
     throw error;
   }
   // Nothing below needs memory: each of these stores is over exactly one entry.
@@ -408,7 +409,7 @@ function store(state: VaState, change: Change, supply: VaSupply): void {
   for (let i = 0; i < change.removed.length; i++) {
     state.retire(change.removed[i]);
   }
-  state.isCutting = false;
+  if (isCut) state.isCutting = false;
   state.arena.rcu.poll();
 }
 

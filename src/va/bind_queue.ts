@@ -229,6 +229,7 @@ export class BindQueue {
       pending.promised = binder.promise(ops, true);
       return pending;
     }
+    binder.assertWriter("BindQueue.submit");
     checkState(ops, this.#world);
     pending.promised = binder.promise(ops, false);
     try {

@@ -10,8 +10,8 @@
  *
  * The parts get new objects; those that the dead thread had made for them are in no tree, and whoever reaps it frees them. All
  * that can fail stands before the first store. A mapping that was cut is claimed before the first store that takes an entry of
- * it away, so whoever reaps the dead thread finds it mapped, or in this thread's hands; never lost. The VmBos' lists are then made
- * anew from the tree.
+ * it away, so whoever reaps the dead thread finds it mapped, or in this thread's hands. (One of which no entry was left when the thread
+ * died is not found here, and stays in use: `recover.ts`.) The VmBos' lists are then made anew from the tree.
  *
  * @module
  */

@@ -13,6 +13,7 @@
  *
  * @module
  */
+import { VaError } from "./errors.ts";
 import { MappingFlag, type MappingSpec, phaseBehind } from "./mapping.ts";
 import {
   type OperationList,
@@ -111,7 +112,7 @@ export class PageTable {
   /**
    * Executes lists of operations, with one flush for each that needs it.
    *
-   * @throws {RangeError} If an operation is not about whole pages; then none was executed.
+   * @throws {VaError} If an operation is not about whole pages; then none was executed.
    */
   execute(lists: readonly OperationList[]): void {
     for (const list of lists) for (const op of list) assertPages(writtenBy(op));
@@ -124,7 +125,7 @@ export class PageTable {
   /**
    * Executes one operation; whoever does so flushes.
    *
-   * @throws {RangeError} If it is not about whole pages.
+   * @throws {VaError} If it is not about whole pages.
    */
   apply(op: VaOp): void {
     assertPages(writtenBy(op));
@@ -140,7 +141,7 @@ export class PageTable {
   /**
    * Makes a range sparse, where nothing is mapped reads give zero; or no longer.
    *
-   * @throws {RangeError} If it is no range of whole pages.
+   * @throws {VaError} If it is no range of whole pages.
    */
   setSparse(span: VaSpan, on: boolean): void {
     assertPages(span);
@@ -290,7 +291,8 @@ function assertPages(span: VaSpan | undefined): void {
     start >= 0 && range > 0 && end <= SIZES[TOP + 1] && start % page === 0 &&
     end % page === 0
   ) return;
-  throw new RangeError(
+  throw new VaError(
+    "EINVAL",
     `Cannot write [${start}, +${range}) in a page table: it is no range of whole pages of ${page}`,
   );
 }

@@ -15,8 +15,8 @@
  * destroyed stay.
  *
  * A manager whose outer lock is the driver's can't be known to have been in use. Its trees are in order, and a cut that was under
- * way is finished by whoever changes the manager next; but a mapping that was taken out of the tree whole and stands in a list of one
- * of its VmBos still stays there.
+ * way is finished by whoever changes the manager next. But a mapping that was taken out of the tree and not yet off its VmBo's list
+ * stays in use, and one that was put in may be on no list.
  *
  * @module
  */
@@ -115,7 +115,8 @@ function sweep(
       );
     if (isMapped || mappings.claimant(ref).thread !== gone) return false;
     const bo = boOf(words, ref);
-    return bo === 0 || isSettled(managerOf(words, bo));
+    // What a thread took out that died under a driver's lock may name a VmBo that was freed since.
+    return bo === 0 || !bos.isAllocated(bo) || isSettled(managerOf(words, bo));
   });
   const lostBos = bos.claimedBy(gone).filter((bo) =>
     !isHeld(bo, objectOfBo(words, bo), "bos") &&

@@ -82,7 +82,8 @@ export function specOf(request: MapRequest): MappingSpec {
     (phase !== undefined && phase !== 0)
   ) {
     assertRepeat(start, range, repeat, phase);
-    flags = (flags | MappingFlag.REPEAT) >>> 0;
+    // What are no flags stay so, and are refused as such.
+    if (flags >>> 0 === flags) flags = (flags | MappingFlag.REPEAT) >>> 0;
   }
   return {
     start,

@@ -24,7 +24,7 @@ import {
 import { Binder } from "./binder.ts";
 import { createManager, type VaManagerOptions } from "./create.ts";
 import { MissingCallbackError, VaError, VaNotFoundError } from "./errors.ts";
-import { madviseRule, unmapRule } from "./generate.ts";
+import { madviseRule, partOf, unmapRule } from "./generate.ts";
 import { formatInfo, type VaInfo } from "./info.ts";
 import { lookupMany, translateMany } from "./look_up_many.ts";
 import {
@@ -322,12 +322,18 @@ export class VaManager {
   *mappings(window: VaSpan = this.span): Generator<Mapping> {
     this.#state.assertLive("VaManager.mappings");
     const last = lastOfWindow(window.start, window.range);
+    const state = this.#state;
     for (let from = window.start; from <= last;) {
-      const mapping = this.#state.first(from, last);
+      const mapping = state.first(from, last);
       if (mapping === undefined) return;
-      // One that is being cut is given as it was before, without what is put into it.
-      from = mapping.start + mapping.range;
-      if ((mapping.flags & MappingFlag.RESERVED) === 0) yield mapping;
+      const { first, last: end } = state.walk;
+      from = end + 1;
+      if ((mapping.flags & MappingFlag.RESERVED) !== 0) continue;
+      // What remains of one that is being cut is given as the part that it is.
+      const isWhole = mapping.start === first && mapping.range === from - first;
+      yield isWhole
+        ? mapping
+        : { ref: mapping.ref, ...partOf(mapping, first, from) };
     }
   }
 

@@ -31,7 +31,7 @@ import { Walk } from "../range_tree/walk.ts";
 import { Writer } from "../range_tree/writer.ts";
 import { type SlabCache, Slabs } from "../slab/mod.ts";
 import { load, store, type Words } from "../sync/atomics.ts";
-import { spinLock, spinUnlock } from "../sync/spin_lock.ts";
+import { spinLock, spinLockOwner, spinUnlock } from "../sync/spin_lock.ts";
 import { compiledFor, type CompiledManagers } from "./compiled.ts";
 import { finishCuts } from "./cuts.ts";
 import {
@@ -408,12 +408,15 @@ export class VaState {
   }
 
   /**
-   * Ends the manager's life, under the outer lock, whichever that is; the manager's own is released then, and whoever waits for it
-   * finds out.
+   * Ends the manager's life, under the outer lock, whichever that is. If it is the one that the manager offers, that is released
+   * then, and whoever waits for it finds out.
    */
   kill(): void {
+    const index = outerLockIndex(this.header);
     killManager(this.words, this.header);
-    if (this.ownsOuterLock) this.#release(outerLockIndex(this.header));
+    if (spinLockOwner(this.words, index) === this.arena.thread) {
+      this.#release(index);
+    }
   }
 
   /** A copy of the mapping that covers an address. From any thread, without a lock. */

@@ -14,6 +14,8 @@ import {
   VaNotFoundError,
   VaRangeError,
 } from "../../mod.ts";
+import { spinLockOwner } from "../../src/sync/spin_lock.ts";
+import { outerLockIndex } from "../../src/va/va_state.ts";
 import { rng, seeds } from "../seed.ts";
 import { PAGE } from "./mirror.ts";
 import { objectsInUse, pages } from "./worlds.ts";
@@ -552,4 +554,30 @@ Deno.test("VaManager.create() says what is wrong with its addresses", () => {
     assertEquals(error.reason, reason, JSON.stringify(options));
   }
   assertEquals(objectsInUse(arena), inUse);
+});
+
+Deno.test("VaManager.destroy() releases the lock that the manager offers, whichever its outer lock is", () => {
+  const { arena, vm } = world();
+  const guard = vm.lock();
+  vm.destroy();
+  assertEquals(spinLockOwner(arena.words, outerLockIndex(vm.ref)), 0);
+  guard[Symbol.dispose]();
+});
+
+Deno.test("BindQueue.submit() to a manager that was destroyed is an error that says so, also where its trees are freed", () => {
+  const { arena, vm } = world();
+  const queue = new BindQueue(VaManager.attach(arena, vm.ref));
+  vm.insertRegion(pages(0, 1));
+  vm.destroy();
+  arena.rcu.barrier();
+  const ops = [{ op: "map", ...pages(0, 2, 1) }] as const;
+  assertThrows(() => queue.submit([...ops]), VaError, "it was destroyed");
+});
+
+Deno.test("VaManager refuses flags of more than 32 bits also of a repeated mapping", () => {
+  const { vm } = world();
+  const flags = 2 ** 40 + MappingFlag.USER;
+  const request = { ...pages(0, 1, 1, 0), repeat: PAGE };
+  assertThrows(() => vm.bind({ ...request, flags }), VaError, "flags");
+  assertEquals(vm.count, 0);
 });

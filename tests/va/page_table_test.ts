@@ -3,6 +3,7 @@ import {
   Arena,
   type OperationList,
   PageTable,
+  VaError,
   VaManager,
   type VaOp,
 } from "../../mod.ts";
@@ -175,7 +176,7 @@ Deno.test("PageTable refuses what is not about whole pages, and executes nothing
   );
   const state = () => [look(table, pages(0, 40)), table.stats()];
   const before = state();
-  assertThrows(() => table.execute(maps), RangeError, "whole pages");
+  assertThrows(() => table.execute(maps), VaError, "whole pages");
   assertEquals(state(), before);
   table.execute([maps[0]]);
 
@@ -188,11 +189,11 @@ Deno.test("PageTable refuses what is not about whole pages, and executes nothing
     { start: 32 * PAGE, range: 2 * PAGE },
   ].flatMap((span) => [vm.unmapOps(span), vm.mapOps({ ...span, object: 2 })]);
   for (const list of [...wrong, vm.prefetchOps(pages(32, 2))]) {
-    assertThrows(() => table.execute([good(), list]), RangeError, "whole page");
+    assertThrows(() => table.execute([good(), list]), VaError, "whole page");
     const ops = [...list].filter((op) =>
       op.kind !== "map" || op.mapping.range % PAGE !== 0
     );
-    for (const op of ops) assertThrows(() => table.apply(op), RangeError);
+    for (const op of ops) assertThrows(() => table.apply(op), VaError);
     assertEquals(state(), mapped);
   }
   // What is kept is not written.
@@ -210,11 +211,11 @@ Deno.test("PageTable refuses what is not about whole pages, and executes nothing
     ]
   ) {
     for (const on of [true, false]) {
-      assertThrows(() => table.setSparse(span, on), RangeError, "whole pages");
+      assertThrows(() => table.setSparse(span, on), VaError, "whole pages");
     }
     const apply = () =>
       table.apply({ kind: "map", mapping: { ...pages(0, 1, 1), ...span } });
-    assertThrows(apply, RangeError, "whole pages");
+    assertThrows(apply, VaError, "whole pages");
   }
   assertEquals(state(), mapped);
 });

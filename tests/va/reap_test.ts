@@ -133,6 +133,11 @@ for (const at of [1, 2]) {
       Killed,
     );
     assert(hasParts(vm));
+    // Who only looks is given the parts as what they are, in order.
+    assertEquals(
+      picture(vm).split(" ").slice(0, 3),
+      ["100+20:2@1000", "120+60:3@0", "180+20:2@1080"],
+    );
     const done = before.replace(
       "100+100:2@1000",
       "100+20:2@1000 120+60:3@0 180+20:2@1080",
@@ -145,6 +150,40 @@ for (const at of [1, 2]) {
       vm.tree.count,
     );
     assertWorksOn(vm, [done], true, "reaped");
+  });
+}
+
+for (const debug of [false, true]) {
+  Deno.test(`Arena.reap() sweeps what was cut under a driver's lock and names a VmBo that was freed since, debug ${debug}`, () => {
+    const run = OPERATIONS[CUTS[0]];
+    for (let step = 0, died = true; died; step++) {
+      const arena = Arena.create({ byteLength: 2 ** 21, debug });
+      const vm = VaManager.create(arena, { range: 2 ** 30, name: "vm" });
+      vm.bind({ start: 100, range: 100, object: 1 });
+      const victim = Arena.attach(arena.buffer);
+      const theirs = VaManager.attach(victim, "vm");
+      {
+        using killing = dyingAfter(step);
+        try {
+          run(theirs);
+        } catch (error) {
+          assert(killing.died, String(error));
+        }
+        died = killing.died;
+      }
+      if (!died) break;
+      arena.reap(victim.thread);
+      vm.bind({ start: 5000, range: 10, object: 5 });
+      vm.destroy();
+      settle(arena);
+      // Whoever takes the place of the dead thread is asked for what that one had in its hands.
+      const next = Arena.attach(arena.buffer);
+      assertEquals(next.thread, victim.thread);
+      arena.reap(next.thread);
+      settle(arena);
+      const { objects } = cacheOf(arena, "va_mapping").stats();
+      assertEquals(objects, 0, `at ${step}`);
+    }
   });
 }
 
