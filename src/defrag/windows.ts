@@ -50,9 +50,9 @@ export interface Contiguity {
   readonly order: number;
   /** How many more are free than before. */
   readonly made: number;
-  /** The most that can have been made by emptying slabs. */
+  /** The most that can have been made by emptying slabs, or a few more: leaves and inner nodes may run short of room one by one. */
   readonly most: number;
-  /** Made / most; 1 where none could be made. */
+  /** Made / most; 1 where that is 0. */
   readonly yield: number;
 }
 

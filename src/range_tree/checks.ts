@@ -50,15 +50,33 @@ export function checkEntry(value: number): void {
 }
 
 /**
+ * A copy of many indices, so that what is looked up is what was checked.
+ *
+ * @throws {RangeError} If that is no list, or one of them is no index.
+ */
+export function copyIndices(indices: ArrayLike<number>): Float64Array {
+  checkList(indices);
+  const copied = new Float64Array(indices.length);
+  for (let at = 0; at < copied.length; at++) {
+    const index = indices[at];
+    checkIndex(index);
+    copied[at] = index;
+  }
+  return copied;
+}
+
+/**
  * Ranges and what is to be stored over them.
  *
- * @throws {RangeError} If there is not a last index and an entry for each first one, or one of them is not as it must be.
+ * @throws {RangeError} If these are no lists, there is not a last index and an entry for each first one, or one of them is not as it
+ * must be.
  */
 export function checkMany(
   firsts: ArrayLike<number>,
   lasts: ArrayLike<number>,
   values: ArrayLike<number>,
 ): void {
+  for (const list of [firsts, lasts, values]) checkList(list);
   const { length } = firsts;
   if (lasts.length !== length || values.length !== length) {
     throw new RangeError(
@@ -89,6 +107,14 @@ export function checkRoom(size: number, min: number, max: number): void {
       max - min + 1
     } indices, fewer than ${size}`,
   );
+}
+
+function checkList(list: ArrayLike<number>): void {
+  if (
+    typeof list === "object" && Number.isSafeInteger(list?.length) &&
+    list.length >= 0
+  ) return;
+  throw new RangeError(`Cannot use ${shown(list)} as a list of numbers`);
 }
 
 function badIndex(index: number): never {

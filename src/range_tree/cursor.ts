@@ -14,7 +14,13 @@
  */
 import { OutOfMemoryError } from "../memory/page_allocator.ts";
 import { makeRoom } from "../slab/make_room.ts";
-import { checkEntry, checkRange, checkRoom, checkValue } from "./checks.ts";
+import {
+  checkEntry,
+  checkIndex,
+  checkRange,
+  checkRoom,
+  checkValue,
+} from "./checks.ts";
 import { assertTracksGaps, GapSearch } from "./gaps.ts";
 import { generationOf } from "./header.ts";
 import { MAX_INDEX } from "./node.ts";
@@ -160,9 +166,11 @@ export class Cursor implements Disposable {
    *
    * Lock: reading. Memory: no. Drops the lock: no.
    *
+   * @throws {RangeError} If the bound is no safe integer from 0 on.
    * @throws {LockdepError} As {@linkcode Cursor.walk}.
    */
   find(max: number = MAX_INDEX): number {
+    checkIndex(max);
     if (this.#steppedOn(max, true)) return this.#walk.value;
     this.#enter("Cursor.find");
     return this.#find(max, true);
@@ -174,9 +182,11 @@ export class Cursor implements Disposable {
    *
    * Lock: reading. Memory: no. Drops the lock: no.
    *
+   * @throws {RangeError} If the bound is no safe integer from 0 on.
    * @throws {LockdepError} As {@linkcode Cursor.walk}.
    */
   findRange(max: number = MAX_INDEX): number {
+    checkIndex(max);
     if (this.#steppedOn(max, false)) return this.#walk.value;
     this.#enter("Cursor.findRange");
     return this.#find(max, false);
@@ -188,9 +198,11 @@ export class Cursor implements Disposable {
    *
    * Lock: reading. Memory: no. Drops the lock: no.
    *
+   * @throws {RangeError} If the bound is no safe integer from 0 on.
    * @throws {LockdepError} As {@linkcode Cursor.walk}.
    */
   findReverse(min = 0): number {
+    checkIndex(min);
     if (this.#steppedBack(min, true)) return this.#walk.value;
     this.#enter("Cursor.findReverse");
     return this.#findReverse(min, true);
@@ -202,9 +214,11 @@ export class Cursor implements Disposable {
    *
    * Lock: reading. Memory: no. Drops the lock: no.
    *
+   * @throws {RangeError} If the bound is no safe integer from 0 on.
    * @throws {LockdepError} As {@linkcode Cursor.walk}.
    */
   findRangeReverse(min = 0): number {
+    checkIndex(min);
     if (this.#steppedBack(min, false)) return this.#walk.value;
     this.#enter("Cursor.findRangeReverse");
     return this.#findReverse(min, false);
@@ -217,9 +231,11 @@ export class Cursor implements Disposable {
    *
    * Lock: reading. Memory: no. Drops the lock: no.
    *
+   * @throws {RangeError} If the bound is no safe integer from 0 on.
    * @throws {LockdepError} As {@linkcode Cursor.walk}.
    */
   next(max: number = MAX_INDEX): number {
+    checkIndex(max);
     if (this.#steppedOn(max, true)) return this.#walk.value;
     this.#enter("Cursor.next");
     return this.#next(max, true);
@@ -230,9 +246,11 @@ export class Cursor implements Disposable {
    *
    * Lock: reading. Memory: no. Drops the lock: no.
    *
+   * @throws {RangeError} If the bound is no safe integer from 0 on.
    * @throws {LockdepError} As {@linkcode Cursor.walk}.
    */
   nextRange(max: number = MAX_INDEX): number {
+    checkIndex(max);
     if (this.#steppedOn(max, false)) return this.#walk.value;
     this.#enter("Cursor.nextRange");
     return this.#next(max, false);
@@ -245,9 +263,11 @@ export class Cursor implements Disposable {
    *
    * Lock: reading. Memory: no. Drops the lock: no.
    *
+   * @throws {RangeError} If the bound is no safe integer from 0 on.
    * @throws {LockdepError} As {@linkcode Cursor.walk}.
    */
   prev(min = 0): number {
+    checkIndex(min);
     if (this.#steppedBack(min, true)) return this.#walk.value;
     this.#enter("Cursor.prev");
     return this.#prev(min, true);
@@ -258,9 +278,11 @@ export class Cursor implements Disposable {
    *
    * Lock: reading. Memory: no. Drops the lock: no.
    *
+   * @throws {RangeError} If the bound is no safe integer from 0 on.
    * @throws {LockdepError} As {@linkcode Cursor.walk}.
    */
   prevRange(min = 0): number {
+    checkIndex(min);
     if (this.#steppedBack(min, false)) return this.#walk.value;
     this.#enter("Cursor.prevRange");
     return this.#prev(min, false);
@@ -477,6 +499,7 @@ export class Cursor implements Disposable {
         if (this.#to(this.#last + 1) !== 0) return this.#walk.value;
         break;
       case "underflow":
+        if (this.#index > max) return this.#end("overflow");
         if (this.#to(this.#index) !== 0) return this.#walk.value;
         break;
       case "overflow":
@@ -498,6 +521,7 @@ export class Cursor implements Disposable {
         if (this.#to(this.#index - 1) !== 0) return this.#walk.value;
         break;
       case "overflow":
+        if (this.#last < min) return this.#end("underflow");
         if (this.#to(this.#index) !== 0) return this.#walk.value;
     }
     return this.#backward(min, skipsEmpty);
@@ -678,7 +702,7 @@ export class Cursor implements Disposable {
     const { arena, lock } = this.#parts;
     if (
       !arena.lockdep.enabled || this.#stamp === 0 ||
-      this.#stamp === lock.stamp()
+      lock.isOf(this.#stamp)
     ) return;
     throw arena.lockdep.splat(
       `suspicious RCU usage\n${site}: the cursor is used after its lock was dropped; reset or pause it first`,

@@ -76,6 +76,8 @@ export class ExternalLock {
   /**
    * Creates a lock.
    *
+   * Lock: none. Memory: yes. Drops the lock: no.
+   *
    * @param options A name for it: see {@linkcode RangeTreeOptions.name}.
    * @throws {OutOfMemoryError} If there is no room for it.
    * @throws {RangeError} If the name is none, or the arena names as much as it can; then no lock was created.
@@ -104,6 +106,8 @@ export class ExternalLock {
   /**
    * Opens a lock that exists, by its name or by its ref.
    *
+   * Lock: none. Memory: no. Drops the lock: no.
+   *
    * @throws {Error} If there is no such lock.
    */
   static attach(arena: Arena, root: string | number): ExternalLock {
@@ -122,7 +126,11 @@ export class ExternalLock {
     return new ExternalLock(arena, ref);
   }
 
-  /** How many trees it is registered with. Stale as soon as it is read. */
+  /**
+   * How many trees it is registered with. Stale as soon as it is read.
+   *
+   * Lock: none. Memory: no. Drops the lock: no.
+   */
   get trees(): number {
     this.#assertExists("ExternalLock.trees");
     return load(this.#arena.words, this.ref * 16 + TREES);
@@ -130,6 +138,8 @@ export class ExternalLock {
 
   /**
    * Takes the lock; sleeps while another thread holds it.
+   *
+   * Lock: none, and no other external lock. Memory: no. Drops the lock: no.
    *
    * @throws {LockdepError} If this thread holds it, or another external lock, already.
    */
@@ -141,7 +151,11 @@ export class ExternalLock {
     this.#lookAgain("ExternalLock.lock");
   }
 
-  /** Takes the lock if it is free; says whether it did. */
+  /**
+   * Takes the lock if it is free; says whether it did.
+   *
+   * Lock: none, and no other external lock. Memory: no. Drops the lock: no.
+   */
   tryLock(): boolean {
     this.#assertExists("ExternalLock.tryLock");
     const { arena, index } = this.#place();
@@ -158,6 +172,8 @@ export class ExternalLock {
   /**
    * Releases the lock.
    *
+   * Lock: held. Memory: no. Drops the lock: no, it is free then.
+   *
    * @throws {Error} If this thread does not hold it.
    */
   unlock(): void {
@@ -166,7 +182,11 @@ export class ExternalLock {
     arena.lockdep.release(index);
   }
 
-  /** Takes the lock and releases it at the end of the caller's block. */
+  /**
+   * Takes the lock and releases it at the end of the caller's block.
+   *
+   * Lock: none, and no other external lock. Memory: no. Drops the lock: no.
+   */
   guard(): Disposable {
     this.lock();
     return { [Symbol.dispose]: () => this.unlock() };
@@ -174,6 +194,8 @@ export class ExternalLock {
 
   /**
    * Destroys the lock.
+   *
+   * Lock: none. Memory: no. Drops the lock: no.
    *
    * @throws {Error} If a tree is registered with it, or somebody holds it.
    */
@@ -197,6 +219,8 @@ export class ExternalLock {
 
   /**
    * Asserts that a tree of that arena can be registered with the lock.
+   *
+   * Lock: none. Memory: no. Drops the lock: no.
    *
    * @throws {TypeError} If the lock lies in another arena.
    * @throws {Error} If it was destroyed.

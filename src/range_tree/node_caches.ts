@@ -48,9 +48,10 @@ export class NodeCaches {
 
   /** Allocates a node of that height; 0 if neither cache has room. */
   tryAllocate(height: number): number {
-    const node = this.ofHeight(height).tryAllocate();
+    const own = this.ofHeight(height);
+    const node = own.tryAllocate();
     if (node !== 0) return node;
-    return this.ofHeight(height === 0 ? 1 : 0).tryAllocate();
+    return (own === this.leaves ? this.inner : this.leaves).tryAllocate();
   }
 
   /**

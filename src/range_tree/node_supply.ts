@@ -85,17 +85,17 @@ export class NodeSupply {
     // What was deferred may be free by now; that can be asked without waiting.
     this.#arena.rcu.flush();
     const second = nodes.tryAllocate(height);
-    return second !== 0 ? second : this.#giveUp(nodes, height);
+    return second !== 0 ? second : this.#giveUp(nodes);
   }
 
-  #giveUp(nodes: NodeCaches, height: number): never {
+  #giveUp(nodes: NodeCaches): never {
     for (let i = this.#reserveUsed; i < this.#count; i++) {
       nodes.free(this.#taken[i]);
     }
     this.begin();
-    const { name } = nodes.ofHeight(height);
+    const [leaves, inner] = nodes.all;
     throw new OutOfMemoryError(
-      `Cannot store: no slab of "${name}" has room and ${this.#arena.pages.freePages} pages are free`,
+      `Cannot store: no slab of "${leaves.name}" or "${inner.name}" has room and ${this.#arena.pages.freePages} pages are free`,
     );
   }
 }

@@ -22,6 +22,7 @@ import {
   checkMany,
   checkRange,
   checkValue,
+  copyIndices,
 } from "./checks.ts";
 import { AT_ONCE, compiledFor, type CompiledTrees } from "./compiled.ts";
 import { Cursor } from "./cursor.ts";
@@ -303,9 +304,7 @@ export class RangeTree implements Iterable<Entry> {
    */
   loadMany(indices: ArrayLike<number>): Uint32Array<ArrayBuffer> {
     const site = "RangeTree.loadMany";
-    // A copy, so that what is looked up is what was checked.
-    const copied = new Float64Array(indices);
-    for (let i = 0; i < copied.length; i++) checkIndex(copied[i]);
+    const copied = copyIndices(indices);
     const entries = new Uint32Array(copied.length);
     const compiled = this.#compiled;
     if (entries.length === 0) this.#lock.flags(site);
@@ -761,6 +760,7 @@ export class RangeTree implements Iterable<Entry> {
    */
   cursor(index = 0, last: number = index): Cursor {
     checkRange(index, last);
+    this.#lock.flags("RangeTree.cursor");
     return new Cursor(this.#parts, index, last);
   }
 
@@ -951,6 +951,7 @@ export class RangeTree implements Iterable<Entry> {
   ): EntryIterator {
     checkIndex(from);
     checkIndex(to);
+    this.#lock.flags(site);
     return new EntryIterator(this.#parts, this.#walk, site, from, to, reverse);
   }
 

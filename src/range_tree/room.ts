@@ -77,6 +77,8 @@ export class Room {
 
   #enter(site: string): TreeParts {
     const parts = this.#parts;
+    // A tree that was destroyed is none that does not track gaps.
+    parts.lock.flags(site);
     assertTracksGaps(parts.gaps, site);
     parts.lock.enterWriter(site);
     return parts;

@@ -42,6 +42,9 @@ import {
 } from "./header.ts";
 import { TreeMemory } from "./tree_memory.ts";
 
+/** The stamp of whoever keeps others out in a way that is not known: outside of a read section, in a tree without a lock to look at. */
+const UNKNOWN = -1;
+
 // What a compiled operation answers that was to do all of its work under one hold.
 /** It was done; but the lock is still held, since somebody sleeps on it. This is added to what it has to say. */
 const IS_HELD = 2 ** 32;
@@ -309,16 +312,22 @@ export class TreeLock {
     // First: the word behind it may be another tree's.
     this.flags(site);
     // Else a writer counts on it that whoever reads holds the lock, and changes nodes in place.
-    const isEnough = mayHaveReaders(this.#words, this.#header);
-    const depth = isEnough ? rcu.depth : 0;
-    lockdep.assertReading(this.index, depth, site, this.#class);
+    if (mayHaveReaders(this.#words, this.#header)) {
+      lockdep.assertReading(this.index, rcu.depth, site, this.#class);
+    } else this.assertHeld(site);
   }
 
   /** What tells this hold of the lock, or this read section, from every other; 0 never. */
   stamp(): number {
     const { lockdep, rcu } = this.#arena;
     const hold = lockdep.stampOf(this.index);
-    return hold !== 0 ? hold : -1 - rcu.section;
+    if (hold !== 0) return hold;
+    return this.index < 0 && rcu.depth === 0 ? UNKNOWN : -2 - rcu.section;
+  }
+
+  /** Whether this is the hold of the lock, or the read section, of that stamp, as far as it can be known. */
+  isOf(stamp: number): boolean {
+    return stamp === UNKNOWN || stamp === this.stamp();
   }
 
   /** Whether the caller is still in the hold of the lock, or the read section, of that stamp, as far as it can be known. */
@@ -327,7 +336,7 @@ export class TreeLock {
     if (!lockdep.enabled) return true;
     // A section's stamp is still the same when it has been left.
     const isProtected = stamp > 0 || rcu.depth > 0 || this.index < 0;
-    return isProtected && stamp === this.stamp();
+    return isProtected && this.isOf(stamp);
   }
 
   /** Begins reading in a tree without RCU, or one whose mode was another the last time. */

@@ -261,7 +261,7 @@ export class Writer {
   #stockUp(nodes: NodeCaches, answer: number): boolean {
     if (answer === NOT_MINE) return false;
     this.#freeTaken(nodes);
-    return nodes.ofHeight(answer === NO_INNER ? 1 : 0).stockUp();
+    return (answer === NO_INNER ? nodes.inner : nodes.leaves).stockUp();
   }
 
   /** Frees the nodes that a compiled store has taken and left, if it did: before another one is tried. */

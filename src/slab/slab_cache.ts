@@ -382,7 +382,7 @@ export class SlabCache {
     const kept: number[] = [], strays: number[] = [];
     this.#lock("SlabCache.reclaim");
     try {
-      // The oldest first: so those that were deferred last, which are in the processor's cache, are taken first.
+      // From the end on, the oldest first: so those that were deferred last, which are in the processor's cache, are taken first.
       for (let at = refs.length - 1; at >= 0;) {
         if (this.#tracker !== undefined) strays.push(refs[at--]);
         else if (room > 0 && this.#lists.isWorthKeeping(refs[at])) {

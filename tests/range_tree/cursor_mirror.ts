@@ -39,6 +39,9 @@ export class CursorMirror {
     if (this.state === "start" && this.index > max) return 0;
     const goesOn = this.state === "paused" || this.state === "overflow";
     if (goesOn && this.last >= max) return 0;
+    if (this.state === "underflow" && this.index > max) {
+      return this.#end("overflow");
+    }
     const countsHere = ["start", "paused", "underflow"].includes(this.state);
     if (this.state === "paused") this.index = ++this.last;
     return this.#search(this.#upTo(max), countsHere, skipsEmpty) ?? 0;
@@ -47,6 +50,9 @@ export class CursorMirror {
   findReverse(min: number, skipsEmpty: boolean): number {
     if (this.state === "start" && this.index < min) return 0;
     if (this.state === "paused" && this.index <= min) {
+      return this.#end("underflow");
+    }
+    if (this.state === "overflow" && this.last < min) {
       return this.#end("underflow");
     }
     const countsHere = ["start", "paused", "overflow"].includes(this.state);

@@ -1,4 +1,9 @@
-import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import {
   Arena,
   type Cursor,
@@ -184,4 +189,86 @@ Deno.test("Cursor refuses bad ranges and entries, and stays where it is", () => 
   }
   assertThrows(() => cursor.store(2 ** 32), RangeError);
   assertEquals([cursor.index, cursor.last], [20, 21]);
+});
+
+Deno.test("Cursor refuses bounds that are no indices in every search, and stays where it is", () => {
+  const BAD = [Infinity, -Infinity, NaN, -1, 1.5, 2 ** 53, "12", null, 3n];
+  const SEARCHES = [
+    "find",
+    "findRange",
+    "findReverse",
+    "findRangeReverse",
+    "next",
+    "nextRange",
+    "prev",
+    "prevRange",
+  ] as const;
+  for (const by of ["shared", "buffer"] as const) {
+    const owner = Arena.create({ byteLength: 2 ** 20 });
+    const arena = Arena.attach(owner[by]);
+    const tree = RangeTree.create(arena);
+    for (let i = 0; i < 30; i++) tree.store(i * 2, i + 1);
+    using _guard = tree.lock();
+    for (const search of SEARCHES) {
+      for (const isThere of [false, true]) {
+        for (const bound of BAD) {
+          const cursor = tree.cursor(20);
+          if (isThere) cursor.walk();
+          const before = String(cursor);
+          assertThrows(
+            () => cursor[search](bound as number),
+            RangeError,
+            "Cannot use index",
+          );
+          assertEquals(String(cursor), before);
+          assertEquals(cursor.walk(), 11);
+        }
+      }
+    }
+  }
+});
+
+Deno.test("Cursor searches beyond an end as far as the bound of the new search", () => {
+  const tree = RangeTree.create(Arena.create({ byteLength: 2 ** 20 }));
+  tree.storeRange(10, 19, 1);
+  tree.storeRange(50, 59, 2);
+  using _guard = tree.lock();
+  const cursor = tree.cursor(50);
+  cursor.walk();
+  assertEquals([cursor.prev(50), cursor.state], [0, "underflow"]);
+  assertEquals([cursor.find(40), cursor.state], [0, "overflow"]);
+  cursor.setRange(10);
+  cursor.walk();
+  assertEquals([cursor.next(15), cursor.state], [0, "overflow"]);
+  assertEquals([cursor.findReverse(30), cursor.state], [0, "underflow"]);
+  assertEquals(cursor.find(10), 1);
+});
+
+Deno.test("Cursor of a tree whose lock is not known is not confused by read sections beside it", () => {
+  for (const rcu of [false, true]) {
+    const arena = Arena.create({ byteLength: 2 ** 20 });
+    const other = RangeTree.create(arena, { rcu: true });
+    const tree = RangeTree.create(arena, { lock: "none", rcu });
+    tree.store(0, 1);
+    tree.store(10, 2);
+    const cursor = tree.cursor();
+    assertEquals(cursor.find(), 1);
+    arena.rcu.readLock();
+    other.load(3);
+    assertEquals(cursor.find(), 2);
+    arena.rcu.readUnlock();
+    assertEquals(tree.height, 1);
+    cursor.store(7);
+    assertEquals(tree.load(10), 7);
+  }
+});
+
+Deno.test("Cursor in a read section of a tree that never was in RCU mode is told that it needs the lock", () => {
+  const arena = Arena.create({ byteLength: 2 ** 20 });
+  const tree = RangeTree.create(arena);
+  tree.store(0, 1);
+  arena.rcu.readLock();
+  const error = assertThrows(() => tree.cursor().walk(), LockdepError);
+  arena.rcu.readUnlock();
+  assert(!error.message.includes("or a read section"), error.message);
 });

@@ -102,3 +102,27 @@ Deno.test("RangeTree.loadMany() refuses what is no index, wherever it stands, an
     tree.clear();
   }
 });
+
+Deno.test("RangeTree.loadMany() and storeMany() refuse what is no list of numbers", () => {
+  const tree = RangeTree.create(Arena.create({ byteLength: 2 ** 20 }));
+  tree.store(0, 1);
+  const bad = [
+    5,
+    "12",
+    null,
+    {},
+    new ArrayBuffer(16),
+    { length: -1 },
+    [
+      "10",
+    ],
+    [null],
+    [true],
+    { length: 1.5 },
+  ];
+  for (const list of bad as unknown as number[][]) {
+    assertThrows(() => tree.loadMany(list), RangeError, "Cannot use");
+    assertThrows(() => tree.storeMany(list, list, list), RangeError, "Cannot");
+  }
+  assertEquals([tree.count, tree.load(0)], [1, 1]);
+});

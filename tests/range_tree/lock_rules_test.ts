@@ -146,6 +146,7 @@ const SOURCES: Record<string, string> = {
   RangeTree: "range_tree",
   Cursor: "cursor",
   RangeMap: "range_map",
+  ExternalLock: "external_lock",
 };
 
 /** The TSDoc of each function in the source of a class. */
@@ -212,11 +213,12 @@ const LOCK_WORDS: Record<Rule["lock"], RegExp> = {
 };
 
 Deno.test("Every function's documentation says which lock it needs, whether it needs memory and whether it may drop the lock", () => {
-  for (const owner of ["RangeTree", "Cursor", "RangeMap"]) {
+  for (const owner of ["RangeTree", "Cursor", "RangeMap", "ExternalLock"]) {
     const docs = docsOf(owner);
-    assert(docs.size > 15, owner);
+    assert(docs.size > 7, owner);
     for (const [name, doc] of docs) {
-      if (["constructor", "index", "last", "state"].includes(name)) continue;
+      const ATTRIBUTES = ["constructor", "index", "last", "state", "ref"];
+      if (ATTRIBUTES.includes(name)) continue;
       const line = doc.replaceAll(/\s+\*\s+/g, " ").match(
         /Lock: (.+?)\. Memory: (no|may|yes)\. Drops the lock: (no|yes)/,
       );

@@ -245,3 +245,17 @@ Deno.test("Cursor stays as it was when a call throws since its tree was destroye
     }
   }
 });
+
+Deno.test("RangeTree that was destroyed refuses a cursor, an empty window and an allocation as what it is", () => {
+  const tree = RangeTree.create(Arena.create({ byteLength: 2 ** 20 }));
+  tree.destroy();
+  for (
+    const use of [
+      () => tree.cursor(),
+      () => tree.forEach(() => {}, 5, 1),
+      () => tree.entries(5, 1),
+      () => tree.entriesReverse(5, 1),
+      () => tree.allocRange(1, 1),
+    ]
+  ) assertThrows(use, Error, "it was destroyed");
+});
