@@ -90,15 +90,7 @@ for (const name of CUTS) {
       const { arena, vm } = worldOf("driver");
       const victim = Arena.attach(arena.buffer);
       const theirs = VaManager.attach(victim, "vm");
-      {
-        using killing = dyingAfter(step);
-        try {
-          run(theirs);
-        } catch (error) {
-          assert(killing.died, String(error));
-        }
-        died = killing.died;
-      }
+      died = diesAt(step, () => run(theirs));
       if (!died) break;
       arena.reap(victim.thread);
       const wasCutting = hasParts(vm);
@@ -162,15 +154,7 @@ for (const debug of [false, true]) {
       vm.bind({ start: 100, range: 100, object: 1 });
       const victim = Arena.attach(arena.buffer);
       const theirs = VaManager.attach(victim, "vm");
-      {
-        using killing = dyingAfter(step);
-        try {
-          run(theirs);
-        } catch (error) {
-          assert(killing.died, String(error));
-        }
-        died = killing.died;
-      }
+      died = diesAt(step, () => run(theirs));
       if (!died) break;
       arena.reap(victim.thread);
       vm.bind({ start: 5000, range: 10, object: 5 });
@@ -185,6 +169,17 @@ for (const debug of [false, true]) {
       assertEquals(objects, 0, `at ${step}`);
     }
   });
+}
+
+/** Does something that dies at a shared access; says whether it came to that. */
+function diesAt(step: number, act: () => void): boolean {
+  using killing = dyingAfter(step);
+  try {
+    act();
+  } catch (error) {
+    assert(killing.died, String(error));
+  }
+  return killing.died;
 }
 
 /** Whether what remains of a mapping that was cut has no object of its own. */
@@ -258,16 +253,10 @@ Deno.test("Arena.reap() gives a part that remains of a mapping no object that an
       using _guard = cut.lock();
       cut.bind({ start: 100, range: 100, object: 1, offset: 1000 });
     }
-    {
-      using killing = dyingAfter(step);
-      try {
-        using _guard = cut.lock();
-        cut.commit(cut.mapOps({ start: 140, range: 20, object: 2 }));
-      } catch (error) {
-        assert(killing.died, String(error));
-      }
-      died = killing.died;
-    }
+    died = diesAt(step, () => {
+      using _guard = cut.lock();
+      cut.commit(cut.mapOps({ start: 140, range: 20, object: 2 }));
+    });
     if (!died) break;
     arena.reap(victim.thread);
     assertEquals(left.lookup(100)!.offset, 1000, `died at access ${step}`);
