@@ -167,7 +167,8 @@ export class BindQueue {
 
   /**
    * Submits a job. An asynchronous one is executed once its fences are reached, the jobs before it have ended, and those of
-   * other queues that have changed the tree before it at the same addresses; at the earliest when the caller is done.
+   * other queues that have changed the tree before it at the same addresses; at the earliest when the caller is done,
+   * unless one of its fences had failed before.
    *
    * @throws {VaError} If an operation breaks a rule, or a fence is no point on a timeline; the VM is as it was.
    * @throws {RangeError} If the job can't wait for so long; the VM is as it was.
