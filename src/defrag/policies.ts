@@ -56,7 +56,8 @@ export const greedy: CompactionPolicy = {
  * Whole aligned windows of 2^order pages, so that free blocks of that order come about: as many as can, and of windows with
  * equally many slabs those that hold the fewest objects. Leaves everything else alone.
  *
- * Slabs of the other cache in such a window are chosen when it is that one's turn: the same windows are the best for it.
+ * Slabs of the other cache in such a window are chosen when it is that one's turn. So a window is only begun if both caches can do
+ * their part of it, after all windows that come before; also after those that only the other one has to do with.
  *
  * @throws {RangeError} If the order is not in 0 … 10.
  */
@@ -73,7 +74,7 @@ export function alignedWindows(order: number): CompactionPolicy {
       const slabsOf = (window: Window) =>
         window.slabs.length + window.beside.length;
       const windows = emptiableWindows(memory, order)
-        .filter(({ slabs }) => slabs.length > 0)
+        .filter((window) => slabsOf(window) > 0)
         .sort((a, b) => slabsOf(a) - slabsOf(b) || a.moves - b.moves);
       const chosen: number[] = [];
       let besideLeft = freeableOf(memory.beside, memory.capacity);

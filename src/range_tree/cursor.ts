@@ -170,7 +170,7 @@ export class Cursor implements Disposable {
    * @throws {LockdepError} As {@linkcode Cursor.walk}.
    */
   find(max: number = MAX_INDEX): number {
-    checkIndex(max);
+    if (max !== MAX_INDEX) checkIndex(max);
     if (this.#steppedOn(max, true)) return this.#walk.value;
     this.#enter("Cursor.find");
     return this.#find(max, true);
@@ -186,7 +186,7 @@ export class Cursor implements Disposable {
    * @throws {LockdepError} As {@linkcode Cursor.walk}.
    */
   findRange(max: number = MAX_INDEX): number {
-    checkIndex(max);
+    if (max !== MAX_INDEX) checkIndex(max);
     if (this.#steppedOn(max, false)) return this.#walk.value;
     this.#enter("Cursor.findRange");
     return this.#find(max, false);
@@ -235,7 +235,7 @@ export class Cursor implements Disposable {
    * @throws {LockdepError} As {@linkcode Cursor.walk}.
    */
   next(max: number = MAX_INDEX): number {
-    checkIndex(max);
+    if (max !== MAX_INDEX) checkIndex(max);
     if (this.#steppedOn(max, true)) return this.#walk.value;
     this.#enter("Cursor.next");
     return this.#next(max, true);
@@ -250,7 +250,7 @@ export class Cursor implements Disposable {
    * @throws {LockdepError} As {@linkcode Cursor.walk}.
    */
   nextRange(max: number = MAX_INDEX): number {
-    checkIndex(max);
+    if (max !== MAX_INDEX) checkIndex(max);
     if (this.#steppedOn(max, false)) return this.#walk.value;
     this.#enter("Cursor.nextRange");
     return this.#next(max, false);

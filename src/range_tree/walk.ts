@@ -37,7 +37,8 @@ const VALUE = 8;
 const LEAF = 9;
 const SLOT = 10;
 const COUNT = 11;
-// Copied ranges: their bounds in doubles from the beginning on; behind these and two more in words what they hold, then the tree's generation.
+// Copied ranges: their bounds in doubles from the beginning on; behind these and one more double in words what they hold, then the
+// tree's generation.
 const HELD = 2 * (MAX_COPIED + 2);
 const GENERATION = HELD + MAX_COPIED;
 

@@ -18,7 +18,8 @@
  *
  * **None is noted twice, or freed twice.** What is noted was found in the tree under its lock, as an entry that is all of the
  * mapping, and the next store took it out; what is not in the tree can't be found there, nor be removed otherwise. (All of it: an
- * entry is a part only while a mapping is being cut, and before a bind begins, such a cut is finished: see `cuts.ts`.) Its memory becomes another mapping only once it was deferred, and its note is cleared before.
+ * entry is a part only while a mapping is being cut, and before a bind begins, such a cut is finished: see `cuts.ts`.)
+ * Its memory becomes another mapping only once it was deferred, and its note is cleared before.
  * If the thread dies before the entry is replaced, the note is in doubt, and settling finds the mapping in the tree, and only
  * clears the note.
  *

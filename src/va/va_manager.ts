@@ -97,8 +97,8 @@ export interface VaCallbacks {
  * A GPU's virtual addresses: mappings, and the operations that a request means for them.
  *
  * Thread contract: an object belongs to one thread; the manager is shared, by name or by ref. Looking up (`lookup`,
- * `translate`, both for many addresses, `find…`, `mappings`, `intervalEmpty`, `rangeValid`) needs no lock and may be done by any thread at any time; all
- * else is done under one outer lock.
+ * `translate`, both for many addresses, `find…`, `mappings`, `intervalEmpty`, `rangeValid`) needs no lock and may be done by
+ * any thread at any time; all else is done under one outer lock.
  *
  * - A reader sees all of a request that was committed, or none of it, and never a hole where both have something.
  * - What can't get memory throws and changes nothing.
