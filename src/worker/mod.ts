@@ -36,6 +36,7 @@ import {
   type BackgroundOptions,
   type BackgroundTotals,
 } from "../defrag/background.ts";
+import { load, store } from "../sync/atomics.ts";
 
 /** What tells this module's messages from the program's own, whose listeners hear both. */
 const MARK = "pollard";
@@ -50,6 +51,8 @@ interface Message {
   readonly data?: unknown;
   /** Of an arena: which sending it is. */
   readonly sending?: number;
+  /** Of an arena: a word in which the worker leaves its thread id once it has joined. */
+  readonly thread?: Int32Array<SharedArrayBuffer>;
 }
 
 /** What is between this side and a worker, from when it is sent an arena, or asked about it, until it is sent the next. */
@@ -113,6 +116,7 @@ export function sendArena(worker: Port, arena: Arena, data?: unknown): void {
     shared,
     data,
     sending: ++sendings,
+    thread: new Int32Array(new SharedArrayBuffer(4)),
   } as const;
   // First: what can't be cloned is not sent, and so not sent again either.
   post(worker, message);
@@ -155,9 +159,11 @@ export async function joinArena<T = unknown>(
     if (isMessage(data) && data[MARK] === "stop") stopping.abort();
   };
   port.addEventListener("message", stop);
-  const { shared, data } = await heardArena(port);
+  const { shared, data, thread } = await heardArena(port);
   try {
     const arena = Arena.attach(shared!);
+    // Pairs with the load of whoever hears of an error.
+    store(thread!, 0, arena.thread);
     post(port, { [MARK]: "joined", data: arena.thread });
     return { arena, data: data as T, signal: stopping.signal, port };
   } catch (error) {
@@ -249,6 +255,10 @@ function listenTo(worker: Port): Line {
     () => fail("what it answered can't be read"),
   );
   worker.addEventListener("error", (event) => {
+    // An error may overtake what the worker has answered before it: that it has joined, it has said in the word, too.
+    const thread = lineOf.get(worker)!.arena?.thread;
+    const joined = thread === undefined ? 0 : load(thread, 0);
+    if (joined !== 0) hear(worker, { [MARK]: "joined", data: joined });
     fail((event as ErrorEvent).message);
   });
   return line;

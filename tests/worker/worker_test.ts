@@ -259,6 +259,27 @@ Deno.test("compactorTotals() answers with a failure that came before the questio
   worker.terminate();
 });
 
+Deno.test("joinedThread() names the thread of a worker whose error overtakes its answer that it has joined", async () => {
+  using ports = channel();
+  const { worker } = ports;
+  const errors: ((event: Event) => void)[] = [];
+  // Hears errors when the test says so, and answers never.
+  const deaf: Port = {
+    postMessage: (message) => worker.postMessage(message),
+    addEventListener(type: string, listener: (event: MessageEvent) => void) {
+      if (type === "error") errors.push(listener as (event: Event) => void);
+    },
+    removeEventListener() {},
+  };
+  const arena = Arena.create({ byteLength: 2 ** 20 });
+  const joining = joinArena(ports.scope);
+  sendArena(deaf, arena);
+  const joined = await joining;
+  for (const hear of errors) hear(new ErrorEvent("error", { message: "late" }));
+  assertEquals(await joinedThread(deaf), joined.arena.thread);
+  await assertRejects(() => compactorTotals(deaf), Error, "late");
+});
+
 Deno.test("Arena.threads names a thread that never left, until it is reaped by what joinedThread() says", async () => {
   using ports = channel();
   const arena = Arena.create({ byteLength: 2 ** 20 });
