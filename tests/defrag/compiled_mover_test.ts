@@ -183,6 +183,7 @@ for (const seed of seeds(RUNS)) {
       const [compiled, plain] = twins;
       const random = rng(seed);
       const before = digestOf(compiled);
+      let alone = 0, all = 0;
       for (let round = 0; round < 40; round++) {
         const nodes = nodesOf(compiled.arena, compiled.tree)
           .filter(() => random.int(4) === 0).slice(0, 1 + random.int(80));
@@ -196,7 +197,8 @@ for (const seed of seeds(RUNS)) {
         }
         if (round % 3 === 0) nodes.push(nodes[0]);
         const outcomes = sweep(compiled, nodes);
-        assert(outcomes.length < nodes.length);
+        alone += outcomes.length;
+        all += nodes.length;
         const moved = (outcome: string) => outcome !== "moved";
         assertEquals(
           sweep(plain, nodes).filter(moved),
@@ -212,6 +214,8 @@ for (const seed of seeds(RUNS)) {
           }
         }
       }
+      // A few nodes may well be all such as are moved alone, but not so many.
+      assert(alone < all / 2, `${alone} of ${all} nodes were moved alone`);
       assertTidy(twins);
     }
   });
