@@ -87,8 +87,8 @@ Deno.test("Compactor.run() in an arena without trees wins nothing", () => {
 const OPTIMAL =
   "Compactor.run() reaches the optimum in slabs and moves where nothing is pinned, and no tree changes";
 Deno.test(OPTIMAL, () => {
-  let freed = 0;
   for (const seed of seeds(OPTIMAL)) {
+    let freed = 0;
     for (let round = 0; round < 8; round++) {
       const arena = Arena.create({ byteLength: 2 ** 22 });
       const trees = fragment(arena, rng(seed * 100 + round));
@@ -114,8 +114,8 @@ Deno.test(OPTIMAL, () => {
       assertEquals([again.freedSlabs, again.moves], [0, 0]);
       assertEquals(arena.pages.freePages, pages + result.freedSlabs);
     }
+    assert(freed > 40, `${freed} slabs`);
   }
-  assert(freed > 100, `${freed} slabs`);
 });
 
 Deno.test("Compactor.run() reaches the optimum in a debug arena too, and finds no object that was used after it was freed", () => {
