@@ -6,7 +6,6 @@
 export {
   Arena,
   type ArenaOptions,
-  openForReap,
   type ReapedLayer,
   type SharedMemory,
 } from "./arena.ts";

@@ -312,6 +312,7 @@ export class Cursor implements Disposable {
    *
    * @throws {LockdepError} Without the lock, with another one beside it, or inside a read section.
    * @throws {OutOfMemoryError} If no room could be made; the tree is as it was.
+   * @throws {RcuStallError} If a reader holds up the grace period for it; the tree is as it was, and the lock is held.
    */
   storeBlocking(value: number): number {
     const site = "Cursor.storeBlocking";
@@ -669,8 +670,8 @@ export class Cursor implements Disposable {
   ): boolean {
     checkRoom(size, min, max);
     const { header, gaps } = this.#parts;
-    assertTracksGaps(gaps, site);
     this.#enterWriter(site);
+    assertTracksGaps(gaps, site);
     const search = this.#search;
     const first = highest
       ? search.highest(header, size, min, max)

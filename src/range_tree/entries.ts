@@ -125,7 +125,10 @@ export class EntryIterator implements IterableIterator<Entry> {
         lock.exitReader(flags);
       }
     }
-    return this.#ranges.count > 0;
+    if (this.#ranges.count > 0) return true;
+    // The tree is empty, and this is at its end for good.
+    this.#to = -1;
+    return false;
   }
 
   /** Empties the buffer; what was passed is no longer to be given out. */

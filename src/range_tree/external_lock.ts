@@ -16,6 +16,7 @@
  */
 import type { Arena } from "../memory/arena.ts";
 import { add, load, store, type Words } from "../sync/atomics.ts";
+import { guardOf } from "../sync/guard.ts";
 import { spinLock, spinTryLock, spinUnlock } from "../sync/spin_lock.ts";
 import { externalLockIndex } from "./header.ts";
 import { TreeMemory } from "./tree_memory.ts";
@@ -189,7 +190,7 @@ export class ExternalLock {
    */
   guard(): Disposable {
     this.lock();
-    return { [Symbol.dispose]: () => this.unlock() };
+    return guardOf(() => this.unlock());
   }
 
   /**

@@ -16,6 +16,7 @@ import type { Arena } from "../memory/arena.ts";
 import { OutOfMemoryError } from "../memory/page_allocator.ts";
 import { makeRoom } from "../slab/make_room.ts";
 import type { Words } from "../sync/atomics.ts";
+import { guardOf } from "../sync/guard.ts";
 import {
   checkEntry,
   checkIndex,
@@ -352,7 +353,8 @@ export class RangeTree implements Iterable<Entry> {
    * Lock: own, one hold for up to sixteen. Memory: may. Drops the lock: yes, between them.
    *
    * @param values The entries, of those that {@linkcode RangeTree} names.
-   * @throws {RangeError} If the lists are not of one length, or a range or an entry is out of bounds; the tree is as it was.
+   * @throws {RangeError} If the lists are not of one length, or a range or an entry is out of bounds; the tree is as it was, unless
+   * the lists became so meanwhile.
    * @throws {OutOfMemoryError} If there is no room; the message says how many are stored.
    *
    * @example Fill a page table
@@ -393,6 +395,7 @@ export class RangeTree implements Iterable<Entry> {
    * @throws {RangeError} If the range or the entry is out of bounds.
    * @throws {LockdepError} Inside a read section, or while a lock is held.
    * @throws {OutOfMemoryError} If no room could be made; the tree is as it was.
+   * @throws {RcuStallError} If a reader holds up the grace period for it; the tree is as it was.
    */
   storeBlocking(first: number, last: number, value: number): void {
     const site = "RangeTree.storeBlocking";
@@ -582,7 +585,7 @@ export class RangeTree implements Iterable<Entry> {
 
   /**
    * Every entry that overlaps `from` … `to`, whole, in order; all by default. The tree may change meanwhile: each entry was in
-   * it at the moment when it was given out.
+   * it at the moment when it was given out, so one that was stored since the last was given out may begin before that one's end.
    *
    * Lock: own read, in each step. Memory: no. Drops the lock: yes, between its steps.
    *
@@ -965,6 +968,6 @@ export class RangeTree implements Iterable<Entry> {
   }
 
   #guard(): Disposable {
-    return { [Symbol.dispose]: () => this.#lock.release() };
+    return guardOf(() => this.#lock.release());
   }
 }

@@ -46,6 +46,7 @@ import {
   wait,
   type Words,
 } from "./atomics.ts";
+import { guardOf } from "./guard.ts";
 import { refuseAsLeft } from "./left.ts";
 import type { Lockdep } from "./lockdep.ts";
 
@@ -327,7 +328,7 @@ export class Rcu {
   /** Enters a read section that the end of the caller's block leaves. */
   read(): Disposable {
     this.readLock();
-    return { [Symbol.dispose]: () => this.readUnlock() };
+    return guardOf(() => this.readUnlock());
   }
 
   /**

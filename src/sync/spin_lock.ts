@@ -27,6 +27,7 @@ import {
   wait,
   type Words,
 } from "./atomics.ts";
+import { guardOf } from "./guard.ts";
 
 /** Set in the word while a thread may be asleep on the lock. */
 const CONTENDED = 0x4000_0000;
@@ -216,6 +217,6 @@ export class SpinLock {
   /** Takes the lock and releases it at the end of the caller's block. */
   guard(): Disposable {
     this.lock();
-    return { [Symbol.dispose]: () => this.unlock() };
+    return guardOf(() => this.unlock());
   }
 }

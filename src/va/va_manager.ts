@@ -12,6 +12,7 @@
  */
 import type { Arena } from "../memory/mod.ts";
 import type { RangeTree } from "../range_tree/mod.ts";
+import { guardOf } from "../sync/guard.ts";
 import {
   applyList,
   applyOp,
@@ -205,13 +206,7 @@ export class VaManager {
    */
   lock(): Disposable {
     this.#state.lock("VaManager.lock");
-    let isHeld = true;
-    return {
-      [Symbol.dispose]: () => {
-        if (isHeld) this.#state.unlock();
-        isHeld = false;
-      },
-    };
+    return guardOf(() => this.#state.unlock());
   }
 
   // Looking up: no lock.

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { spy, stub } from "@std/testing/mock";
-import { Cursor, RangeTree } from "../../mod.ts";
+import { RangeTree } from "../../mod.ts";
+import { Cursor } from "../../src/range_tree/cursor.ts";
 import { main, runFile } from "./main.ts";
 import { formatReport, isClean, summarize } from "./report.ts";
 import { VARIANTS } from "./runner.ts";

@@ -41,6 +41,13 @@ const overflow = (cursor: Cursor) => {
   assertEquals(cursor.state, "overflow");
 };
 
+/** Brings a cursor to `"underflow"` where it is. */
+const underflow = (cursor: Cursor) => {
+  cursor.walk();
+  cursor.prev(cursor.index);
+  assertEquals(cursor.state, "underflow");
+};
+
 /** What each row says, by its first cell. */
 const ROWS: Record<string, readonly Case[]> = {
   "`setRange`": [
@@ -114,6 +121,10 @@ const ROWS: Record<string, readonly Case[]> = {
       { from: [12, 13], before: overflow, call: (c) => c.find(19) },
       { from: [12, 13], before: overflow, call: (c) => c.findRange(5) },
     ],
+  '`find`, `findRange` from `"underflow"` with `index` above `max`': [
+    { from: [12, 13], before: underflow, call: (c) => c.find(9) },
+    { from: [12, 13], before: underflow, call: (c) => c.findRange(0) },
+  ],
   "`findReverse`, `findRangeReverse`": [
     { from: [25, 99], call: (c) => c.findReverse(), to: [20, 22] },
     {
@@ -363,11 +374,6 @@ const SEARCHES: Record<string, () => void> = {
     assertSearch(ENTRIES, [20, 22], overflow, "find", [30, 33]);
   },
   '`"underflow"`': () => {
-    const underflow = (cursor: Cursor) => {
-      cursor.walk();
-      cursor.prev(cursor.index);
-      assertEquals(cursor.state, "underflow");
-    };
     assertSearch(ENTRIES, [20, 22], underflow, "next", [20, 22]);
     assertSearch(ENTRIES, [20, 22], underflow, "find", [20, 22]);
     assertSearch(ENTRIES, [20, 22], underflow, "prev", [10, 19]);

@@ -33,6 +33,21 @@ Deno.test("RangeTree.entries() gives every entry that overlaps the window, whole
   assertEquals(values(0, 0), []);
 });
 
+for (const reverse of [false, true]) {
+  Deno.test(`RangeTree.${reverse ? "entriesReverse" : "entries"}() has ended for good where the tree was emptied`, () => {
+    const { tree } = treeOf([
+      { first: 1, last: 1, value: 1 },
+      { first: 3, last: 3, value: 2 },
+    ]);
+    const entries = reverse ? tree.entriesReverse() : tree.entries();
+    assertEquals(entries.next().done, false);
+    tree.clear();
+    assertEquals(entries.next().done, true);
+    tree.storeRange(0, 9, 3);
+    assertEquals(entries.next().done, true);
+  });
+}
+
 Deno.test("RangeTree.entries() ends at the last index", () => {
   const { tree } = treeOf([{ first: 5, last: MAX_INDEX - 1, value: 1 }, {
     first: MAX_INDEX,
