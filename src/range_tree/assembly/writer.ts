@@ -97,6 +97,16 @@ let leafMax: f64 = 0;
 // The leaf that the range ends in.
 let rightLeaf: u32 = 0;
 let rightMax: f64 = 0;
+// The group of leaves that `replaceLeaves` replaces: the slot of the first one in the parent; a neighbour before or behind the leaf that
+// belongs to it, 0 = none; and what the splitting of two leaves depends on, as in `Rebuild`.
+let groupPlace: i32 = 0;
+let joinedBefore: u32 = 0;
+let joinedBehind: u32 = 0;
+let leftSlot: i32 = 0;
+let leftFirst: f64 = 0;
+let rightSlot: i32 = 0;
+let rightCount: i32 = 0;
+let rightLast: f64 = 0;
 
 /** Stores over a range; returns what was at its beginning, or what is below 0 if it did not. */
 export function storeRange(
@@ -434,29 +444,12 @@ function replaceLeaves(
   const parent = pathNode(1);
   const above = addressOf(parent);
   const width = countOf(above);
-  let place = pathSlot(1);
-  // What the splitting of two leaves depends on, as in `Rebuild`.
-  let leftSlot = slot, leftFirst = firstOfNode(0);
-  let rightSlot = end, rightCount = countOf(addressOf(rightLeaf));
-  let rightLast = rightMax;
-  let before: u32 = 0, behind: u32 = 0;
+  startGroup(end);
   if (size < MIN_SLOTS) {
-    if (leaf != rightLeaf) return NOT_MINE;
-    if (place < width - 1) {
-      behind = heldSlot(above, place + 1);
-      rightLast = pivotOf(above, place + 1, lastOfNode(1));
-      rightSlot = 0;
-      rightCount = countOf(addressOf(behind));
-      size += rightCount;
-    } else if (place > 0) {
-      place--;
-      before = heldSlot(above, place);
-      leftFirst = place > 0 ? pivotBefore(above, place) + 1 : firstOfNode(1);
-      leftSlot = countOf(addressOf(before)) - 1;
-      size += leftSlot + 1;
-    } else return NOT_MINE;
+    if (leaf != rightLeaf || !joinNeighbour(above, width)) return NOT_MINE;
+    size += joinedBefore != 0 ? leftSlot + 1 : rightCount;
   }
-  const other = leaf != rightLeaf ? rightLeaf : before | behind;
+  const other = leaf != rightLeaf ? rightLeaf : joinedBefore | joinedBehind;
   const replaced: i32 = other == 0 ? 1 : 2;
   if (size > 2 * MAX_SLOTS) return NOT_MINE;
   const built: i32 = size > MAX_SLOTS ? 2 : 1;
@@ -469,43 +462,12 @@ function replaceLeaves(
   }
   const lacking = takeNodes(built, leaves, inner);
   if (lacking != 0) return lacking;
-  let pooled: i32 = 0;
-  if (before != 0) pooled = append(before, 0, leftSlot + 1, firstOfNode(0) - 1, 0);
-  pooled = append(leaf, 0, slot, leafMax, pooled);
-  for (let item: i32 = 0; item < items; item++) {
-    store<f64>(pivotInPool(pooled), itemPivot(item), POOL_PIVOTS);
-    store<u32>(slotInPool(pooled++), itemSlot(item), POOL_SLOTS);
-  }
-  const rest = countOf(addressOf(rightLeaf));
-  pooled = append(rightLeaf, end + 1, rest, rightMax, pooled);
-  if (behind != 0) append(behind, 0, rightCount, rightLast, pooled);
-  let part = size;
-  if (built == 2) {
-    if (rightLast == MAX_INDEX && rightSlot >= rightCount - 2) {
-      part = size - MIN_SLOTS < MAX_SLOTS ? size - MIN_SLOTS : MAX_SLOTS;
-    } else if (leftFirst == 0 && leftSlot <= 1) {
-      part = size - MAX_SLOTS > MIN_SLOTS ? size - MAX_SLOTS : MIN_SLOTS;
-    } else part = (size + 1) >> 1;
-  }
+  gatherGroup(end, items);
+  buildLeaves(size, built);
   const copy = taken(0), target = addressOf(copy);
-  for (let i: i32 = 0; i < built; i++) {
-    const from = i == 0 ? 0 : part, to = i == 0 ? part : size;
-    const child = taken(i + 1);
-    fill(addressOf(child), from, to - from);
-    atomic.store<u32>(addressOf(child), copy, NODE_PARENT);
-    const childLast = load<f64>(pivotInPool(to - 1), POOL_PIVOTS);
-    setItem(i, childLast, child);
-    if (isTracking) {
-      const first = i == 0
-        ? leftFirst
-        : load<f64>(pivotInPool(part - 1), POOL_PIVOTS) + 1;
-      const gap = largestRun(addressOf(child), first, childLast);
-      store<f64>(scratch + (<usize>i << 3), gap, ITEM_GAPS);
-    }
-  }
-  const next = place + replaced;
-  if (isTracking) spliceWithGaps(above, target, width, place, next, built);
-  else splice(above, target, width, place, next, built, lastOfNode(1));
+  const next = groupPlace + replaced;
+  if (isTracking) spliceWithGaps(above, target, width, groupPlace, next, built);
+  else splice(above, target, width, groupPlace, next, built, lastOfNode(1));
   atomic.store<u32>(target, parentOfHeight(1), NODE_PARENT);
   claim(leaf);
   if (other != 0) claim(other);
@@ -521,6 +483,79 @@ function replaceLeaves(
   if (isTracking) updateGapsAbove(1, largestGap(target));
   noteChange(delta);
   return 0;
+}
+
+/** The group is the path's leaf, and the one that the range ends in, in that slot. */
+function startGroup(end: i32): void {
+  groupPlace = pathSlot(1);
+  joinedBefore = joinedBehind = 0;
+  leftSlot = slot;
+  leftFirst = firstOfNode(0);
+  rightSlot = end;
+  rightCount = countOf(addressOf(rightLeaf));
+  rightLast = rightMax;
+}
+
+/** Takes the next leaf under the same parent into the group, or else the one before; says whether there is any. */
+function joinNeighbour(above: usize, width: i32): bool {
+  if (groupPlace < width - 1) {
+    joinedBehind = heldSlot(above, groupPlace + 1);
+    rightLast = pivotOf(above, groupPlace + 1, lastOfNode(1));
+    rightSlot = 0;
+    rightCount = countOf(addressOf(joinedBehind));
+    return true;
+  }
+  if (groupPlace == 0) return false;
+  groupPlace--;
+  joinedBefore = heldSlot(above, groupPlace);
+  leftFirst = groupPlace > 0 ? pivotBefore(above, groupPlace) + 1 : firstOfNode(1);
+  leftSlot = countOf(addressOf(joinedBefore)) - 1;
+  return true;
+}
+
+/** Gathers what the group holds then in the pool: its slots, and the items in the place of those from the path's up to `end`. */
+function gatherGroup(end: i32, items: i32): void {
+  let pooled: i32 = 0;
+  if (joinedBefore != 0) pooled = append(joinedBefore, 0, leftSlot + 1, firstOfNode(0) - 1, 0);
+  pooled = append(leaf, 0, slot, leafMax, pooled);
+  for (let item: i32 = 0; item < items; item++) {
+    store<f64>(pivotInPool(pooled), itemPivot(item), POOL_PIVOTS);
+    store<u32>(slotInPool(pooled++), itemSlot(item), POOL_SLOTS);
+  }
+  const rest = countOf(addressOf(rightLeaf));
+  pooled = append(rightLeaf, end + 1, rest, rightMax, pooled);
+  if (joinedBehind != 0) append(joinedBehind, 0, rightCount, rightLast, pooled);
+}
+
+/** Fills the leaves that were taken from the pool, under the node that was taken with them, and leaves them as its items. */
+function buildLeaves(size: i32, built: i32): void {
+  const part = built == 2 ? splitOf(size) : size;
+  for (let i: i32 = 0; i < built; i++) {
+    const from = i == 0 ? 0 : part, to = i == 0 ? part : size;
+    const child = taken(i + 1);
+    fill(addressOf(child), from, to - from);
+    atomic.store<u32>(addressOf(child), taken(0), NODE_PARENT);
+    const childLast = load<f64>(pivotInPool(to - 1), POOL_PIVOTS);
+    setItem(i, childLast, child);
+    if (isTracking) {
+      const first = i == 0
+        ? leftFirst
+        : load<f64>(pivotInPool(part - 1), POOL_PIVOTS) + 1;
+      const gap = largestRun(addressOf(child), first, childLast);
+      store<f64>(scratch + (<usize>i << 3), gap, ITEM_GAPS);
+    }
+  }
+}
+
+/** How many of so many slots the first of two leaves gets: where a tree grows at an end, the other one is left full. */
+function splitOf(size: i32): i32 {
+  if (rightLast == MAX_INDEX && rightSlot >= rightCount - 2) {
+    return size - MIN_SLOTS < MAX_SLOTS ? size - MIN_SLOTS : MAX_SLOTS;
+  }
+  if (leftFirst == 0 && leftSlot <= 1) {
+    return size - MAX_SLOTS > MIN_SLOTS ? size - MAX_SLOTS : MIN_SLOTS;
+  }
+  return (size + 1) >> 1;
 }
 
 /** Marks a node that was unlinked dead. */
