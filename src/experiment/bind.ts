@@ -140,19 +140,13 @@ async function measured(
   const { vm, queue, guard } = fragmented(arena, lock, options);
   const slabsBefore = settled(arena).slabs;
   const random = new Random(seed);
-  /** Executes so many jobs; returns how long that took, in seconds, without making them up. */
-  const run = (count: number, times: Histogram): number => {
-    let nanos = 0;
-    for (let i = 0; i < count; i++) {
-      const ops = jobOf(random, options, options.hotShare);
-      const start = performance.now();
-      queue.submit(ops, { sync: true });
-      const taken = (performance.now() - start) * 1e6;
-      times.add(taken);
-      nanos += taken;
-    }
-    return nanos / 1e9;
-  };
+  const run = (count: number, times: Histogram) =>
+    execute(
+      queue,
+      count,
+      () => jobOf(random, options, options.hotShare),
+      times,
+    );
   const signals = new Int32Array(new SharedArrayBuffer(64));
   const { shared: memory } = arena;
   const { duty } = options;
@@ -189,6 +183,25 @@ async function measured(
     busy: totals?.busy ?? 0,
     pinned: totals?.pinned ?? 0,
   };
+}
+
+/** Executes so many jobs; returns how long that took, in seconds, without making them up. */
+function execute(
+  queue: BindQueue,
+  count: number,
+  makeUp: () => BindOp[],
+  times: Histogram,
+): number {
+  let nanos = 0;
+  for (let i = 0; i < count; i++) {
+    const ops = makeUp();
+    const start = performance.now();
+    queue.submit(ops, { sync: true });
+    const taken = (performance.now() - start) * 1e6;
+    times.add(taken);
+    nanos += taken;
+  }
+  return nanos / 1e9;
 }
 
 /**

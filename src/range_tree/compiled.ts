@@ -7,6 +7,7 @@
  * @module
  */
 import type { Arena } from "../memory/arena.ts";
+import { perArena } from "../memory/per_arena.ts";
 import { handsOf } from "../slab/hands.ts";
 import { refuseCalls, WasmModule } from "../sync/wasm.ts";
 import { WASM } from "./compiled_wasm.ts";
@@ -199,22 +200,17 @@ export const AT_ONCE = 16;
 export const FOUND: number = 2 * AT_ONCE;
 
 const compiledTrees = new WasmModule<CompiledTrees>(WASM);
-const compiledOf = new WeakMap<Arena, CompiledTrees>();
 
 /** The compiled loops of an arena's thread; nothing where they can't run. */
-export function compiledFor(arena: Arena): CompiledTrees | undefined {
-  const { memory } = arena;
-  if (memory === undefined) return undefined;
-  let compiled = compiledOf.get(arena);
-  if (compiled === undefined) {
-    const loops = compiledTrees.over(memory);
+export const compiledFor: (arena: Arena) => CompiledTrees | undefined =
+  perArena((arena) => {
+    const { memory } = arena;
+    const loops = memory && compiledTrees.over(memory);
     if (loops === undefined) return undefined;
     bindTo(loops, arena);
     arena.onLeave(() => refuseCalls(loops));
-    compiledOf.set(arena, compiled = loops);
-  }
-  return compiled;
-}
+    return loops;
+  });
 
 /** Binds an instance to an arena's thread. */
 export function bindTo(

@@ -11,6 +11,7 @@
  * @module
  */
 import type { Arena } from "../memory/arena.ts";
+import { perArena } from "../memory/per_arena.ts";
 import type { Words } from "../sync/atomics.ts";
 import { compiledFor, type CompiledTrees } from "./compiled.ts";
 import { heldRootOf } from "./header.ts";
@@ -25,8 +26,6 @@ import {
   slotWithGap,
   slotWithGapBefore,
 } from "./node.ts";
-
-const searchOf = new WeakMap<Arena, GapSearch>();
 
 /**
  * Asserts that room can be looked for.
@@ -61,13 +60,9 @@ export class GapSearch {
   }
 
   /** The search of this thread. */
-  static of(arena: Arena): GapSearch {
-    let search = searchOf.get(arena);
-    if (search === undefined) {
-      searchOf.set(arena, search = new GapSearch(arena));
-    }
-    return search;
-  }
+  static readonly of: (arena: Arena) => GapSearch = perArena((arena) =>
+    new GapSearch(arena)
+  );
 
   /** The lowest index in `min` … `max` from which `size` indices up to `max` are free; -1 if there is none. */
   lowest(header: number, size: number, min: number, max: number): number {

@@ -7,6 +7,7 @@
  */
 import { type Arena, openForReap } from "../memory/arena.ts";
 import type { Mobility } from "../memory/page_allocator.ts";
+import { perArena } from "../memory/per_arena.ts";
 import type { SlabCache } from "../slab/slab_cache.ts";
 import { Slabs } from "../slab/slabs.ts";
 import { HEADER_BYTES, HEADER_LINK } from "./header.ts";
@@ -17,8 +18,6 @@ import { sweepTrees } from "./sweep.ts";
 
 /** The name of the cache of external locks. */
 const EXTERNAL_LOCKS = "external_lock";
-
-const memoryOf = new WeakMap<Arena, TreeMemory>();
 
 openForReap("range trees", (arena) => TreeMemory.of(arena));
 
@@ -73,13 +72,9 @@ export class TreeMemory {
   }
 
   /** The memory of an arena's trees. */
-  static of(arena: Arena): TreeMemory {
-    let memory = memoryOf.get(arena);
-    if (memory === undefined) {
-      memoryOf.set(arena, memory = new TreeMemory(arena));
-    }
-    return memory;
-  }
+  static readonly of: (arena: Arena) => TreeMemory = perArena((arena) =>
+    new TreeMemory(arena)
+  );
 
   /** External locks; the cache is made when the first one is. */
   get locks(): SlabCache {

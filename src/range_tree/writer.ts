@@ -26,6 +26,7 @@
  * @module
  */
 import type { Arena } from "../memory/arena.ts";
+import { perArena } from "../memory/per_arena.ts";
 import type { Words } from "../sync/atomics.ts";
 import { compiledFor, type CompiledStores } from "./compiled.ts";
 import {
@@ -70,8 +71,6 @@ const NOT_MINE = -1;
 /** Where the thread has too few nodes above leaves at hand; else, of what else is below 0, too few leaves. */
 const NO_INNER = -3;
 
-const writerOf = new WeakMap<Arena, Writer>();
-
 /**
  * What one thread writes trees with: scratch memory that no store leaves anything in.
  *
@@ -104,11 +103,9 @@ export class Writer {
   }
 
   /** The writer of this thread. */
-  static of(arena: Arena): Writer {
-    let writer = writerOf.get(arena);
-    if (writer === undefined) writerOf.set(arena, writer = new Writer(arena));
-    return writer;
-  }
+  static readonly of: (arena: Arena) => Writer = perArena((arena) =>
+    new Writer(arena)
+  );
 
   /**
    * Stores `value` over all of `first` … `last`; returns what was at `first`.

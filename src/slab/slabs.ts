@@ -8,6 +8,7 @@
  */
 import { spinLock, spinTakeOver, spinUnlock } from "../sync/spin_lock.ts";
 import { type Arena, openForReap } from "../memory/arena.ts";
+import { perArena } from "../memory/per_arena.ts";
 import { CACHE_WORDS, type SlabCacheOptions } from "./cache_record.ts";
 import { handsOf } from "./hands.ts";
 import { SlabCache } from "./slab_cache.ts";
@@ -21,8 +22,6 @@ import {
 
 /** The first record of the table holds its lock. */
 const MAX_CACHES = 15;
-
-const slabsOf = new WeakMap<Arena, Slabs>();
 
 openForReap("slab caches", (arena) => Slabs.of(arena));
 
@@ -63,11 +62,9 @@ export class Slabs {
   }
 
   /** The slab caches of an arena. */
-  static of(arena: Arena): Slabs {
-    let slabs = slabsOf.get(arena);
-    if (slabs === undefined) slabsOf.set(arena, slabs = new Slabs(arena));
-    return slabs;
-  }
+  static readonly of: (arena: Arena) => Slabs = perArena((arena) =>
+    new Slabs(arena)
+  );
 
   /**
    * The cache of that name, created if there is none.

@@ -5,6 +5,7 @@
  * @module
  */
 import type { Arena } from "../memory/mod.ts";
+import { perArena } from "../memory/per_arena.ts";
 import { refuseCalls, WasmModule } from "../sync/wasm.ts";
 import { WASM } from "./compiled_wasm.ts";
 
@@ -63,19 +64,14 @@ export interface CompiledManagers {
 }
 
 const compiledManagers = new WasmModule<CompiledManagers>(WASM);
-const compiledOf = new WeakMap<Arena, CompiledManagers>();
 
 /** The compiled loops of an arena's thread; nothing where they can't run. */
-export function compiledFor(arena: Arena): CompiledManagers | undefined {
-  const { memory, rcu, scratchIndex, thread } = arena;
-  if (memory === undefined) return undefined;
-  let compiled = compiledOf.get(arena);
-  if (compiled === undefined) {
-    const loops = compiledManagers.over(memory);
+export const compiledFor: (arena: Arena) => CompiledManagers | undefined =
+  perArena((arena) => {
+    const { memory, rcu, scratchIndex, thread } = arena;
+    const loops = memory && compiledManagers.over(memory);
     if (loops === undefined) return undefined;
     loops.bind(rcu.epochIndex, rcu.readerIndex, scratchIndex, thread);
     arena.onLeave(() => refuseCalls(loops));
-    compiledOf.set(arena, compiled = loops);
-  }
-  return compiled;
-}
+    return loops;
+  });
