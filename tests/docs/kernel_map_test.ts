@@ -96,7 +96,7 @@ const text = await Deno.readTextFile(
 const rows = rowsOf(text);
 const arena = pollard.Arena.create({ byteLength: 2 ** 18 });
 const tree = pollard.RangeTree.create(arena);
-/** Objects that show the fields of a class, which its prototype does not. */
+/** Objects that show the fields of a class, which its prototype does not, or a class that nobody constructs. */
 const instances: Record<string, object> = {
   RangeTree: tree,
   Cursor: tree.cursor(),
@@ -106,7 +106,7 @@ const instances: Record<string, object> = {
 function exists(name: string): boolean {
   const [top, member] = name.split(".");
   const value = (pollard as Record<string, unknown>)[top] ??
-    (globalThis as Record<string, unknown>)[top];
+    instances[top]?.constructor ?? (globalThis as Record<string, unknown>)[top];
   if (member === undefined || typeof value !== "function") {
     return value !== undefined && member === undefined;
   }
