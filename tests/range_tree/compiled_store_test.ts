@@ -258,3 +258,7 @@ Deno.test("Compiled stores serve a writer that holds an external lock, and trees
 Deno.test("Arena.reap() recovers from a thread that dies before any write of a compiled store", () => {
   assertSucceeds(new URL("./compiled_deaths.ts", import.meta.url));
 });
+
+Deno.test("Compiled functions have no call and no loop where no thread may be terminated", () => {
+  assertSucceeds(new URL("./compiled_stretches.ts", import.meta.url));
+});
