@@ -172,6 +172,12 @@ export class SlabLists {
     return this.#arena.pages.tryAllocate(0, mobility, owner);
   }
 
+  /** As {@linkcode SlabLists.tryPage}, but none of the pages `from` … `to − 1`. */
+  tryPageOutside(from: number, to: number, mobility: Mobility): number {
+    const owner = this.#id | this.#thread << ON_ITS_WAY_SHIFT;
+    return this.#arena.pages.tryAllocateOutside(from, to, mobility, owner);
+  }
+
   /** Makes an empty slab of a page, and of one for the tracker, unless that is -1. */
   add(pfn: number, tracking: number): void {
     const frame = this.#arena.frameOf(pfn);

@@ -233,6 +233,29 @@ Deno.test("SlabCache keeps four empty slabs and gives back the rest", () => {
   arena.pages.validate();
 });
 
+for (const debug of [false, true]) {
+  const pages = debug ? 2 : 1;
+  Deno.test(`SlabCache.addSlabsOutside() adds empty slabs as far as there are pages outside, ${pages} each`, () => {
+    const { arena, cache } = cacheOf(256, 16, { debug });
+    cache.addSlabsOutside(4, 16, 1);
+    assertEquals(arena.pages.freePages, 16 - pages);
+    cache.addSlabsOutside(4, 16, 9);
+    assertEquals(cache.slabs().length, 4 / pages);
+    for (const { pfn, inUse } of cache.slabs()) {
+      assert(pfn < 4);
+      assertEquals(inUse, 0);
+    }
+    assertEquals(arena.pages.freePages, 12);
+    cache.validate();
+    assert(arena.pfnOf(cache.allocate()) < 4);
+    // What lacks a second page is given back.
+    cache.addSlabsOutside(5, 16, 1);
+    assertEquals(arena.pages.freePages, debug ? 12 : 11);
+    cache.validate();
+    arena.pages.validate();
+  });
+}
+
 Deno.test("SlabCache.shrink() in debug mode counts every slab that it gives back", () => {
   const { arena, cache } = cacheOf(4096, 64, { debug: true });
   for (const ref of allocate(cache, 10)) cache.free(ref);
