@@ -510,6 +510,7 @@ export class Arena {
   leave(): void {
     this.rcu.leave();
     this.lockdep.leave();
+    this.roots.leave();
     for (const refuse of this.#leavers) refuse();
     this.onLeave = (refuse) => refuse();
   }
