@@ -452,12 +452,15 @@ export class SlabCache {
     }
   }
 
-  /** Puts an isolated slab back. Returns whether it was isolated. */
+  /**
+   * Puts a slab back that this thread has isolated. Returns whether it was one: what was isolated and became empty may be another's
+   * slab by now, in the same place.
+   */
   unisolate(pfn: number): boolean {
-    return this.#unisolate(pfn, 0);
+    return this.#unisolate(pfn, this.#thread);
   }
 
-  /** As {@linkcode SlabCache.unisolate}, if that thread has isolated it; 0 = any. */
+  /** As {@linkcode SlabCache.unisolate}, if that thread has isolated it. */
   #unisolate(pfn: number, thread: number): boolean {
     return this.#isPage(pfn) &&
       this.#locked(

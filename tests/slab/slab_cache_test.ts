@@ -568,17 +568,16 @@ class MirroredCache {
 
   isolate(): void {
     const pfn = this.#anyPage();
-    assertEquals(
-      this.#random.pick(this.threads).cache.isolate(pfn),
-      this.mirror.isolate(pfn),
-    );
+    const { arena, cache } = this.#random.pick(this.threads);
+    assertEquals(cache.isolate(pfn), this.mirror.isolate(pfn, arena.thread));
   }
 
   unisolate(): void {
     const pfn = this.#anyPage();
+    const { arena, cache } = this.#random.pick(this.threads);
     assertEquals(
-      this.#random.pick(this.threads).cache.unisolate(pfn),
-      this.mirror.unisolate(pfn),
+      cache.unisolate(pfn),
+      this.mirror.unisolate(pfn, arena.thread),
     );
   }
 
@@ -592,7 +591,7 @@ class MirroredCache {
         objectBytes: cache.objectBytes,
         capacity: cache.capacity,
         slabs: slabs.length,
-        isolated: slabs.filter(({ isolated }) => isolated).length,
+        isolated: slabs.filter(({ isolatedBy }) => isolatedBy > 0).length,
         objects: slabs.reduce((sum, { refs }) => sum + refs.size, 0),
         slabsByOccupancy: this.mirror.slabsByOccupancy(),
       });
@@ -658,7 +657,9 @@ for (const seed of seeds(RANDOM_TEST)) {
       assert(refused > 0, "the arena never was full");
       while (world.live.size > 0) world.release();
       world.barrier();
-      for (const pfn of world.mirror.slabs.keys()) cache.unisolate(pfn);
+      for (const pfn of world.mirror.slabs.keys()) {
+        for (const { cache } of world.threads) cache.unisolate(pfn);
+      }
       cache.shrink();
       arena.rcu.barrier();
       assertEquals(cache.stats().slabs, 0);
