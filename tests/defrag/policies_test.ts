@@ -220,7 +220,6 @@ Deno.test("policies.costBenefit weighs how empty a slab is against how long it h
   );
 });
 
-/** An arena with slabs a quarter full. */
 Deno.test("alignedWindows begins no window that the other cache can't finish, after one that it has to itself", () => {
   // Inner nodes at pages 0 and 3, one of which can be emptied; leaves at 2 and 4. Page 1 is free, page 5 is none of these.
   const inner = [0, 3].map((pfn) => ({ pfn, inUse: 1 }));
@@ -234,6 +233,7 @@ Deno.test("alignedWindows begins no window that the other cache can't finish, af
   assertEquals(choose(inner, leaves), [0]);
 });
 
+/** An arena with slabs a quarter full. */
 function fragmented(): { arena: Arena; trees: RangeTree[] } {
   const arena = Arena.create({ byteLength: 2 ** 23 });
   const all = Array.from({ length: 400 }, () => RangeTree.create(arena));
