@@ -161,15 +161,6 @@ export class Walk {
     return true;
   }
 
-  /** Walks to the last stored range that begins at or before an index and ends at or after `min`; says if there is one. */
-  findReverse(header: number, index: number, min: number): boolean {
-    this.to(header, index);
-    while (this.value === 0) {
-      if (!this.backward(header, min)) return false;
-    }
-    return true;
-  }
-
   /** Goes on to the next stored range that begins at or before `max`; says if there is one. */
   next(header: number, max: number): boolean {
     do {
