@@ -169,14 +169,6 @@ export class Walk {
     return true;
   }
 
-  /** Goes back to the last stored range before this one that ends at or after `min`; says if there is one. */
-  prev(header: number, min: number): boolean {
-    do {
-      if (!this.backward(header, min)) return false;
-    } while (this.value === 0);
-    return true;
-  }
-
   /**
    * The first entry that contains or follows an index and begins at or before `max`, 0 if there is none. It can be had as
    * {@linkcode Walk.entry}, but the walk is nowhere after it.
@@ -201,8 +193,11 @@ export class Walk {
     if (flags !== PROTECTED) return -1;
     if (index > max) return 0;
     this.to(header, index);
-    if (!passes && this.value !== 0) return this.value;
-    return this.next(header, max) ? this.value : 0;
+    // Also behind the leaf, where the way on may lead over a newer root, a range may contain the index.
+    while (this.value === 0 || (passes && this.first <= index)) {
+      if (!this.forward(header, max)) return 0;
+    }
+    return this.value;
   }
 
   /** The last entry that ends before an index and at or after `min`, 0 if there is none. As {@linkcode Walk.entryFrom}. */
@@ -218,7 +213,10 @@ export class Walk {
     }
     if (flags !== PROTECTED) return -1;
     this.to(header, index);
-    return this.prev(header, min) ? this.value : 0;
+    while (this.value === 0 || this.last >= index) {
+      if (!this.backward(header, min)) return 0;
+    }
+    return this.value;
   }
 
   #take(found: number): number {

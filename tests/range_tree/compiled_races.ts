@@ -1,7 +1,7 @@
 /**
- * Has another thread store at the one moment of a compiled copy when it matters: behind a leaf that is the last one under its parent,
- * before the way on leads over the root anew. Compiled loops can't be stopped, so the sources are compiled anew with a call there.
- * Exits 1 if a range is copied that never was in the tree. Run by `compiled_test.ts`, since the compiler needs a permission more.
+ * Has another thread store at the one moment of a walk when it matters: behind a leaf, before the way on leads over the root anew.
+ * Compiled loops can't be stopped, so the sources are compiled anew with a call there. Exits 1 if a range is copied that never was in
+ * the tree, or a search finds what it is to pass. Run by `compiled_test.ts`, since the compiler needs a permission more.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { Arena } from "../../src/memory/mod.ts";
 import { type Entry, RangeTree } from "../../src/range_tree/mod.ts";
 import { bindTo, compiledFor } from "../../src/range_tree/compiled.ts";
 import { flagsOf, generationOf } from "../../src/range_tree/header.ts";
-import { CopiedRanges, Walk } from "../../src/range_tree/walk.ts";
+import { CopiedRanges, PROTECTED, Walk } from "../../src/range_tree/walk.ts";
 import { compile } from "../../tools/assemble.ts";
 
 const RANGES = 600;
@@ -28,7 +28,9 @@ function withInterference(name: string, text: string): string {
   if (!name.endsWith("range_tree/assembly/walk.ts")) return text;
   return text
     .replace(/^( *)(toNextLeaf\(header\);)/m, "$1interfere(max); $2")
-    .replace(/^( *)(toPreviousLeaf\(header\);)/m, "$1interfere(min - 1); $2") +
+    .replace(/^( *)(toPreviousLeaf\(header\);)/m, "$1interfere(min - 1); $2")
+    .replace("walkTo(header, last + 1);", "interfere(last); $&")
+    .replace("walkTo(header, first - 1);", "interfere(first - 1); $&") +
     INTERFERE;
 }
 
@@ -60,16 +62,30 @@ const restore = (at: number) =>
 for (let at = 0; at < RANGES; at++) restore(at);
 assert(tree.height > 2, "some leaves are the last ones under their parents");
 
+/** The last index of a leaf over whose end was stored; -1 if it was not since it was looked at. */
 let bound = -1;
+/** Stores over most of the last range of a leaf, which ends there, and of the first one behind. */
+function interfere(at: number): void {
+  bound = at;
+  tree.storeRange(at - 6, at + 8, OTHER);
+}
+/** Has the tree as it was before that; what was in it before and after is returned. */
+function restoreBoth(before: readonly Entry[]): Entry[] {
+  const were = [...before, ...tree];
+  restore(Math.floor(bound / WIDTH));
+  restore(Math.floor(bound / WIDTH) + 1);
+  return were;
+}
+function assertWas(range: Entry, were: readonly Entry[]): void {
+  assert(
+    were.some((entry) => isSame(entry, range)),
+    `${JSON.stringify(range)} was never in the tree`,
+  );
+}
+
 const reader = Arena.attach(arena.shared);
 const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
-  env: {
-    memory: reader.memory!,
-    interfere(at: number) {
-      bound = at;
-      tree.storeRange(at - 2, at + 3, OTHER);
-    },
-  },
+  env: { memory: reader.memory!, interfere },
 });
 bindTo(Object.assign(compiledFor(reader)!, exports), reader);
 const walk = new Walk(reader), copied = new CopiedRanges();
@@ -79,30 +95,63 @@ for (const isReverse of [false, true]) {
   let copies = 0, brokenOff = 0;
   for (let at = 0; at < RANGES; at++) {
     bound = -1;
-    const were = [...tree.entries()];
+    const before = [...tree];
     const wasCopied = isReverse
       ? walk.copyBackward(tree.ref, 0, at * WIDTH, 2, flags, copied)
       : walk.copyForward(tree.ref, at * WIDTH, END, 2, flags, copied);
     assert(wasCopied, "another mode");
     if (bound < 0) continue;
     copies++;
-    were.push(...tree.entries());
-    const ranges = rangesOf(copied, isReverse);
-    for (const range of ranges) {
-      assert(
-        were.some((entry) => isSame(entry, range)),
-        `${JSON.stringify(range)} was never in the tree`,
-      );
-    }
-    const end = ranges[ranges.length - 1];
-    if (isReverse ? end.first === bound + 1 : end.last === bound) brokenOff++;
     const now = generationOf(reader.words, tree.ref);
     assertNotEquals(copied.generation, now, "nobody knows that it is old");
-    restore(Math.floor(bound / WIDTH));
-    restore(Math.floor(bound / WIDTH) + 1);
+    const were = restoreBoth(before);
+    const ranges = rangesOf(copied, isReverse);
+    for (const range of ranges) assertWas(range, were);
+    const end = ranges[ranges.length - 1];
+    if (isReverse ? end.first === bound + 1 : end.last === bound) brokenOff++;
   }
   assert(
     brokenOff > 0 && brokenOff < copies,
     `${brokenOff} of ${copies} copies ended where the other thread stored`,
   );
+}
+
+/** A walk in TypeScript: what it calls to go down is noticed. */
+class Noticed extends Walk {
+  #isUnderWay = false;
+
+  override to(header: number, index: number): void {
+    if (this.#isUnderWay) interfere(index > this.last ? index - 1 : index);
+    this.#isUnderWay = true;
+    super.to(header, index);
+    this.#isUnderWay = bound < 0;
+  }
+}
+
+const plain = Arena.attach(arena.buffer);
+for (const isCompiled of [true, false]) {
+  for (const isReverse of [false, true]) {
+    let met = 0;
+    for (let index = 15; index < END - 15; index += WIDTH) {
+      bound = -1;
+      const before = [...tree];
+      const search = isCompiled ? walk : new Noticed(plain);
+      plain.rcu.readLock();
+      const under = isCompiled ? flags : PROTECTED;
+      const found = isReverse
+        ? search.entryBefore(tree.ref, index, 0, under)
+        : search.entryFrom(tree.ref, index, END, true, under);
+      plain.rcu.readUnlock();
+      assert(found > 0);
+      if (bound < 0) continue;
+      met++;
+      const entry = search.entry();
+      assertWas(entry, restoreBoth(before));
+      assert(
+        isReverse ? entry.last < index : entry.first > index,
+        `${JSON.stringify(entry)} is not beside ${index}`,
+      );
+    }
+    assert(met > 0, "every search stayed in its leaf");
+  }
 }

@@ -279,6 +279,6 @@ Deno.test("Compiled readers find out that a tree was switched between the lock a
   }
 });
 
-Deno.test("Compiled copies of entries hold none that never was, whatever is stored on their way", () => {
+Deno.test("Readers that leave a leaf copy only what was in the tree, and pass what contains the index, whatever is stored meanwhile", () => {
   assertSucceeds(new URL("./compiled_races.ts", import.meta.url));
 });

@@ -94,8 +94,8 @@ export function find(
   if (isSafe(header, flags)) {
     if (index <= bound) {
       walkTo(header, index);
-      if (passes) value = 0;
-      while (!isEntry(value)) {
+      // Also behind the leaf, where the way on may lead over a newer root, a range may contain the index.
+      while (!isEntry(value) || (passes && first <= index)) {
         if (!forward(header, bound)) break;
       }
     } else {
@@ -118,8 +118,7 @@ export function findBefore(
   let found: f64 = -1;
   if (isSafe(header, flags)) {
     walkTo(header, index);
-    value = 0;
-    while (!isEntry(value)) {
+    while (!isEntry(value) || last >= index) {
       if (!backward(header, bound)) break;
     }
     found = leaveEntry();
