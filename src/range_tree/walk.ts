@@ -348,7 +348,8 @@ export class Walk {
 
   /**
    * Goes on to the next range, or the next entry, that begins at or before `max`, if the tree's generation is still that one; says if
-   * it did. If not, the walk may have passed empty ranges. For walks that see reserved ranges.
+   * it did. If not, the walk may have passed some ranges: empty ones, or in a newer tree one that contains where it was. For walks that
+   * see reserved ranges.
    */
   stepOn(
     header: number,
@@ -364,6 +365,7 @@ export class Walk {
           generation,
           this.#leaf,
           this.#slot,
+          this.first,
           this.last,
           this.#max,
           max,
@@ -372,8 +374,9 @@ export class Walk {
       );
     }
     if (generationOf(this.#words, header) !== generation) return false;
+    const from = this.first;
     while (this.forward(header, max)) {
-      if (this.value !== 0 || !skipsEmpty) return true;
+      if (this.first > from && (this.value !== 0 || !skipsEmpty)) return true;
     }
     return false;
   }
@@ -393,6 +396,7 @@ export class Walk {
           generation,
           this.#leaf,
           this.#slot,
+          this.last,
           this.first,
           this.#min,
           min,
@@ -401,8 +405,9 @@ export class Walk {
       );
     }
     if (generationOf(this.#words, header) !== generation) return false;
+    const from = this.last;
     while (this.backward(header, min)) {
-      if (this.value !== 0 || !skipsEmpty) return true;
+      if (this.last < from && (this.value !== 0 || !skipsEmpty)) return true;
     }
     return false;
   }

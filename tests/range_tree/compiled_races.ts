@@ -7,10 +7,14 @@
  */
 import { assert, assertNotEquals } from "@std/assert";
 import { Arena } from "../../src/memory/mod.ts";
-import { type Entry, RangeTree } from "../../src/range_tree/mod.ts";
+import {
+  type Cursor,
+  type Entry,
+  RangeTree,
+} from "../../src/range_tree/mod.ts";
 import { bindTo, compiledFor } from "../../src/range_tree/compiled.ts";
 import { flagsOf, generationOf } from "../../src/range_tree/header.ts";
-import { CopiedRanges, PROTECTED, Walk } from "../../src/range_tree/walk.ts";
+import { CopiedRanges, Walk } from "../../src/range_tree/walk.ts";
 import { compile } from "../../tools/assemble.ts";
 
 const RANGES = 600;
@@ -30,7 +34,9 @@ function withInterference(name: string, text: string): string {
     .replace(/^( *)(toNextLeaf\(header\);)/m, "$1interfere(max); $2")
     .replace(/^( *)(toPreviousLeaf\(header\);)/m, "$1interfere(min - 1); $2")
     .replace("walkTo(header, last + 1);", "interfere(last); $&")
-    .replace("walkTo(header, first - 1);", "interfere(first - 1); $&") +
+    .replace("walkTo(header, first - 1);", "interfere(first - 1); $&")
+    .replace("walkTo(header, end + 1);", "interfere(end); $&")
+    .replace("walkTo(header, begin - 1);", "interfere(begin - 1); $&") +
     INTERFERE;
 }
 
@@ -64,16 +70,17 @@ assert(tree.height > 2, "some leaves are the last ones under their parents");
 
 /** The last index of a leaf over whose end was stored; -1 if it was not since it was looked at. */
 let bound = -1;
-/** Stores over most of the last range of a leaf, which ends there, and of the first one behind. */
+/** Stores over the last range of a leaf, which ends there, and the first one behind, and a bit more. */
 function interfere(at: number): void {
+  if (bound >= 0) return;
   bound = at;
-  tree.storeRange(at - 6, at + 8, OTHER);
+  tree.storeRange(at - WIDTH - 2, at + WIDTH + 2, OTHER);
 }
 /** Has the tree as it was before that; what was in it before and after is returned. */
 function restoreBoth(before: readonly Entry[]): Entry[] {
   const were = [...before, ...tree];
-  restore(Math.floor(bound / WIDTH));
-  restore(Math.floor(bound / WIDTH) + 1);
+  const last = Math.floor(bound / WIDTH);
+  for (let at = last - 1; at <= last + 2; at++) restore(at);
   return were;
 }
 function assertWas(range: Entry, were: readonly Entry[]): void {
@@ -116,42 +123,75 @@ for (const isReverse of [false, true]) {
   );
 }
 
-/** A walk in TypeScript: what it calls to go down is noticed. */
-class Noticed extends Walk {
-  #isUnderWay = false;
+/** How often a walk went down by a call of TypeScript, where that counts: from the second time on another thread stores before. */
+const { to } = Walk.prototype;
+let descents = -Infinity;
+Walk.prototype.to = function (header, index) {
+  if (descents++ > 0) interfere(index > this.last ? index - 1 : index);
+  to.call(this, header, index);
+};
 
-  override to(header: number, index: number): void {
-    if (this.#isUnderWay) interfere(index > this.last ? index - 1 : index);
-    this.#isUnderWay = true;
-    super.to(header, index);
-    this.#isUnderWay = bound < 0;
-  }
+/** What is found beside the range that contains an index: behind it, or before it. */
+type Search = (view: RangeTree, index: number) => Entry | undefined;
+
+type CursorStep = Extract<
+  keyof Cursor,
+  "find" | "findReverse" | "next" | "nextRange" | "prev" | "prevRange"
+>;
+
+function byCursor(step: CursorStep, isThere = true): Search {
+  return (view, index) => {
+    const cursor = view.cursor(index);
+    if (isThere) cursor.walk();
+    const value = cursor[step]();
+    return { first: cursor.index, last: cursor.last, value };
+  };
 }
 
-const plain = Arena.attach(arena.buffer);
-for (const isCompiled of [true, false]) {
-  for (const isReverse of [false, true]) {
+const BEHIND: Search[] = [
+  (view, index) => view.next(index),
+  byCursor("find"),
+  byCursor("next"),
+  byCursor("next", false),
+  byCursor("nextRange"),
+];
+const BEFORE: Search[] = [
+  (view, index) => view.prev(index),
+  byCursor("findReverse"),
+  byCursor("prev"),
+  byCursor("prev", false),
+  byCursor("prevRange"),
+];
+
+function assertBeside(
+  arena: Arena,
+  search: Search,
+  index: number,
+  isBehind: boolean,
+): boolean {
+  const view = RangeTree.attach(arena, "tree");
+  const before = [...tree];
+  bound = -1;
+  descents = 0;
+  arena.rcu.readLock();
+  const found = search(view, index)!;
+  arena.rcu.readUnlock();
+  descents = -Infinity;
+  if (bound < 0) return false;
+  assertWas(found, restoreBoth(before));
+  assert(
+    isBehind ? found.first > index : found.last < index,
+    `${search}: ${JSON.stringify(found)} is not beside ${index}`,
+  );
+  return true;
+}
+
+for (const arena of [reader, Arena.attach(reader.buffer)]) {
+  for (const search of [...BEHIND, ...BEFORE]) {
     let met = 0;
     for (let index = 15; index < END - 15; index += WIDTH) {
-      bound = -1;
-      const before = [...tree];
-      const search = isCompiled ? walk : new Noticed(plain);
-      plain.rcu.readLock();
-      const under = isCompiled ? flags : PROTECTED;
-      const found = isReverse
-        ? search.entryBefore(tree.ref, index, 0, under)
-        : search.entryFrom(tree.ref, index, END, true, under);
-      plain.rcu.readUnlock();
-      assert(found > 0);
-      if (bound < 0) continue;
-      met++;
-      const entry = search.entry();
-      assertWas(entry, restoreBoth(before));
-      assert(
-        isReverse ? entry.last < index : entry.first > index,
-        `${JSON.stringify(entry)} is not beside ${index}`,
-      );
+      if (assertBeside(arena, search, index, BEHIND.includes(search))) met++;
     }
-    assert(met > 0, "every search stayed in its leaf");
+    assert(met > 0, `${search} never left a leaf`);
   }
 }

@@ -134,9 +134,11 @@ const ELSEWHERE: i32 = -2;
 
 /**
  * Goes on from a slot of a leaf to the next one, or the next one that is not empty, whose range begins at or before `bound`; says which,
- * if it is in the same leaf. Inside a read section or under the lock, if the tree's generation is still that one.
+ * if it is in the same leaf. Inside a read section or under the lock, if the tree's generation is still that one. In a newer tree, to
+ * which the way on may lead, a range that contains the slot's first index is passed.
  *
- * @param end The last index of the slot.
+ * @param start The first index of the slot.
+ * @param end Its last.
  * @param leafMax That of the leaf.
  */
 export function stepOn(
@@ -144,6 +146,7 @@ export function stepOn(
   generation: i32,
   leaf: u32,
   slot: i32,
+  start: f64,
   end: f64,
   leafMax: f64,
   bound: f64,
@@ -163,7 +166,7 @@ export function stepOn(
   }
   if (end >= bound) return NOWHERE;
   walkTo(header, end + 1);
-  while (skipsEmpty && value == 0) {
+  while ((skipsEmpty && value == 0) || first <= start) {
     if (!forward(header, bound)) return NOWHERE;
   }
   leaveWalk();
@@ -173,7 +176,8 @@ export function stepOn(
 /**
  * Goes back from a slot of a leaf to the one before, whose range ends at or after `bound`, as `stepOn`.
  *
- * @param begin The first index of the slot.
+ * @param start The last index of the slot.
+ * @param begin Its first.
  * @param leafMin That of the leaf.
  */
 export function stepBack(
@@ -181,6 +185,7 @@ export function stepBack(
   generation: i32,
   leaf: u32,
   slot: i32,
+  start: f64,
   begin: f64,
   leafMin: f64,
   bound: f64,
@@ -199,7 +204,7 @@ export function stepBack(
   }
   if (begin <= bound) return NOWHERE;
   walkTo(header, begin - 1);
-  while (skipsEmpty && value == 0) {
+  while ((skipsEmpty && value == 0) || last >= start) {
     if (!backward(header, bound)) return NOWHERE;
   }
   leaveWalk();
