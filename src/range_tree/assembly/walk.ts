@@ -94,10 +94,13 @@ export function find(
   if (isSafe(header, flags)) {
     if (index <= bound) {
       walkTo(header, index);
-      // Also behind the leaf, where the way on may lead over a newer root, a range may contain the index.
-      while (!isEntry(value) || (passes && first <= index)) {
-        if (!forward(header, bound)) break;
-      }
+      do {
+        if (passes) value = 0;
+        while (!isEntry(value)) {
+          if (!forward(header, bound)) break;
+        }
+        // Behind the leaf the way on may have led over a newer root, to a range that contains the index.
+      } while (passes && value != 0 && first <= index);
     } else {
       value = 0;
     }
@@ -118,9 +121,12 @@ export function findBefore(
   let found: f64 = -1;
   if (isSafe(header, flags)) {
     walkTo(header, index);
-    while (!isEntry(value) || last >= index) {
-      if (!backward(header, bound)) break;
-    }
+    do {
+      value = 0;
+      while (!isEntry(value)) {
+        if (!backward(header, bound)) break;
+      }
+    } while (value != 0 && last >= index);
     found = leaveEntry();
   }
   leave(entered);
