@@ -233,6 +233,15 @@ Deno.test("alignedWindows begins no window that the other cache can't finish, af
   assertEquals(choose(inner, leaves), [0]);
 });
 
+Deno.test("alignedWindows begins no window for which the others have no room, also where slabs could be freed that it does not see", () => {
+  // Two full slabs; those that somebody else has isolated, and that could be freed, are not among them.
+  const slabs = [0, 2].map((pfn) => ({ pfn, inUse: 4 }));
+  const free: [number, number][] = [[1, 0], [3, 0]];
+  const memory = { pages: 4, free, slabs, beside: [], capacity: 4 };
+  const world = { ...worldOf(memory), freeableSlabs: 2, slabsWanted: 2 };
+  assertEquals(alignedWindows(1).choose(world), []);
+});
+
 /** An arena with slabs a quarter full. */
 function fragmented(): { arena: Arena; trees: RangeTree[] } {
   const arena = Arena.create({ byteLength: 2 ** 23 });
