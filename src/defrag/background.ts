@@ -164,15 +164,7 @@ export class BackgroundCompactor {
    */
   constructor(arena: Arena, options: BackgroundOptions = {}) {
     this.#arena = arena;
-    this.#options = checked({
-      startBelow: 0.8,
-      stopAbove: 0.97,
-      sliceMillis: 1,
-      duty: 0.2,
-      idleMillis: 20,
-      policy: greedy,
-      ...options,
-    });
+    this.#options = checked(options);
     // Allocations of this thread that can't be served compact at once, under the same policy.
     new Compactor(arena, { policy: this.#options.policy });
     this.#movers = NodeMover.allOf(arena);
@@ -346,9 +338,15 @@ function rest(state: CacheState): void {
 }
 
 function checked(
-  options: Required<BackgroundOptions>,
+  {
+    startBelow = 0.8,
+    stopAbove = 0.97,
+    sliceMillis = 1,
+    duty = 0.2,
+    idleMillis = 20,
+    policy = greedy,
+  }: BackgroundOptions,
 ): Required<BackgroundOptions> {
-  const { startBelow, stopAbove, sliceMillis, duty, idleMillis } = options;
   const fail = (what: string): never => {
     throw new RangeError(`Cannot compact in the background: ${what}`);
   };
@@ -360,7 +358,7 @@ function checked(
   if (!(sliceMillis > 0)) fail(`a slice of ${sliceMillis} ms is none`);
   if (!(duty > 0 && duty <= 1)) fail(`duty ${duty} is outside (0, 1]`);
   if (!(idleMillis > 0)) fail(`idling for ${idleMillis} ms is none`);
-  return options;
+  return { startBelow, stopAbove, sliceMillis, duty, idleMillis, policy };
 }
 
 /** Sleeps, at least one turn of the event loop, but not beyond an abort. */

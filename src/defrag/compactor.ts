@@ -208,8 +208,12 @@ export class Compactor {
       if (window === undefined) break;
       if (tried.size === 0) fewestMoves = window.moves;
       tried.add(window.pfn);
-      moves += this.#emptySlabs(leaves, window.slabs).moves;
-      moves += this.#emptySlabs(inner, window.beside).moves;
+      const { pfn, slabs, slabsLacking, beside, besideLacking } = window;
+      const end = pfn + 2 ** order;
+      leaves.addSlabsOutside(pfn, end, slabsLacking);
+      moves += this.#emptySlabs(leaves, slabs).moves;
+      inner.addSlabsOutside(pfn, end, besideLacking);
+      moves += this.#emptySlabs(inner, beside).moves;
     }
     const seconds = (performance.now() - start) / 1000;
     return { made: isMade(), moves, fewestMoves, windows: tried.size, seconds };

@@ -73,8 +73,10 @@ export function alignedWindows(order: number): CompactionPolicy {
       const memory = world.memory();
       const slabsOf = (window: Window) =>
         window.slabs.length + window.beside.length;
+      const hasRoom = ({ slabsLacking, besideLacking }: Window) =>
+        slabsLacking + besideLacking === 0;
       const windows = emptiableWindows(memory, order)
-        .filter((window) => slabsOf(window) > 0)
+        .filter((window) => slabsOf(window) > 0 && hasRoom(window))
         .sort((a, b) => slabsOf(a) - slabsOf(b) || a.moves - b.moves);
       const chosen: number[] = [];
       let besideLeft = freeableOf(memory.beside, memory.capacity);

@@ -2,16 +2,17 @@
  * Which pages to empty for one large block.
  *
  * A block of order `j` begins at a multiple of 2^j, so the candidates are the aligned *windows* of that many pages, and they
- * are disjoint. A window can be emptied if each of its pages is free or a slab whose objects can be moved, and if the other
- * slabs have room for all that is in it. Emptying it takes one move an object, so the cheapest window is the one that holds
- * the fewest; that is the optimum for one block.
+ * are disjoint. A window can be emptied if each of its pages is free or a slab whose objects can be moved, and if there is room
+ * for all that is in it: in the other slabs, or in new ones, on pages outside of it that are free. Emptying it takes one move an
+ * object, so the cheapest window is the one that holds the fewest; that is the optimum for one block.
  *
  * Leaves and inner nodes live in slabs of two caches, side by side, and each is moved to slabs of its own. So what is looked at are
  * the slabs of one cache and those *beside* them, of the other: a window may have both, and each kind needs room of its kind.
  *
  * Of several blocks the most that can be made are those with the fewest slabs, as many as the slabs that can be freed allow: a
  * window of `s` slabs takes `s` of these, and any so many slabs can be emptied into the others. With slabs of two kinds that is an
- * upper bound, since it may be one kind that there are too few of.
+ * upper bound, since it may be one kind that there are too few of. New slabs are not reckoned with there: a run takes none, since
+ * it is after free pages.
  *
  * @module
  */
@@ -28,6 +29,10 @@ export interface Window {
   readonly beside: readonly number[];
   /** The objects in them: what emptying it costs in moves. */
   readonly moves: number;
+  /** How many new slabs are needed outside of it, because the others have too little room: for the objects of `slabs` … */
+  readonly slabsLacking: number;
+  /** … and for those of `beside`. */
+  readonly besideLacking: number;
 }
 
 /** The memory that windows are looked for in. */
@@ -133,11 +138,12 @@ export function emptiableWindows(
   const { pages, free } = memory;
   const size = 2 ** order;
   const count = Math.floor(pages / size);
-  // How many pages of a window are free or can be made so.
-  const usable = new Uint32Array(count);
+  const freeIn = new Uint32Array(count);
+  let freePages = 0;
   for (const [pfn, blockOrder] of free) {
+    freePages += 2 ** blockOrder;
     for (let page = pfn; page < pfn + 2 ** blockOrder; page++) {
-      if (page < count * size) usable[Math.floor(page / size)]++;
+      if (page < count * size) freeIn[Math.floor(page / size)]++;
     }
   }
   const own = sortIntoWindows(memory.slabs, memory, size);
@@ -145,13 +151,17 @@ export function emptiableWindows(
   const windows: Window[] = [];
   for (let window = 0; window < count; window++) {
     const slabs = own.slabs[window], beside = other.slabs[window];
-    if (usable[window] + slabs.length + beside.length < size) continue;
-    if (!own.hasRoomFor(window) || !other.hasRoomFor(window)) continue;
+    if (freeIn[window] + slabs.length + beside.length < size) continue;
+    const slabsLacking = own.slabsLackingFor(window);
+    const besideLacking = other.slabsLackingFor(window);
+    if (slabsLacking + besideLacking > freePages - freeIn[window]) continue;
     windows.push({
       pfn: window * size,
       slabs,
       beside,
       moves: own.objects[window] + other.objects[window],
+      slabsLacking,
+      besideLacking,
     });
   }
   return windows.sort((a, b) => a.moves - b.moves);
@@ -163,8 +173,8 @@ interface Sorted {
   readonly slabs: readonly number[][];
   /** How many objects are in them. */
   readonly objects: Uint32Array;
-  /** Whether the slabs outside of a window have room for these. */
-  hasRoomFor(window: number): boolean;
+  /** How many slabs more are needed outside of a window, so that there is room for these. */
+  slabsLackingFor(window: number): number;
 }
 
 function sortIntoWindows(
@@ -185,7 +195,9 @@ function sortIntoWindows(
     objects[window] += inUse;
     roomIn[window] += capacity - inUse;
   }
-  const hasRoomFor = (window: number) =>
-    objects[window] <= room - roomIn[window];
-  return { slabs, objects, hasRoomFor };
+  const slabsLackingFor = (window: number) => {
+    const homeless = objects[window] - (room - roomIn[window]);
+    return Math.max(0, Math.ceil(homeless / capacity));
+  };
+  return { slabs, objects, slabsLackingFor };
 }

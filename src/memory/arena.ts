@@ -452,7 +452,8 @@ export class Arena {
         } bytes in whole words, found ${bytes.length}`,
       );
     }
-    const image = new Int32Array(bytes.slice().buffer);
+    // A copy, whatever array of bytes it is: what Node's `Buffer` calls a slice is none.
+    const image = new Int32Array(new Uint8Array(bytes).buffer);
     const [magic, version, metaPages, usedPages, sum] = image;
     if (magic !== SAVE_MAGIC) {
       fail(`expected magic ${hex(SAVE_MAGIC)}, found ${hex(magic)}`);
@@ -513,6 +514,7 @@ export class Arena {
   leave(): void {
     this.rcu.leave();
     this.lockdep.leave();
+    this.roots.leave();
     for (const refuse of this.#leavers) refuse();
     this.onLeave = (refuse) => refuse();
   }

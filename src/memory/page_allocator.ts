@@ -166,6 +166,22 @@ export class PageAllocator {
     });
   }
 
+  /** As {@linkcode PageAllocator.tryAllocate} of one page, but of no block that begins in `from` … `to − 1`. */
+  tryAllocateOutside(
+    from: number,
+    to: number,
+    mobility: Mobility,
+    owner = 0,
+  ): number {
+    return this.#locked("PageAllocator.allocateOutside", () => {
+      const type = mobility === "movable" ? 0 : 1;
+      let pfn = this.#takeOutside(from, to, type);
+      if (pfn < 0) pfn = this.#takeOutside(from, to, 1 - type);
+      if (pfn >= 0) this.#words[this.#frame(pfn) + FRAME_OWNER] = owner;
+      return pfn;
+    });
+  }
+
   /**
    * Frees the block that begins at a page.
    *
@@ -473,6 +489,18 @@ export class PageAllocator {
     for (let have = order; have <= MAX_ORDER; have++) {
       const pfn = this.#words[this.#base + HEADS + type * ORDERS + have];
       if (pfn >= 0) return this.#take(pfn, have, order);
+    }
+    return -1;
+  }
+
+  /** The first page of the smallest block of this type that begins outside of `from` … `to − 1`; -1 if there is none. */
+  #takeOutside(from: number, to: number, type: number): number {
+    for (let have = 0; have <= MAX_ORDER; have++) {
+      let pfn = this.#words[this.#base + HEADS + type * ORDERS + have];
+      while (pfn >= from && pfn < to) {
+        pfn = this.#words[this.#frame(pfn) + NEXT];
+      }
+      if (pfn >= 0) return this.#take(pfn, have, 0);
     }
     return -1;
   }

@@ -7,6 +7,7 @@
  */
 import { spinLock, spinTakeOver, spinUnlock } from "../sync/spin_lock.ts";
 import type { Words } from "../sync/atomics.ts";
+import { refuseAsLeft } from "../sync/left.ts";
 import { decodeName, encodeName } from "../sync/names.ts";
 
 /** How many roots an arena can name: trees, external locks and managers together. */
@@ -83,6 +84,15 @@ export class Roots {
         }
       }
     });
+  }
+
+  /** The thread has left the arena: from here on it may not take the lock, which it would take by the id of another thread. */
+  leave(): void {
+    this.get =
+      this.add =
+      this.remove =
+      this.names =
+        refuseAsLeft;
   }
 
   /** Recovers from a thread that is gone: if it held the lock, a record that it left unfinished is free again. */

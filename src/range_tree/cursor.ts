@@ -462,7 +462,7 @@ export class Cursor implements Disposable {
   /**
    * Goes on to the next range, or entry, if the tree has not changed since the position was found in the same hold of the lock, or the
    * same section: so it lives as it did, since its end is a change. If it did not go on, nothing of the cursor has changed, and its walk
-   * has passed empty ranges at most, which whoever goes on skips as well.
+   * has passed nothing that whoever goes on does not pass as well.
    */
   #steppedOn(max: number, skipsEmpty: boolean): boolean {
     if (!this.#isSameHold()) return false;
@@ -556,29 +556,31 @@ export class Cursor implements Disposable {
     return this.#backward(min, skipsEmpty);
   }
 
-  /** Goes on to the next range, or entry. */
+  /** Goes on to the next range, or entry. What contains the cursor's index, which may have come in meanwhile, is passed. */
   #forward(max: number, skipsEmpty: boolean): number {
-    const { header } = this.#parts;
+    const walk = this.#walk, { header } = this.#parts;
+    const from = this.#index;
     this.#position();
     do {
-      if (!this.#walk.forward(header, max)) {
+      if (!walk.forward(header, max)) {
         this.#arrive();
         return this.#end("overflow");
       }
-    } while (skipsEmpty && this.#walk.value === 0);
+    } while (walk.first <= from || (skipsEmpty && walk.value === 0));
     return this.#arrive();
   }
 
-  /** Goes back to the range, or entry, before. */
+  /** Goes back to the range, or entry, before. What contains the cursor's last index, which may have come in meanwhile, is passed. */
   #backward(min: number, skipsEmpty: boolean): number {
-    const { header } = this.#parts;
+    const walk = this.#walk, { header } = this.#parts;
+    const from = this.#last;
     this.#position();
     do {
-      if (!this.#walk.backward(header, min)) {
+      if (!walk.backward(header, min)) {
         this.#arrive();
         return this.#end("underflow");
       }
-    } while (skipsEmpty && this.#walk.value === 0);
+    } while (walk.last >= from || (skipsEmpty && walk.value === 0));
     return this.#arrive();
   }
 

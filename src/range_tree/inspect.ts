@@ -82,6 +82,18 @@ function forEachNode(
   }
 }
 
+/** A node as it was found, and what its place in the tree says of it. */
+interface Found {
+  readonly node: number;
+  readonly parent: number;
+  readonly height: number;
+  readonly min: number;
+  readonly max: number;
+  readonly isRoot: boolean;
+  /** Whether the tree tracks gaps. */
+  readonly gaps: boolean;
+}
+
 /**
  * Checks every invariant of a tree.
  *
@@ -98,56 +110,34 @@ export function validateTree(
   let entries = 0;
   let before = -1;
   forEachNode(words, doubles, root, (node, parent, height, min, max) => {
-    const fail = (rule: string): never => {
-      throw new TreeInvariantError(
-        `Node ${node} [${min}, ${max}] of height ${height}: ${rule}`,
-      );
+    const found = {
+      node,
+      parent,
+      height,
+      min,
+      max,
+      isRoot: node === root,
+      gaps,
     };
-    const count = countOf(words, node);
     if (!nodes.isAllocated(node)) {
-      fail(`it is no allocated object of "${nodes.ofHeight(height).name}"`);
+      fail(
+        found,
+        `it is no allocated object of "${nodes.ofHeight(height).name}"`,
+      );
     }
-    if (heightOf(words, node) !== height) {
-      fail(`its height says ${heightOf(words, node)}`);
-    }
-    if (parentOf(words, node) !== parent) {
-      fail(`its parent word is ${parentOf(words, node)}, not ${parent}`);
-    }
-    if (count < 1 || count > maxSlots(height, gaps)) {
-      fail(`it uses ${count} slots`);
-    }
-    if (node !== root && count < minSlots(height, gaps)) {
-      fail(`it uses ${count} slots, under a third`);
-    }
-    if (node === root && height > 0 && count < 2) {
-      fail("a root above leaves has one child");
-    }
-    let first = min;
-    for (let slot = 0; slot < count; slot++) {
-      const last = pivotOf(doubles, node, slot, max);
+    validateNode(words, found);
+    validateSlots(words, doubles, found);
+    if (height > 0) return;
+    for (let slot = 0; slot < countOf(words, node); slot++) {
       const held = slotOf(words, node, slot);
-      if (last < first) fail(`pivot ${slot} is ${last}, below ${first}`);
-      if (height > 0 && held === 0) fail(`slot ${slot} has no child`);
-      if (height === 0) {
-        if (held !== 0) entries++;
-        if (held === 0 && before === 0) {
-          fail(`slot ${slot} and the one before it are both empty`);
-        }
-        before = held;
-      } else if (gaps) {
-        const found = height > 1
-          ? largestGap(words, doubles, held)
-          : largestRun(words, doubles, held, first, last);
-        const noted = gapOf(doubles, node, slot);
-        if (noted !== found) {
-          fail(`gap ${slot} is ${noted}, below it is one of ${found}`);
-        }
+      if (held !== 0) entries++;
+      if (held === 0 && before === 0) {
+        fail(found, `slot ${slot} and the one before it are both empty`);
       }
-      first = last + 1;
+      before = held;
     }
-    if (first !== max + 1) fail(`its last pivot is ${first - 1}`);
-    if (node === root && height === 0 && entries === 0) {
-      fail("a root leaf holds nothing");
+    if (node === root && entries === 0) {
+      fail(found, "a root leaf holds nothing");
     }
   }, headerParent(header));
   const counted = entryCountOf(words, header);
@@ -156,6 +146,56 @@ export function validateTree(
       `Tree ${header}: it holds ${entries} entries, ${counted} are counted`,
     );
   }
+}
+
+/** Checks what a node says of itself. */
+function validateNode(words: Words, found: Found): void {
+  const { node, parent, height, isRoot, gaps } = found;
+  const count = countOf(words, node);
+  if (heightOf(words, node) !== height) {
+    fail(found, `its height says ${heightOf(words, node)}`);
+  }
+  if (parentOf(words, node) !== parent) {
+    fail(found, `its parent word is ${parentOf(words, node)}, not ${parent}`);
+  }
+  if (count < 1 || count > maxSlots(height, gaps)) {
+    fail(found, `it uses ${count} slots`);
+  }
+  if (!isRoot && count < minSlots(height, gaps)) {
+    fail(found, `it uses ${count} slots, under a third`);
+  }
+  if (isRoot && height > 0 && count < 2) {
+    fail(found, "a root above leaves has one child");
+  }
+}
+
+/** Checks its pivots, and above leaves its children's refs and gaps. */
+function validateSlots(words: Words, doubles: Doubles, found: Found): void {
+  const { node, height, min, max, gaps } = found;
+  let first = min;
+  for (let slot = 0; slot < countOf(words, node); slot++) {
+    const last = pivotOf(doubles, node, slot, max);
+    if (last < first) fail(found, `pivot ${slot} is ${last}, below ${first}`);
+    const held = slotOf(words, node, slot);
+    if (height > 0 && held === 0) fail(found, `slot ${slot} has no child`);
+    if (height > 0 && gaps) {
+      const largest = height > 1
+        ? largestGap(words, doubles, held)
+        : largestRun(words, doubles, held, first, last);
+      const noted = gapOf(doubles, node, slot);
+      if (noted !== largest) {
+        fail(found, `gap ${slot} is ${noted}, below it is one of ${largest}`);
+      }
+    }
+    first = last + 1;
+  }
+  if (first !== max + 1) fail(found, `its last pivot is ${first - 1}`);
+}
+
+function fail({ node, min, max, height }: Found, rule: string): never {
+  throw new TreeInvariantError(
+    `Node ${node} [${min}, ${max}] of height ${height}: ${rule}`,
+  );
 }
 
 /** The tree as text, one line a node and an entry. */

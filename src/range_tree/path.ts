@@ -14,7 +14,7 @@ import {
   pivotOf,
 } from "./node.ts";
 
-/** No tree is higher: each node has at least 7 children and refs are u32. */
+/** No tree is higher: but for the root, each node has at least 4 children, and an arena has room for 2^25 nodes. */
 export const MAX_HEIGHT = 16;
 
 /** A way from the root to a leaf. Heights count from the leaf, 0. */

@@ -333,6 +333,10 @@ export class RangeTree implements Iterable<Entry> {
    * Stores an entry over `first` … `last`, whatever is there; the entry 0 empties the range. Readers see all of it or
    * none.
    *
+   * A store waits for no reader. So in an arena that is nearly full it may find no room although enough was retired, namely as long
+   * as some thread stays inside a read section, or is not on a processor in the middle of one: {@linkcode RangeTree.storeBlocking}
+   * waits for it.
+   *
    * Lock: own. Memory: may. Drops the lock: no.
    *
    * @param value The entry, of those that {@linkcode RangeTree} names.

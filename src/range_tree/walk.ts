@@ -161,27 +161,10 @@ export class Walk {
     return true;
   }
 
-  /** Walks to the last stored range that begins at or before an index and ends at or after `min`; says if there is one. */
-  findReverse(header: number, index: number, min: number): boolean {
-    this.to(header, index);
-    while (this.value === 0) {
-      if (!this.backward(header, min)) return false;
-    }
-    return true;
-  }
-
   /** Goes on to the next stored range that begins at or before `max`; says if there is one. */
   next(header: number, max: number): boolean {
     do {
       if (!this.forward(header, max)) return false;
-    } while (this.value === 0);
-    return true;
-  }
-
-  /** Goes back to the last stored range before this one that ends at or after `min`; says if there is one. */
-  prev(header: number, min: number): boolean {
-    do {
-      if (!this.backward(header, min)) return false;
     } while (this.value === 0);
     return true;
   }
@@ -210,8 +193,11 @@ export class Walk {
     if (flags !== PROTECTED) return -1;
     if (index > max) return 0;
     this.to(header, index);
-    if (!passes && this.value !== 0) return this.value;
-    return this.next(header, max) ? this.value : 0;
+    // Also behind the leaf, where the way on may lead over a newer root, a range may contain the index.
+    while (this.value === 0 || (passes && this.first <= index)) {
+      if (!this.forward(header, max)) return 0;
+    }
+    return this.value;
   }
 
   /** The last entry that ends before an index and at or after `min`, 0 if there is none. As {@linkcode Walk.entryFrom}. */
@@ -227,7 +213,10 @@ export class Walk {
     }
     if (flags !== PROTECTED) return -1;
     this.to(header, index);
-    return this.prev(header, min) ? this.value : 0;
+    while (this.value === 0 || this.last >= index) {
+      if (!this.backward(header, min)) return 0;
+    }
+    return this.value;
   }
 
   #take(found: number): number {
@@ -359,7 +348,8 @@ export class Walk {
 
   /**
    * Goes on to the next range, or the next entry, that begins at or before `max`, if the tree's generation is still that one; says if
-   * it did. If not, the walk may have passed empty ranges. For walks that see reserved ranges.
+   * it did. If not, the walk may have passed some ranges: empty ones, or in a newer tree one that contains where it was. For walks that
+   * see reserved ranges.
    */
   stepOn(
     header: number,
@@ -375,6 +365,7 @@ export class Walk {
           generation,
           this.#leaf,
           this.#slot,
+          this.first,
           this.last,
           this.#max,
           max,
@@ -383,8 +374,9 @@ export class Walk {
       );
     }
     if (generationOf(this.#words, header) !== generation) return false;
+    const from = this.first;
     while (this.forward(header, max)) {
-      if (this.value !== 0 || !skipsEmpty) return true;
+      if (this.first > from && (this.value !== 0 || !skipsEmpty)) return true;
     }
     return false;
   }
@@ -404,6 +396,7 @@ export class Walk {
           generation,
           this.#leaf,
           this.#slot,
+          this.last,
           this.first,
           this.#min,
           min,
@@ -412,8 +405,9 @@ export class Walk {
       );
     }
     if (generationOf(this.#words, header) !== generation) return false;
+    const from = this.last;
     while (this.backward(header, min)) {
-      if (this.value !== 0 || !skipsEmpty) return true;
+      if (this.last < from && (this.value !== 0 || !skipsEmpty)) return true;
     }
     return false;
   }

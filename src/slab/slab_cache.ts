@@ -290,6 +290,22 @@ export class SlabCache {
   }
 
   /**
+   * Adds empty slabs that lie outside of the pages `from` … `to − 1`: fewer where there is no room. As long as they are empty, they
+   * may be given back like any other.
+   */
+  addSlabsOutside(from: number, to: number, count: number): void {
+    this.#arena.lockdep.assertMayAllocate("SlabCache.addSlabsOutside");
+    this.#locked("SlabCache.addSlabsOutside", () => {
+      for (let left = count; left > 0; left--) {
+        const pfn = this.#newSlabOf((mobility) =>
+          this.#lists.tryPageOutside(from, to, mobility)
+        );
+        if (pfn < 0) return;
+      }
+    });
+  }
+
+  /**
    * Frees an object at once: only what no other thread can see.
    *
    * @throws {Error} If the ref is no allocated object of this cache; nothing was changed.
@@ -436,12 +452,15 @@ export class SlabCache {
     }
   }
 
-  /** Puts an isolated slab back. Returns whether it was isolated. */
+  /**
+   * Puts a slab back that this thread has isolated. Returns whether it was one: what was isolated and became empty may be another's
+   * slab by now, in the same place.
+   */
   unisolate(pfn: number): boolean {
-    return this.#unisolate(pfn, 0);
+    return this.#unisolate(pfn, this.#thread);
   }
 
-  /** As {@linkcode SlabCache.unisolate}, if that thread has isolated it; 0 = any. */
+  /** As {@linkcode SlabCache.unisolate}, if that thread has isolated it. */
   #unisolate(pfn: number, thread: number): boolean {
     return this.#isPage(pfn) &&
       this.#locked(
@@ -673,11 +692,16 @@ export class SlabCache {
   }
 
   #newSlab(): number {
-    const pfn = this.#lists.tryPage(this.#mobility);
+    return this.#newSlabOf((mobility) => this.#lists.tryPage(mobility));
+  }
+
+  /** Makes an empty slab of pages that are allocated so; -1 if there are none. */
+  #newSlabOf(tryPage: (mobility: Mobility) => number): number {
+    const pfn = tryPage(this.#mobility);
     if (pfn < 0) return -1;
     let tracking = -1;
     if (this.#tracker !== undefined) {
-      tracking = this.#lists.tryPage("unmovable");
+      tracking = tryPage("unmovable");
       if (tracking < 0) {
         this.#arena.pages.free(pfn);
         return -1;

@@ -172,6 +172,12 @@ export class SlabLists {
     return this.#arena.pages.tryAllocate(0, mobility, owner);
   }
 
+  /** As {@linkcode SlabLists.tryPage}, but none of the pages `from` … `to − 1`. */
+  tryPageOutside(from: number, to: number, mobility: Mobility): number {
+    const owner = this.#id | this.#thread << ON_ITS_WAY_SHIFT;
+    return this.#arena.pages.tryAllocateOutside(from, to, mobility, owner);
+  }
+
   /** Makes an empty slab of a page, and of one for the tracker, unless that is -1. */
   add(pfn: number, tracking: number): void {
     const frame = this.#arena.frameOf(pfn);
@@ -299,15 +305,12 @@ export class SlabLists {
     return true;
   }
 
-  /** Puts a slab back that a thread has isolated; 0 = any. Returns whether it was such a slab. */
+  /** Puts a slab back that a thread has isolated. Returns whether it was such a slab. */
   unisolate(pfn: number, thread: number): boolean {
     const frame = this.#arena.frameOf(pfn);
     const word = this.#words[frame + IN_USE];
     const inUse = word % IS_ISOLATED, by = word >>> ISOLATED_SHIFT;
-    if (
-      this.#words[frame + OWNER] !== this.#id || by === 0 ||
-      (thread !== 0 && by !== thread)
-    ) return false;
+    if (this.#words[frame + OWNER] !== this.#id || by !== thread) return false;
     this.#unlink(frame, this.#isolatedHead);
     this.#words[frame + IN_USE] = inUse;
     this.#words[this.#counts + ISOLATED]--;

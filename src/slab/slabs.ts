@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { refuseAsLeft } from "../sync/left.ts";
 import { spinLock, spinTakeOver, spinUnlock } from "../sync/spin_lock.ts";
 import { type Arena, openForReap } from "../memory/arena.ts";
 import { perArena } from "../memory/per_arena.ts";
@@ -59,6 +60,7 @@ export class Slabs {
       giveBack: () => this.#giveBack(),
     });
     arena.onReap("slab caches", (gone) => this.#recover(gone));
+    arena.onLeave(() => this.cache = this.all = refuseAsLeft);
   }
 
   /** The slab caches of an arena. */

@@ -150,7 +150,8 @@ export class Lockdep {
    * These are functions of this object alone, so that nobody who has not left pays for a look.
    */
   leave(): void {
-    this.acquire =
+    this.lockClass =
+      this.acquire =
       this.tryAcquire =
       this.assertReading =
       this.assertHeld =

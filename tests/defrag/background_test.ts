@@ -313,6 +313,21 @@ Deno.test("BackgroundCompactor.run() puts back what it has isolated when it fail
   assertEquals(bothOf(arena).isolatedSlabs(), []);
 });
 
+Deno.test("BackgroundCompactor takes an option that is undefined for one that is not given", () => {
+  const arena = Arena.create({ byteLength: 2 ** 23 });
+  fragmented(arena);
+  const compactor = new BackgroundCompactor(arena, {
+    policy: undefined,
+    startBelow: undefined,
+    stopAbove: undefined,
+    sliceMillis: undefined,
+    duty: undefined,
+    idleMillis: undefined,
+  });
+  while (compactor.slice());
+  assert(compactor.totals().freedSlabs > 0);
+});
+
 Deno.test("BackgroundCompactor refuses options out of bounds, and work where it could block", () => {
   const arena = Arena.create({ byteLength: 2 ** 20 });
   for (

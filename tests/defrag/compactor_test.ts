@@ -1,5 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { type CompactionResult, Compactor } from "../../src/defrag/mod.ts";
+import { Evacuation, movableOf } from "../../src/defrag/evacuation.ts";
+import { NodeMover } from "../../src/defrag/relocate.ts";
 import { Arena, OutOfMemoryError } from "../../src/memory/mod.ts";
 import { type LockMode, RangeTree } from "../../src/range_tree/mod.ts";
 import { LockdepError } from "../../src/sync/mod.ts";
@@ -253,6 +255,28 @@ Deno.test("Compactor.run() leaves slabs alone that somebody else has isolated", 
   assertEquals(cache.isolatedSlabs(), [fullest]);
   assertEquals(result.yield, 1);
   assert(cache.unisolate(fullest));
+  assertSound(arena, trees);
+});
+
+Deno.test("Evacuation puts back no slab that another compactor has isolated in the place of one that it has emptied", () => {
+  const arena = Arena.create({ byteLength: 2 ** 22 });
+  const trees = fragment(arena, rng(5));
+  arena.rcu.barrier();
+  const theirs = bothOf(Arena.attach(arena.buffer)).leaves;
+  NodeMover.allOf(arena);
+  const [leaves] = movableOf([bothOf(arena).leaves]);
+  const [pfn] = leaves.emptiestSlabs(1);
+  const evacuation = new Evacuation(arena, leaves, [pfn]);
+  assertEquals(evacuation.step(), false);
+  evacuation.finish();
+  arena.rcu.barrier();
+  const taken: number[] = [];
+  do taken.push(theirs.allocate()); while (arena.pfnOf(taken.at(-1)!) !== pfn);
+  assert(theirs.isolate(pfn));
+  assertEquals(evacuation.unisolate(), 1);
+  assertEquals(leaves.isolatedSlabs(), [pfn]);
+  assert(theirs.unisolate(pfn));
+  for (const ref of taken) theirs.free(ref);
   assertSound(arena, trees);
 });
 

@@ -220,7 +220,6 @@ Deno.test("policies.costBenefit weighs how empty a slab is against how long it h
   );
 });
 
-/** An arena with slabs a quarter full. */
 Deno.test("alignedWindows begins no window that the other cache can't finish, after one that it has to itself", () => {
   // Inner nodes at pages 0 and 3, one of which can be emptied; leaves at 2 and 4. Page 1 is free, page 5 is none of these.
   const inner = [0, 3].map((pfn) => ({ pfn, inUse: 1 }));
@@ -234,6 +233,16 @@ Deno.test("alignedWindows begins no window that the other cache can't finish, af
   assertEquals(choose(inner, leaves), [0]);
 });
 
+Deno.test("alignedWindows begins no window for which the others have no room, also where slabs could be freed that it does not see", () => {
+  // Two full slabs; those that somebody else has isolated, and that could be freed, are not among them.
+  const slabs = [0, 2].map((pfn) => ({ pfn, inUse: 4 }));
+  const free: [number, number][] = [[1, 0], [3, 0]];
+  const memory = { pages: 4, free, slabs, beside: [], capacity: 4 };
+  const world = { ...worldOf(memory), freeableSlabs: 2, slabsWanted: 2 };
+  assertEquals(alignedWindows(1).choose(world), []);
+});
+
+/** An arena with slabs a quarter full. */
 function fragmented(): { arena: Arena; trees: RangeTree[] } {
   const arena = Arena.create({ byteLength: 2 ** 23 });
   const all = Array.from({ length: 400 }, () => RangeTree.create(arena));

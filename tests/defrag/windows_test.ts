@@ -40,18 +40,26 @@ Deno.test(CHEAPEST, () => {
           const inIt = (of: Slab[]) => of.filter(({ pfn }) => inside(pfn));
           const objects = (of: Slab[]) =>
             inIt(of).reduce((sum, slab) => sum + slab.inUse, 0);
-          const hasRoom = (of: Slab[]) =>
-            objects(of) <= of.filter(({ pfn }) => !inside(pfn))
-              .reduce((sum, slab) => sum + 4 - slab.inUse, 0);
+          // New slabs one after the other, until there is room.
+          const lacking = (of: Slab[]) => {
+            let room = of.filter(({ pfn }) => !inside(pfn))
+              .reduce((sum, slab) => sum + capacity - slab.inUse, 0);
+            let added = 0;
+            for (; objects(of) > room; added++) room += capacity;
+            return added;
+          };
           const whole = kinds.slice(first, first + size).every((kind) =>
             kind < 8
           );
-          if (whole && hasRoom(slabs) && hasRoom(beside)) {
+          const freeElsewhere = free.filter(([pfn]) => !inside(pfn)).length;
+          if (whole && lacking(slabs) + lacking(beside) <= freeElsewhere) {
             expected.push({
               pfn: first,
               slabs: inIt(slabs).map(({ pfn }) => pfn),
               beside: inIt(beside).map(({ pfn }) => pfn),
               moves: objects(all),
+              slabsLacking: lacking(slabs),
+              besideLacking: lacking(beside),
             });
           }
         }
@@ -106,6 +114,41 @@ Deno.test("Arena.allocPages() compacts when only fragmentation stands in the way
   assertEquals(bothOf(arena).isolatedSlabs(), []);
   arena.pages.free(pfn);
   arena.pages.validate();
+});
+
+Deno.test("Compactor.makeBlock() moves full slabs, and the only one of a kind, to pages outside of the window", () => {
+  const arena = Arena.create({ byteLength: 2 ** 20 });
+  const { pages } = arena;
+  const tree = RangeTree.create(arena, { rcu: true });
+  const nodes = bothOf(arena);
+  const held = new Set<number>();
+  for (let pfn = 0; (pfn = pages.tryAllocate(0, "movable")) >= 0;) {
+    held.add(pfn);
+  }
+  const giveBack = (pfn: number) => {
+    assert(held.delete(pfn), `page ${pfn} is not held`);
+    pages.free(pfn);
+  };
+  // In the window there are two slabs of leaves, of which one is full, and the only one of inner nodes.
+  const window = [48, 49, 50, 51, 52, 53, 54, 55];
+  window.forEach(giveBack);
+  tree.bulkLoad(points(170, 2));
+  assertEquals(nodes.leaves.slabs().map(({ inUse }) => inUse), [1, 16]);
+  assertEquals(nodes.inner.slabs().length, 1);
+  const before = digest(tree);
+  const compactor = new Compactor(arena);
+  // Where there are pages for two of three, nothing is moved. They are no single ones, as that one in the window that is taken first.
+  [120, 121].forEach(giveBack);
+  assertEquals(compactor.makeBlock(3).windows, 0);
+  [200, 201].forEach(giveBack);
+  const { made, moves, fewestMoves, windows } = compactor.makeBlock(3);
+  assertEquals([made, windows, moves], [true, 1, fewestMoves]);
+  assertEquals(moves, nodes.stats().objects);
+  assertEquals(pages.freeBlocksByOrder(), [1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+  assertEquals(digest(tree), before);
+  tree.validate();
+  nodes.validate();
+  pages.validate();
 });
 
 Deno.test("Compactor.makeBlock() moves nothing where such a block is free, and gives up where none can be made", () => {

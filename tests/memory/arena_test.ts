@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import {
   assert,
   assertEquals,
@@ -441,10 +442,14 @@ Deno.test("Arena.save() is refused inside a read section and under a lock", () =
 Deno.test("Arena.load() takes bytes wherever they lie in memory", () => {
   const bytes = furnished().save();
   for (const offset of [1, 2, 4]) {
-    const shifted = new Uint8Array(bytes.length + 8);
-    shifted.set(bytes, offset);
-    Arena.load(shifted.subarray(offset, offset + bytes.length)).pages
-      .validate();
+    for (
+      const arrayOf of [(b: ArrayBuffer) => new Uint8Array(b), Buffer.from]
+    ) {
+      const shifted: Uint8Array = arrayOf(new ArrayBuffer(bytes.length + 8));
+      shifted.set(bytes, offset);
+      Arena.load(shifted.subarray(offset, offset + bytes.length)).pages
+        .validate();
+    }
   }
 });
 

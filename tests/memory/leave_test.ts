@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { Arena, RangeMap, RangeTree, VaManager } from "../../mod.ts";
+import { Arena, RangeMap, RangeTree, Slabs, VaManager } from "../../mod.ts";
 import { digest, points } from "../range_tree/worlds.ts";
 
 const LEFT = "Cannot use the arena: this thread has left it";
@@ -36,6 +36,14 @@ function usesOfArena(arena: Arena): Record<string, () => unknown> {
     barrier: () => arena.rcu.barrier(),
     flush: () => arena.rcu.flush(),
     allocPages: () => arena.allocPages(0),
+    root: () => arena.roots.get("vm"),
+    addRoot: () => arena.roots.add("other", 64),
+    removeRoot: () => arena.roots.remove(arena.pageRef(0)),
+    names: () => arena.roots.names(),
+    caches: () => Slabs.of(arena).all(),
+    cache: () =>
+      Slabs.of(arena).cache({ name: "mine", objectBytes: 64, link: 0 }),
+    lockClass: () => arena.lockdep.lockClass("mine"),
     reap: () => arena.reap(arena.threads[0]),
   };
 }

@@ -358,6 +358,35 @@ Deno.test("PageAllocator serves either mobility to the last page", () => {
   }
 });
 
+Deno.test("PageAllocator.tryAllocateOutside() takes all pages of free blocks outside of a window, of the smallest first, and none inside", () => {
+  const random = rng(7);
+  for (let round = 0; round < 60; round++) {
+    const count = 8 + random.int(1200);
+    const { pages } = arenaOfPages(count);
+    const other = random.pick<Mobility>(["movable", "unmovable"]);
+    for (let i = random.int(2 * count); i > 0; i--) {
+      pages.tryAllocate(0, random.pick<Mobility>(["movable", other]));
+    }
+    for (const pfn of pages.usedPages()) if (random.int(3) > 0) pages.free(pfn);
+    const from = random.int(count), to = from + random.int(300);
+    const isInside = (pfn: number) => pfn >= from && pfn < to;
+    for (;;) {
+      const outside = pages.freeBlocks().filter(([pfn]) => !isInside(pfn));
+      const pfn = pages.tryAllocateOutside(from, to, "movable");
+      if (pfn < 0) {
+        assertEquals(outside, []);
+        break;
+      }
+      const block = outside.find(([first]) => first === pfn);
+      assert(block !== undefined, `page ${pfn} begins no free block outside`);
+      if (other === "movable") {
+        assertEquals(block[1], Math.min(...outside.map(([, order]) => order)));
+      }
+    }
+    pages.validate();
+  }
+});
+
 Deno.test("PageAllocator is one for all threads", () => {
   const arena = arenaOfPages(64);
   const other = Arena.attach(arena.buffer);

@@ -224,6 +224,47 @@ Deno.test("Arena.reap() recovers from a thread that dies at any step of freeing 
   }
 });
 
+Deno.test("Arena.reap() recovers from a thread that dies at any step of making a block, for which it adds slabs elsewhere", () => {
+  let died = true;
+  for (let step = 0; died; step++) {
+    const arena = Arena.create({ byteLength: 2 ** 20 });
+    const tree = RangeTree.create(arena, { rcu: true });
+    const mirror = new Mirror();
+    const held = new Set<number>();
+    for (let pfn = 0; (pfn = arena.pages.tryAllocate(0, "movable")) >= 0;) {
+      held.add(pfn);
+    }
+    const giveBack = (pfn: number) => {
+      if (held.delete(pfn)) arena.pages.free(pfn);
+    };
+    // Where the tree's nodes come to lie, in three slabs; then where these can go.
+    [48, 49, 50, 51, 52, 53, 54, 55].forEach(giveBack);
+    mirror.entries = points(170, 2);
+    tree.bulkLoad(mirror.entries);
+    [120, 121, 200, 201].forEach(giveBack);
+    const victim = Arena.attach(arena.buffer);
+    {
+      using killing = dyingAfter(step);
+      try {
+        assert(new Compactor(victim).makeBlock(3).made);
+      } catch (error) {
+        assert(killing.died, String(error));
+      }
+      died = killing.died;
+    }
+    if (died) arena.reap(victim.thread);
+    else victim.leave();
+    assertSame(tree, mirror);
+    for (const cache of bothOf(arena).all) {
+      cache.validate();
+      assertEquals(cache.isolatedSlabs(), []);
+    }
+    held.forEach(giveBack);
+    arena.pages.validate();
+    assertNothingLost(arena, `died at access ${step}`);
+  }
+});
+
 function digestUnderLock(
   tree: RangeTree,
   external: boolean,

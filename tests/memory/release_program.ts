@@ -32,6 +32,12 @@ export interface ReleaseFigures {
   readonly notZero: number;
   /** What was stored in memory that was handed back before. */
   readonly storedAfter: number;
+  /** Of a small arena, in which blocks do not lie as huge pages do: free pages, … */
+  readonly smallFreePages: number;
+  /** … what was handed back of huge pages, … */
+  readonly smallHuge: ReleaseResult;
+  /** … and what after that, without the restriction. */
+  readonly smallRest: ReleaseResult;
 }
 
 if (import.meta.main) {
@@ -69,6 +75,9 @@ if (import.meta.main) {
   again.validate();
   for (const tree of trees) tree.validate();
   arena.pages.validate();
+  const small = Arena.create({ byteLength: 2 ** 24 });
+  const smallHuge = releaseFreePages(small, { huge: true });
+  const smallRest = releaseFreePages(small);
   const figures: ReleaseFigures = {
     first,
     second,
@@ -81,6 +90,9 @@ if (import.meta.main) {
     same: trees.map(digest).join() === before.join(),
     notZero,
     storedAfter: again.count,
+    smallFreePages: small.pages.freePages,
+    smallHuge,
+    smallRest,
   };
   console.log(JSON.stringify(figures));
 }

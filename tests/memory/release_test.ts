@@ -51,6 +51,10 @@ Deno.test("releaseFreePages({ huge }) hands back whole huge pages only", () => {
   ]);
   assertEquals(second.bytes, 0);
   assertEquals([same, notZero], [true, 0]);
+  // What lies beside huge pages in a block is not forgotten.
+  const { smallFreePages, smallHuge, smallRest } = figures;
+  assert(smallHuge.bytes > 0);
+  assert(smallRest.bytes >= smallFreePages * 4096 - smallHuge.bytes);
 });
 
 Deno.test("releaseFreePages() beside a reader and a writer that goes on changes none of their answers", () => {

@@ -6,6 +6,7 @@ import {
   type CompiledStores,
 } from "../../src/range_tree/compiled.ts";
 import { countOf, heightOf, heldSlotOf } from "../../src/range_tree/node.ts";
+import { assertSucceeds } from "../compiler_program.ts";
 import { type Rng, rng, seeds } from "../seed.ts";
 import { failAfter, throwsOutOfMemory } from "./failures.ts";
 import { Mirror } from "./mirror.ts";
@@ -255,16 +256,9 @@ Deno.test("Compiled stores serve a writer that holds an external lock, and trees
 });
 
 Deno.test("Arena.reap() recovers from a thread that dies before any write of a compiled store", () => {
-  const program = new URL("./compiled_deaths.ts", import.meta.url);
-  // The compiler asks whether it runs in CI.
-  const { success, stderr } = new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "--no-prompt",
-      "--allow-read",
-      "--allow-env=CI",
-      program.href,
-    ],
-  }).outputSync();
-  assert(success, new TextDecoder().decode(stderr));
+  assertSucceeds(new URL("./compiled_deaths.ts", import.meta.url));
+});
+
+Deno.test("Compiled functions have no call and no loop where no thread may be terminated", () => {
+  assertSucceeds(new URL("./compiled_stretches.ts", import.meta.url));
 });

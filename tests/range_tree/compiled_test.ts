@@ -14,6 +14,7 @@ import {
   RangeTree,
   RESERVED,
 } from "../../src/range_tree/mod.ts";
+import { assertSucceeds } from "../compiler_program.ts";
 import { type Rng, rng, seeds } from "../seed.ts";
 import { Mirror } from "./mirror.ts";
 import { chooseEntries, chooseRun, doOne } from "./sequences.ts";
@@ -276,4 +277,8 @@ Deno.test("Compiled readers find out that a tree was switched between the lock a
     assertEquals([...tree.entriesReverse()].length, 100);
     assertEquals(tree.rcu, rcu);
   }
+});
+
+Deno.test("Readers that leave a leaf copy only what was in the tree, and pass what contains the index, whatever is stored meanwhile", () => {
+  assertSucceeds(new URL("./compiled_races.ts", import.meta.url));
 });

@@ -66,6 +66,22 @@ const FIRST = 11, LAST = 301;
 /** After this long the other thread hangs. Nothing waits for it to pass where all is well. */
 const HANG = 30_000;
 
+Deno.test("RangeTree.storeRange() waits for no reader: what was retired is no room as long as one stays inside its section", () => {
+  const { arena, tree, mirror } = worldOf();
+  const filler = fillerOf(arena);
+  arena.rcu.barrier();
+  exhaust(arena, "movable", "pinned");
+  {
+    using _reader = insideSection(arena);
+    filler.destroy();
+    assertThrows(() => tree.storeRange(FIRST, LAST, 7), OutOfMemoryError);
+    assertSame(tree, mirror);
+  }
+  tree.storeRange(FIRST, LAST, 7);
+  mirror.storeRange(FIRST, LAST, 7);
+  assertSame(tree, mirror);
+});
+
 Deno.test("RangeTree.storeBlocking() waits for what another thread has deferred", () => {
   const { arena, other, tree, mirror } = worldOf();
   const filler = fillerOf(other);

@@ -233,6 +233,29 @@ Deno.test("SlabCache keeps four empty slabs and gives back the rest", () => {
   arena.pages.validate();
 });
 
+for (const debug of [false, true]) {
+  const pages = debug ? 2 : 1;
+  Deno.test(`SlabCache.addSlabsOutside() adds empty slabs as far as there are pages outside, ${pages} each`, () => {
+    const { arena, cache } = cacheOf(256, 16, { debug });
+    cache.addSlabsOutside(4, 16, 1);
+    assertEquals(arena.pages.freePages, 16 - pages);
+    cache.addSlabsOutside(4, 16, 9);
+    assertEquals(cache.slabs().length, 4 / pages);
+    for (const { pfn, inUse } of cache.slabs()) {
+      assert(pfn < 4);
+      assertEquals(inUse, 0);
+    }
+    assertEquals(arena.pages.freePages, 12);
+    cache.validate();
+    assert(arena.pfnOf(cache.allocate()) < 4);
+    // What lacks a second page is given back.
+    cache.addSlabsOutside(5, 16, 1);
+    assertEquals(arena.pages.freePages, debug ? 12 : 11);
+    cache.validate();
+    arena.pages.validate();
+  });
+}
+
 Deno.test("SlabCache.shrink() in debug mode counts every slab that it gives back", () => {
   const { arena, cache } = cacheOf(4096, 64, { debug: true });
   for (const ref of allocate(cache, 10)) cache.free(ref);
@@ -545,17 +568,16 @@ class MirroredCache {
 
   isolate(): void {
     const pfn = this.#anyPage();
-    assertEquals(
-      this.#random.pick(this.threads).cache.isolate(pfn),
-      this.mirror.isolate(pfn),
-    );
+    const { arena, cache } = this.#random.pick(this.threads);
+    assertEquals(cache.isolate(pfn), this.mirror.isolate(pfn, arena.thread));
   }
 
   unisolate(): void {
     const pfn = this.#anyPage();
+    const { arena, cache } = this.#random.pick(this.threads);
     assertEquals(
-      this.#random.pick(this.threads).cache.unisolate(pfn),
-      this.mirror.unisolate(pfn),
+      cache.unisolate(pfn),
+      this.mirror.unisolate(pfn, arena.thread),
     );
   }
 
@@ -569,7 +591,7 @@ class MirroredCache {
         objectBytes: cache.objectBytes,
         capacity: cache.capacity,
         slabs: slabs.length,
-        isolated: slabs.filter(({ isolated }) => isolated).length,
+        isolated: slabs.filter(({ isolatedBy }) => isolatedBy > 0).length,
         objects: slabs.reduce((sum, { refs }) => sum + refs.size, 0),
         slabsByOccupancy: this.mirror.slabsByOccupancy(),
       });
@@ -634,7 +656,9 @@ for (const seed of seeds(RANDOM_TEST)) {
       }
       while (world.live.size > 0) world.release();
       world.barrier();
-      for (const pfn of world.mirror.slabs.keys()) cache.unisolate(pfn);
+      for (const pfn of world.mirror.slabs.keys()) {
+        for (const { cache } of world.threads) cache.unisolate(pfn);
+      }
       cache.shrink();
       arena.rcu.barrier();
       assertEquals(cache.stats().slabs, 0);

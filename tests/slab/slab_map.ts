@@ -7,8 +7,8 @@ const EMPTY_KEPT = 4;
 export interface MappedSlab {
   /** Its objects in use. */
   readonly refs: Set<number>;
-  /** Whether it takes no new ones. */
-  isolated: boolean;
+  /** Who has isolated it, so that it takes no new ones; 0 = nobody. */
+  isolatedBy: number;
 }
 
 /** A slab cache's mirror: a set of refs a page. */
@@ -29,8 +29,8 @@ export class SlabMap {
 
   /** The pages that a new object may come from: the fullest slabs with room. None if it takes a new slab. */
   candidates(): number[] {
-    const open = [...this.slabs].filter(([, { refs, isolated }]) =>
-      !isolated && refs.size < this.#capacity
+    const open = [...this.slabs].filter(([, { refs, isolatedBy }]) =>
+      isolatedBy === 0 && refs.size < this.#capacity
     );
     const fullest = Math.max(...open.map(([, slab]) => slab.refs.size));
     return open.filter(([, slab]) => slab.refs.size === fullest).map(([pfn]) =>
@@ -40,7 +40,7 @@ export class SlabMap {
 
   /** Notes an object as in use. */
   allocate(pfn: number, ref: number): void {
-    const slab = this.slabs.get(pfn) ?? { refs: new Set(), isolated: false };
+    const slab = this.slabs.get(pfn) ?? { refs: new Set(), isolatedBy: 0 };
     this.slabs.set(pfn, slab);
     slab.refs.add(ref);
   }
@@ -56,7 +56,7 @@ export class SlabMap {
     for (const [pfn, ref] of objects) {
       const slab = this.slabs.get(pfn)!;
       slab.refs.delete(ref);
-      if (slab.refs.size === 0 && slab.isolated) this.slabs.delete(pfn);
+      if (slab.refs.size === 0 && slab.isolatedBy > 0) this.slabs.delete(pfn);
     }
     const empty = this.#empty();
     if (empty.length <= EMPTY_KEPT) return;
@@ -64,20 +64,20 @@ export class SlabMap {
     assertEquals(this.#empty().length, EMPTY_KEPT);
   }
 
-  /** Isolates a slab; says whether it was one that was not isolated. */
-  isolate(pfn: number): boolean {
+  /** A thread isolates a slab; says whether it was one that was not isolated. */
+  isolate(pfn: number, thread: number): boolean {
     const slab = this.slabs.get(pfn);
-    if (slab === undefined || slab.isolated) return false;
-    slab.isolated = true;
+    if (slab === undefined || slab.isolatedBy > 0) return false;
+    slab.isolatedBy = thread;
     if (slab.refs.size === 0) this.slabs.delete(pfn);
     return true;
   }
 
-  /** Puts a slab back; says whether it was isolated. */
-  unisolate(pfn: number): boolean {
+  /** A thread puts a slab back; says whether it was one that this thread has isolated. */
+  unisolate(pfn: number, thread: number): boolean {
     const slab = this.slabs.get(pfn);
-    if (slab === undefined || !slab.isolated) return false;
-    slab.isolated = false;
+    if (slab?.isolatedBy !== thread) return false;
+    slab.isolatedBy = 0;
     return true;
   }
 
@@ -91,15 +91,15 @@ export class SlabMap {
   /** How many slabs that are not isolated have 0, 1, … objects. */
   slabsByOccupancy(): number[] {
     const counts = new Array(this.#capacity + 1).fill(0);
-    for (const { refs, isolated } of this.slabs.values()) {
-      if (!isolated) counts[refs.size]++;
+    for (const { refs, isolatedBy } of this.slabs.values()) {
+      if (isolatedBy === 0) counts[refs.size]++;
     }
     return counts;
   }
 
   #empty(): number[] {
     return [...this.slabs].filter(([, slab]) =>
-      !slab.isolated && slab.refs.size === 0
+      slab.isolatedBy === 0 && slab.refs.size === 0
     )
       .map(([pfn]) => pfn);
   }

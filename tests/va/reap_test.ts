@@ -2,6 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Arena, SlabCache, Slabs, VaManager } from "../../mod.ts";
 import { compiledFor as treesFor } from "../../src/range_tree/compiled.ts";
 import { compiledFor as managersFor } from "../../src/va/compiled.ts";
+import { assertSucceeds } from "../compiler_program.ts";
 import { cacheOf } from "../range_tree/worlds.ts";
 import { dyingAfter, dyingAfterCalls, Killed } from "../stress/dying.ts";
 import { settle } from "../stress/lost.ts";
@@ -396,18 +397,7 @@ Deno.test("VaManager.destroy() frees what was replaced, too", () => {
 });
 
 Deno.test("Arena.reap() recovers a VA manager whose writer dies before any write of a compiled bind", () => {
-  const program = new URL("./compiled_deaths.ts", import.meta.url);
-  // The compiler asks whether it runs in CI.
-  const { success, stderr } = new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "--no-prompt",
-      "--allow-read",
-      "--allow-env=CI",
-      program.href,
-    ],
-  }).outputSync();
-  assert(success, new TextDecoder().decode(stderr));
+  assertSucceeds(new URL("./compiled_deaths.ts", import.meta.url));
 });
 
 Deno.test("Arena.reap() leaves no mapping, VmBo or header of a VA manager whose thread dies at any step of destroying it", () => {

@@ -150,7 +150,7 @@ export function spliceWithGaps(
   for (; at < MAX_GAP_SLOTS; at++) setPivot(copy, at, Infinity);
 }
 
-export function copyWithGap(node: usize, from: i32, copy: usize, to: i32): void {
+function copyWithGap(node: usize, from: i32, copy: usize, to: i32): void {
   setPivot(copy, to, load<f64>(node + (<usize>from << 3), NODE_PIVOTS));
   setSlot(copy, to, heldSlot(node, from));
   store<f64>(copy + gapOffset(to), load<f64>(node + gapOffset(from)));
@@ -230,7 +230,7 @@ export function slotInPool(at: i32): usize {
   return scratch + (<usize>at << 2);
 }
 
-export function setPivot(node: usize, at: i32, pivot: f64): void {
+function setPivot(node: usize, at: i32, pivot: f64): void {
   store<f64>(node + (<usize>at << 3), pivot, NODE_PIVOTS);
 }
 

@@ -94,10 +94,13 @@ export function find(
   if (isSafe(header, flags)) {
     if (index <= bound) {
       walkTo(header, index);
-      if (passes) value = 0;
-      while (!isEntry(value)) {
-        if (!forward(header, bound)) break;
-      }
+      do {
+        if (passes) value = 0;
+        while (!isEntry(value)) {
+          if (!forward(header, bound)) break;
+        }
+        // Behind the leaf the way on may have led over a newer root, to a range that contains the index.
+      } while (passes && value != 0 && first <= index);
     } else {
       value = 0;
     }
@@ -118,10 +121,12 @@ export function findBefore(
   let found: f64 = -1;
   if (isSafe(header, flags)) {
     walkTo(header, index);
-    value = 0;
-    while (!isEntry(value)) {
-      if (!backward(header, bound)) break;
-    }
+    do {
+      value = 0;
+      while (!isEntry(value)) {
+        if (!backward(header, bound)) break;
+      }
+    } while (value != 0 && last >= index);
     found = leaveEntry();
   }
   leave(entered);
@@ -135,9 +140,11 @@ const ELSEWHERE: i32 = -2;
 
 /**
  * Goes on from a slot of a leaf to the next one, or the next one that is not empty, whose range begins at or before `bound`; says which,
- * if it is in the same leaf. Inside a read section or under the lock, if the tree's generation is still that one.
+ * if it is in the same leaf. Inside a read section or under the lock, if the tree's generation is still that one. In a newer tree, to
+ * which the way on may lead, a range that contains the slot's first index is passed.
  *
- * @param end The last index of the slot.
+ * @param start The first index of the slot.
+ * @param end Its last.
  * @param leafMax That of the leaf.
  */
 export function stepOn(
@@ -145,6 +152,7 @@ export function stepOn(
   generation: i32,
   leaf: u32,
   slot: i32,
+  start: f64,
   end: f64,
   leafMax: f64,
   bound: f64,
@@ -164,7 +172,7 @@ export function stepOn(
   }
   if (end >= bound) return NOWHERE;
   walkTo(header, end + 1);
-  while (skipsEmpty && value == 0) {
+  while ((skipsEmpty && value == 0) || first <= start) {
     if (!forward(header, bound)) return NOWHERE;
   }
   leaveWalk();
@@ -174,7 +182,8 @@ export function stepOn(
 /**
  * Goes back from a slot of a leaf to the one before, whose range ends at or after `bound`, as `stepOn`.
  *
- * @param begin The first index of the slot.
+ * @param start The last index of the slot.
+ * @param begin Its first.
  * @param leafMin That of the leaf.
  */
 export function stepBack(
@@ -182,6 +191,7 @@ export function stepBack(
   generation: i32,
   leaf: u32,
   slot: i32,
+  start: f64,
   begin: f64,
   leafMin: f64,
   bound: f64,
@@ -200,7 +210,7 @@ export function stepBack(
   }
   if (begin <= bound) return NOWHERE;
   walkTo(header, begin - 1);
-  while (skipsEmpty && value == 0) {
+  while ((skipsEmpty && value == 0) || last >= start) {
     if (!backward(header, bound)) return NOWHERE;
   }
   leaveWalk();

@@ -1,0 +1,197 @@
+/**
+ * Has another thread store at the one moment of a walk when it matters: behind a leaf, before the way on leads over the root anew.
+ * Compiled loops can't be stopped, so the sources are compiled anew with a call there. Exits 1 if a range is copied that never was in
+ * the tree, or a search finds what it is to pass. Run by `compiled_test.ts`, since the compiler needs a permission more.
+ *
+ * @module
+ */
+import { assert, assertNotEquals } from "@std/assert";
+import { Arena } from "../../src/memory/mod.ts";
+import {
+  type Cursor,
+  type Entry,
+  RangeTree,
+} from "../../src/range_tree/mod.ts";
+import { bindTo, compiledFor } from "../../src/range_tree/compiled.ts";
+import { flagsOf, generationOf } from "../../src/range_tree/header.ts";
+import { CopiedRanges, Walk } from "../../src/range_tree/walk.ts";
+import { compile } from "../../tools/assemble.ts";
+
+const RANGES = 600;
+const WIDTH = 10;
+const END = RANGES * WIDTH - 1;
+/** What the other thread stores, over the bound of two leaves. */
+const OTHER = 1_000_000;
+const INTERFERE = `
+// @ts-ignore: a decorator of AssemblyScript
+@external("env", "interfere")
+declare function interfere(bound: f64): void;
+`;
+
+function withInterference(name: string, text: string): string {
+  if (!name.endsWith("range_tree/assembly/walk.ts")) return text;
+  return text
+    .replace(/^( *)(toNextLeaf\(header\);)/m, "$1interfere(max); $2")
+    .replace(/^( *)(toPreviousLeaf\(header\);)/m, "$1interfere(min - 1); $2")
+    .replace("walkTo(header, last + 1);", "interfere(last); $&")
+    .replace("walkTo(header, first - 1);", "interfere(first - 1); $&")
+    .replace("walkTo(header, end + 1);", "interfere(end); $&")
+    .replace("walkTo(header, begin - 1);", "interfere(begin - 1); $&") +
+    INTERFERE;
+}
+
+/** The copied ranges, from the first to the last one. */
+function rangesOf({ bounds, count, held }: CopiedRanges, isReverse: boolean) {
+  const ranges: Entry[] = [];
+  for (let at = 0; at < count; at++) {
+    ranges.push(
+      isReverse
+        ? { first: bounds[at + 1], last: bounds[at] - 1, value: held[at] }
+        : { first: bounds[at] + 1, last: bounds[at + 1], value: held[at] },
+    );
+  }
+  return ranges;
+}
+
+function isSame(a: Entry, b: Entry): boolean {
+  return a.first === b.first && a.last === b.last && a.value === b.value;
+}
+
+const bytes = await compile(
+  "src/range_tree/assembly/mod.ts",
+  withInterference,
+);
+const arena = Arena.create({ byteLength: 2 ** 20 });
+const tree = RangeTree.create(arena, { name: "tree", rcu: true });
+const restore = (at: number) =>
+  tree.storeRange(at * WIDTH, at * WIDTH + WIDTH - 1, at + 1);
+for (let at = 0; at < RANGES; at++) restore(at);
+assert(tree.height > 2, "some leaves are the last ones under their parents");
+
+/** The last index of a leaf over whose end was stored; -1 if it was not since it was looked at. */
+let bound = -1;
+/** Stores over the last range of a leaf, which ends there, and the first one behind, and a bit more. */
+function interfere(at: number): void {
+  if (bound >= 0) return;
+  bound = at;
+  tree.storeRange(at - WIDTH - 2, at + WIDTH + 2, OTHER);
+}
+/** Has the tree as it was before that; what was in it before and after is returned. */
+function restoreBoth(before: readonly Entry[]): Entry[] {
+  const were = [...before, ...tree];
+  const last = Math.floor(bound / WIDTH);
+  for (let at = last - 1; at <= last + 2; at++) restore(at);
+  return were;
+}
+function assertWas(range: Entry, were: readonly Entry[]): void {
+  assert(
+    were.some((entry) => isSame(entry, range)),
+    `${JSON.stringify(range)} was never in the tree`,
+  );
+}
+
+const reader = Arena.attach(arena.shared);
+const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
+  env: { memory: reader.memory!, interfere },
+});
+bindTo(Object.assign(compiledFor(reader)!, exports), reader);
+const walk = new Walk(reader), copied = new CopiedRanges();
+const flags = flagsOf(reader.words, tree.ref);
+
+for (const isReverse of [false, true]) {
+  let copies = 0, brokenOff = 0;
+  for (let at = 0; at < RANGES; at++) {
+    bound = -1;
+    const before = [...tree];
+    const wasCopied = isReverse
+      ? walk.copyBackward(tree.ref, 0, at * WIDTH, 2, flags, copied)
+      : walk.copyForward(tree.ref, at * WIDTH, END, 2, flags, copied);
+    assert(wasCopied, "another mode");
+    if (bound < 0) continue;
+    copies++;
+    const now = generationOf(reader.words, tree.ref);
+    assertNotEquals(copied.generation, now, "nobody knows that it is old");
+    const were = restoreBoth(before);
+    const ranges = rangesOf(copied, isReverse);
+    for (const range of ranges) assertWas(range, were);
+    const end = ranges[ranges.length - 1];
+    if (isReverse ? end.first === bound + 1 : end.last === bound) brokenOff++;
+  }
+  assert(
+    brokenOff > 0 && brokenOff < copies,
+    `${brokenOff} of ${copies} copies ended where the other thread stored`,
+  );
+}
+
+/** How often a walk went down by a call of TypeScript, where that counts: from the second time on another thread stores before. */
+const { to } = Walk.prototype;
+let descents = -Infinity;
+Walk.prototype.to = function (header, index) {
+  if (descents++ > 0) interfere(index > this.last ? index - 1 : index);
+  to.call(this, header, index);
+};
+
+/** What is found beside the range that contains an index: behind it, or before it. */
+type Search = (view: RangeTree, index: number) => Entry | undefined;
+
+type CursorStep = Extract<
+  keyof Cursor,
+  "find" | "findReverse" | "next" | "nextRange" | "prev" | "prevRange"
+>;
+
+function byCursor(step: CursorStep, isThere = true): Search {
+  return (view, index) => {
+    const cursor = view.cursor(index);
+    if (isThere) cursor.walk();
+    const value = cursor[step]();
+    return { first: cursor.index, last: cursor.last, value };
+  };
+}
+
+const BEHIND: Search[] = [
+  (view, index) => view.next(index),
+  byCursor("find"),
+  byCursor("next"),
+  byCursor("next", false),
+  byCursor("nextRange"),
+];
+const BEFORE: Search[] = [
+  (view, index) => view.prev(index),
+  byCursor("findReverse"),
+  byCursor("prev"),
+  byCursor("prev", false),
+  byCursor("prevRange"),
+];
+
+function assertBeside(
+  arena: Arena,
+  search: Search,
+  index: number,
+  isBehind: boolean,
+): boolean {
+  const view = RangeTree.attach(arena, "tree");
+  const before = [...tree];
+  bound = -1;
+  descents = 0;
+  arena.rcu.readLock();
+  const found = search(view, index)!;
+  arena.rcu.readUnlock();
+  descents = -Infinity;
+  if (bound < 0) return false;
+  assertWas(found, restoreBoth(before));
+  assert(
+    isBehind ? found.first > index : found.last < index,
+    `${search}: ${JSON.stringify(found)} is not beside ${index}`,
+  );
+  return true;
+}
+
+for (const arena of [reader, Arena.attach(reader.buffer)]) {
+  for (const search of [...BEHIND, ...BEFORE]) {
+    let met = 0;
+    for (let index = 15; index < END - 15; index += WIDTH) {
+      if (assertBeside(arena, search, index, BEHIND.includes(search))) met++;
+    }
+    assert(met > 0, `${search} never left a leaf`);
+  }
+}
