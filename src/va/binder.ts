@@ -66,12 +66,22 @@ export class Binder {
     };
   }
 
+  /** Whether the manager was not destroyed. */
+  get isLive(): boolean {
+    return this.#state.isLive;
+  }
+
+  /** Whether the outer lock is the manager's own. */
+  get ownsOuterLock(): boolean {
+    return this.#state.ownsOuterLock;
+  }
+
   /** Checks that the manager lives, and that its outer lock is held if it is the manager's own. */
   assertWriter(site: string): void {
     this.#state.assertWriter(site);
   }
 
-  /** Ends what was begun on a manager that was destroyed just now. */
+  /** Ends what was begun on a manager that was destroyed: just now, or, by another object, some time ago. */
   destroyed(): void {
     this.#state.reserve.close();
     const reason = new VaError(

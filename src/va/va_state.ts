@@ -352,10 +352,11 @@ export class VaState {
 
   /** Checks that the manager lives. */
   assertLive(site: string): void {
-    if (!this.#isLive) refuseDestroyed(site);
+    if (!this.isLive) refuseDestroyed(site);
   }
 
-  get #isLive(): boolean {
+  /** Whether the manager was not destroyed. */
+  get isLive(): boolean {
     return load(this.words, this.header * 16 + LIFE) === this.life;
   }
 
@@ -389,7 +390,7 @@ export class VaState {
     const index = outerLockIndex(this.header);
     this.arena.lockdep.acquire(this.#lockClass, index, site);
     spinLock(this.words, index, this.arena.thread);
-    if (this.#isLive) return;
+    if (this.isLive) return;
     this.#release(index);
     refuseDestroyed(site);
   }
@@ -397,7 +398,7 @@ export class VaState {
   /** Releases it. */
   unlock(): void {
     const index = outerLockIndex(this.header);
-    if (this.#isLive) this.#release(index);
+    if (this.isLive) this.#release(index);
     // Where a manager was that was destroyed under this lock, another one's may be by now.
     else this.arena.lockdep.release(index);
   }
