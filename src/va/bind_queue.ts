@@ -224,7 +224,7 @@ export class BindQueue {
 
   /** Frees the memory that the manager keeps for further jobs of all its queues on this thread. Needs no lock. */
   trim(): void {
-    this.#binder.reserve.trim();
+    this.#binder.trim();
   }
 
   #prepareLocking(
@@ -385,7 +385,7 @@ export class BindQueue {
 
   #release(pending: PendingJob): void {
     if (pending.promised === undefined) return;
-    this.#binder.reserve.release(pending.promised);
+    this.#binder.release(pending.promised);
     pending.promised = undefined;
   }
 

@@ -4,6 +4,7 @@
  * @module
  */
 import { entryCountOf } from "../range_tree/header.ts";
+import type { Arena } from "../memory/mod.ts";
 import type { Lockdep } from "../sync/mod.ts";
 import {
   applyRequest,
@@ -17,9 +18,26 @@ import { VaError } from "./errors.ts";
 import { unmapRule } from "./generate.ts";
 import { OperationList, type VaSpan } from "./operations.ts";
 import { assertInRegion, findRegion } from "./regions.ts";
-import type { Promised, Reserve } from "./reserve.ts";
+import type { Promised } from "./reserve.ts";
 import { specOf } from "./request.ts";
 import { MAX_FETCHED, type VaState } from "./va_state.ts";
+
+/** The managers for whose jobs this thread may have memory set aside, for each arena. */
+const provided = new WeakMap<Arena, Set<VaState>>();
+
+/** Notes that memory is set aside for one; of those that others have destroyed meanwhile it is freed. */
+function provide(state: VaState): void {
+  const { arena } = state;
+  let all = provided.get(arena);
+  if (all === undefined) provided.set(arena, all = new Set());
+  if (all.has(state)) return;
+  for (const other of all) {
+    if (other.isLive) continue;
+    other.reserve.close();
+    all.delete(other);
+  }
+  all.add(state);
+}
 
 /** How a bind queue changes its manager. Under the outer lock. */
 export class Binder {
@@ -28,15 +46,12 @@ export class Binder {
   /** What is called once the manager was destroyed. */
   readonly whenDestroyed: Set<(reason: Error) => void> = new Set();
   readonly #state: VaState;
+  /** How many jobs there is memory set aside for. */
+  #promises = 0;
 
   /** Changes that manager. */
   constructor(state: VaState) {
     this.#state = state;
-  }
-
-  /** What is set aside. */
-  get reserve(): Reserve {
-    return this.#state.reserve;
   }
 
   /** This thread's lockdep. */
@@ -84,6 +99,7 @@ export class Binder {
   /** Ends what was begun on a manager that was destroyed: just now, or, by another object, some time ago. */
   destroyed(): void {
     this.#state.reserve.close();
+    this.#forget();
     const reason = new VaError(
       "ECANCELED",
       "Cannot execute a bind job: the VA manager was destroyed",
@@ -109,7 +125,25 @@ export class Binder {
       const { object } = op;
       if (object !== 0 && object !== objects.at(-1)) objects.push(object);
     }
-    return state.reserve.promise({ stores, mappings, objects, isLater });
+    provide(state);
+    const need = { stores, mappings, objects, isLater };
+    const promised = state.reserve.promise(need);
+    this.#promises++;
+    return promised;
+  }
+
+  /** Ends a promise. Needs no lock. */
+  release(promised: Promised): void {
+    this.#state.reserve.release(promised);
+    this.#promises--;
+  }
+
+  /** Frees what is promised to no job. Needs no lock. */
+  trim(): void {
+    const { reserve, isLive } = this.#state;
+    if (isLive) reserve.trim();
+    else reserve.close();
+    if (!isLive || this.#promises === 0) this.#forget();
   }
 
   /**
@@ -172,6 +206,12 @@ export class Binder {
     const list = new OperationList("unmap", span, ops, state);
     applySpan(state, list, state.reserve);
     return list;
+  }
+
+  /** Notes that nothing is set aside any more. */
+  #forget(): void {
+    const { arena } = this.#state;
+    provided.get(arena)?.delete(this.#state);
   }
 
   #setRegion({ start, range }: VaSpan, value: number): void {

@@ -725,8 +725,9 @@ export class VaManager {
 
   /**
    * Removes all mappings, VmBos, regions and the manager itself; every later use of it is an error. Gives up the jobs of bind
-   * queues on this object, and frees what was set aside for them; those on other objects end when it is their turn. Under the outer lock; but if that is the manager's own, this
-   * takes it itself, and waits for whoever holds it. Needs no memory.
+   * queues on this object, and frees what was set aside for them. Those on other objects end when it is their turn, and what was
+   * set aside there is freed when the object is used next, or its thread sets memory aside for the jobs of another manager. Under
+   * the outer lock; but if that is the manager's own, this takes it itself, and waits for whoever holds it. Needs no memory.
    *
    * @throws {LockdepError} If this thread holds the lock that is to be taken, or not the one that is to be held, as far as that
    * is known; nothing was changed.

@@ -352,7 +352,16 @@ export class VaState {
 
   /** Checks that the manager lives. */
   assertLive(site: string): void {
-    if (!this.isLive) refuseDestroyed(site);
+    if (!this.isLive) this.#refuseDestroyed(site);
+  }
+
+  #refuseDestroyed(site: string): never {
+    // Who has destroyed it could not free what this thread has set aside for it.
+    this.reserve.close();
+    throw new VaError(
+      "ENOENT",
+      `Cannot use the VA manager in ${site}: it was destroyed`,
+    );
   }
 
   /** Whether the manager was not destroyed. */
@@ -392,7 +401,7 @@ export class VaState {
     spinLock(this.words, index, this.arena.thread);
     if (this.isLive) return;
     this.#release(index);
-    refuseDestroyed(site);
+    this.#refuseDestroyed(site);
   }
 
   /** Releases it. */
@@ -427,7 +436,7 @@ export class VaState {
     const ref = compiled
       .locate(this.header, this.life, this.tree.ref, address);
     if (ref > 0) return this.#copiedMapping(ref);
-    if (ref < 0) refuseDestroyed(site);
+    if (ref < 0) this.#refuseDestroyed(site);
     return undefined;
   }
 
@@ -449,7 +458,7 @@ export class VaState {
     if (compiled === undefined) return this.#translate(address, site);
     const place = compiled
       .translate(this.header, this.life, this.tree.ref, address);
-    if (place < -1) refuseDestroyed(site);
+    if (place < -1) this.#refuseDestroyed(site);
     return place;
   }
 
@@ -700,11 +709,4 @@ export class VaState {
       `Cannot ${what} [${start}, +${range}): ${WHY[reason]}`,
     );
   }
-}
-
-function refuseDestroyed(site: string): never {
-  throw new VaError(
-    "ENOENT",
-    `Cannot use the VA manager in ${site}: it was destroyed`,
-  );
 }
