@@ -224,6 +224,8 @@ export class VaManager {
   /**
    * The mappings that cover many addresses, in their order. As {@linkcode VaManager.lookup} for each of them, but up to sixteen at a time,
    * so that they wait for memory together. Needs no lock.
+   *
+   * @throws {RangeError} If that is no list of numbers.
    */
   lookupMany(addresses: ArrayLike<number>): (Mapping | undefined)[] {
     return lookupMany(this.#state, addresses);
@@ -232,6 +234,8 @@ export class VaManager {
   /**
    * Where many addresses lead, in their order. As {@linkcode VaManager.translate} for each of them, but up to sixteen at a time, so that
    * they wait for memory together. Needs no lock.
+   *
+   * @throws {RangeError} If that is no list of numbers.
    *
    * @example
    * ```ts

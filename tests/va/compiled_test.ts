@@ -133,6 +133,37 @@ Deno.test("VaManager.lookupMany() and translateMany() find nothing at what is no
   }
 });
 
+Deno.test("VaManager.lookupMany() and translateMany() find the same in a list that looks up and stores while it is read", () => {
+  const world = twins();
+  const addresses = Array.from({ length: 40 }, (_, page) => page * PAGE);
+  for (const address of addresses) {
+    world.compiled.bind({ start: address, range: PAGE, object: 1 + address });
+  }
+  for (const vm of [world.compiled, world.plain]) {
+    const list = new Proxy(addresses, {
+      get(target, key) {
+        vm.lookupMany([5 * PAGE, 6 * PAGE, 7 * PAGE]);
+        vm.tree.storeMany([2 ** 52], [2 ** 52], [0]);
+        return Reflect.get(target, key);
+      },
+    });
+    const mappings = addresses.map((address) => vm.lookup(address));
+    assertEquals(vm.lookupMany(list), mappings);
+    assertEquals([...vm.translateMany(list)], addresses.map(() => 0));
+  }
+});
+
+Deno.test("VaManager.lookupMany() and translateMany() refuse what is no list of numbers", () => {
+  const { compiled, plain } = twins();
+  for (const vm of [compiled, plain]) {
+    const bad = [5, "12", null, {}, { length: -1 }, { length: 1.5 }];
+    for (const list of bad as unknown as number[][]) {
+      assertThrows(() => vm.lookupMany(list), RangeError, "Cannot use");
+      assertThrows(() => vm.translateMany(list), RangeError, "Cannot use");
+    }
+  }
+});
+
 Deno.test("VaManager.lookupMany() leaves nothing in the scratch words that a store takes for its own", () => {
   const { arena, compiled } = twins();
   for (const offset of [4198401, 2 ** 32 + 2 ** 22 + 1, 2 ** 34 + 4096]) {
