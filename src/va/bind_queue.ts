@@ -54,7 +54,10 @@ import { binderOf, type VaManager } from "./va_manager.ts";
 export interface BindBackend {
   /** Bytes of the smallest page that it can map; by default it does not mind. */
   readonly pageSize?: number;
-  /** Does what the operations say. Must not fail, and must not allocate memory of the arena. */
+  /**
+   * Does what the operations say. Must not fail, since the tree has changed already; what it throws nevertheless ends the job as
+   * failed. Must not allocate memory of the arena.
+   */
   execute(lists: readonly OperationList[]): void;
   /** Makes a range sparse, or no longer. */
   setSparse(span: VaSpan, on: boolean): void;
