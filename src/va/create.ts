@@ -14,7 +14,7 @@ import { VaError, VaRangeError } from "./errors.ts";
 import { initMapping, MappingFlag } from "./mapping.ts";
 import type { VaSpan } from "./operations.ts";
 import { openManagers } from "./recover.ts";
-import { isAddress, specOf } from "./request.ts";
+import { specOf, whyNoRange } from "./request.ts";
 import {
   initHeader,
   killManager,
@@ -150,26 +150,21 @@ function assertSpan(
   range: number,
   reserved: VaSpan | undefined,
 ): void {
-  if (!isRange(start, range)) {
-    const isLong = isAddress(start) && range > 0;
+  const reason = whyNoRange(start, range);
+  if (reason !== undefined) {
     throw new VaRangeError(
-      isLong ? "overflow" : "empty",
+      reason,
       `Cannot create a VA manager: [${start}, +${range}) is no range of addresses up to ${MAX_INDEX}`,
     );
   }
   if (reserved === undefined) return;
   const end = start + range, reservedEnd = reserved.start + reserved.range;
   if (
-    isRange(reserved.start, reserved.range) && reserved.start >= start &&
-    reservedEnd <= end
+    whyNoRange(reserved.start, reserved.range) === undefined &&
+    reserved.start >= start && reservedEnd <= end
   ) return;
   throw new VaRangeError(
     "outside",
     `Cannot create a VA manager: the reserved node [${reserved.start}, +${reserved.range}) is not inside of [${start}, +${range})`,
   );
-}
-
-function isRange(start: number, range: number): boolean {
-  return isAddress(start) && Number.isSafeInteger(range) && range > 0 &&
-    Number.isSafeInteger(start + range);
 }

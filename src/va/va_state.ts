@@ -55,7 +55,7 @@ import {
   startOf,
 } from "./mapping.ts";
 import type { VaSpan } from "./operations.ts";
-import { isAddress } from "./request.ts";
+import { whyNoRange } from "./request.ts";
 import { ordinarySupply, type VaSupply } from "./apply.ts";
 import { Replaced } from "./replaced.ts";
 import { Reserve } from "./reserve.ts";
@@ -667,13 +667,9 @@ export class VaState {
 
   /** Why a range can't be mapped; undefined if it can. */
   whyNot(start: number, range: number): BadRange | undefined {
-    if (!(isAddress(start) && range > 0)) {
-      return Number.isInteger(start) && start > MAX_INDEX
-        ? "overflow"
-        : "empty";
-    }
+    const reason = whyNoRange(start, range);
+    if (reason !== undefined) return reason;
     const end = start + range;
-    if (!Number.isSafeInteger(end)) return "overflow";
     if (start < this.start || end - 1 > this.last) return "outside";
     return this.overlapsReserved(start, end) ? "reserved" : undefined;
   }
@@ -698,7 +694,7 @@ export class VaState {
   /** Refuses a range. */
   refuse(reason: BadRange, { start, range }: VaSpan, what: string): never {
     const WHY: Record<BadRange, string> = {
-      empty: "it is empty or no safe integer",
+      empty: "it is empty, or no range of integers from 0 on",
       overflow: `it ends behind ${MAX_INDEX}`,
       outside: `it is not inside of [${this.start}, ${this.last}]`,
       reserved: "it overlaps the reserved node",

@@ -537,7 +537,10 @@ Deno.test("VaManager.create() says what is wrong with its addresses", () => {
   for (
     const [options, reason] of [
       [{ range: 0 }, "empty"],
-      [{ range: 0.5 }, "overflow"],
+      [{ range: 0.5 }, "empty"],
+      [{ range: "1" as unknown as number }, "empty"],
+      [{ range: Infinity }, "overflow"],
+      [{ start: 2 ** 53, range: 1 }, "overflow"],
       [{ range: NaN }, "empty"],
       [{ start: 0.5, range }, "empty"],
       [{ start: -1, range }, "empty"],
