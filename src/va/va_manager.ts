@@ -49,6 +49,7 @@ import {
   type VaSpan,
 } from "./operations.ts";
 import {
+  allRegions,
   assertRegion,
   findRegion,
   insertRegion,
@@ -318,11 +319,15 @@ export class VaManager {
    *
    * @throws {VaRangeError} If that is no range of addresses.
    */
-  *mappings(window: VaSpan = this.span): Generator<Mapping> {
+  mappings(window: VaSpan = this.span): Generator<Mapping> {
     this.#state.assertLive("VaManager.mappings");
-    const last = lastOfWindow(window.start, window.range);
+    const { start, range } = window;
+    return this.#mappings(start, lastOfWindow(start, range));
+  }
+
+  *#mappings(start: number, last: number): Generator<Mapping> {
     const state = this.#state;
-    for (let from = window.start; from <= last;) {
+    for (let from = start; from <= last;) {
       const mapping = state.first(from, last);
       if (mapping === undefined) return;
       const { first, last: end } = state.walk;
@@ -719,12 +724,10 @@ export class VaManager {
     return findRegion(this.#state, start, range);
   }
 
-  /** All regions, in order. Needs no lock. */
-  *regions(): Generator<VaSpan> {
+  /** All regions, in order. Each was there when it was given out. Needs no lock. */
+  regions(): Generator<VaSpan> {
     this.#state.assertLive("VaManager.regions");
-    for (const { first, last } of this.#state.regions.entries()) {
-      yield { start: first, range: last - first + 1 };
-    }
+    return allRegions(this.#state);
   }
 
   /**

@@ -376,6 +376,20 @@ Deno.test("VaManager.insert() refuses what overlaps, remove() what is not there"
   assertEquals(assertThrows(() => vm.remove(mapping), VaError).code, "ENOENT");
 });
 
+Deno.test("VaManager.mappings() gives those of the window that it got, whatever becomes of that", () => {
+  const { vm } = world();
+  for (let page = 0; page < 9; page++) vm.insert(pages(page, 1));
+  const window = { start: 2 * PAGE, range: 3 * PAGE };
+  const mappings = vm.mappings(window);
+  Object.assign(window, { start: 0, range: 9 * PAGE });
+  const starts: number[] = [];
+  for (const { start } of mappings) {
+    starts.push(start / PAGE);
+    window.range = PAGE;
+  }
+  assertEquals(starts, [2, 3, 4]);
+});
+
 Deno.test("VaManager.mappings() survives the removal of the current mapping", () => {
   const { vm } = world({ reserved: { start: 10 * PAGE, range: PAGE } });
   for (let i = 0; i < 40; i++) if (i !== 10) vm.insert(pages(i, 1, 1, i));
