@@ -449,6 +449,25 @@ Deno.test("BindQueue fails a job of strategy run whose sparse rule is broken whe
   assertEquals([...vm.regions()], []);
 });
 
+Deno.test("Timeline reaches no point that it has said is never reached", async () => {
+  const timeline = new Timeline();
+  timeline.signal(1);
+  timeline.cancel(new Error("gone"));
+  timeline.signal(3);
+  assertEquals([timeline.value, timeline.canceled?.message], [1, "gone"]);
+  await timeline.reach(1);
+  await assertRejects(() => timeline.reach(2), Error, "gone");
+  assertThrows(() => timeline.signal(0), RangeError);
+  // A job ends all the same whose fence that is.
+  const { queue } = world();
+  const outFences = [{ timeline, value: 2 }];
+  assertEquals(
+    queue.submit([map(0, 1)], { sync: true, outFences }).state,
+    "done",
+  );
+  assertEquals(timeline.value, 1);
+});
+
 Deno.test("Timeline goes up only, and wakes who waits", async () => {
   const timeline = new Timeline();
   const seen: number[] = [];
