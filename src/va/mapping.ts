@@ -91,11 +91,12 @@ export function initMapping(
   spec: MappingSpec,
 ): void {
   const at = ref * 8, base = ref * 16;
-  doubles[at + START] = spec.start;
+  // What is added makes 0 of −0.
+  doubles[at + START] = spec.start + 0;
   doubles[at + LAST] = spec.start + spec.range - 1;
-  doubles[at + OFFSET] = spec.offset;
-  doubles[at + REPEAT] = spec.repeat;
-  doubles[at + PHASE] = spec.phase;
+  doubles[at + OFFSET] = spec.offset + 0;
+  doubles[at + REPEAT] = spec.repeat + 0;
+  doubles[at + PHASE] = spec.phase + 0;
   words[base + OBJECT] = spec.object | 0;
   words[base + BO] = 0;
   words[base + NEXT] = 0;

@@ -35,6 +35,7 @@ import {
   mappingFlagsOf,
   type MappingSpec,
   OWN_FLAGS,
+  readMapping,
   setMappingFlags,
   startOf,
 } from "./mapping.ts";
@@ -383,7 +384,7 @@ export class VaManager {
     state.assertWriter("VaManager.insert");
     const spec = this.#spec(request, "insert");
     const ref = insertMapping(state, spec);
-    return { ref, ...spec };
+    return readMapping(state.words, state.doubles, ref);
   }
 
   /**
