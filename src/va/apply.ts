@@ -15,7 +15,7 @@
  */
 import { OutOfMemoryError } from "../memory/mod.ts";
 import { VaExistsError } from "./errors.ts";
-import { splitRule } from "./generate.ts";
+import { splitRule, unmapRule } from "./generate.ts";
 import {
   mappingFlagsOf,
   type MappingSpec,
@@ -158,13 +158,32 @@ export function applySpan(
   if (change !== undefined) carryOut(state, change, supply);
 }
 
+/** Maps a range by today's rule. As {@linkcode applyList}. */
+export function bindRange(
+  state: VaState,
+  spec: MappingSpec,
+  supply: VaSupply,
+): void {
+  if (!bindInPlace(state, spec, supply)) applyRequest(state, spec, supply);
+}
+
+/** Unmaps a range. As {@linkcode applyList}. */
+export function unbindRange(
+  state: VaState,
+  span: VaSpan,
+  supply: VaSupply,
+): void {
+  if (unbindInPlace(state, span, supply)) return;
+  applySpan(state, unmapList(state, span), supply);
+}
+
 /**
  * Maps a range where that replaces exactly one entry, a mapping or a part of a hole, without making operations of it; says
  * whether it was so. It walks and stores under one hold of the tree's lock.
  *
  * @throws {OutOfMemoryError} If there is no room; nothing was changed.
  */
-export function bindInPlace(
+function bindInPlace(
   state: VaState,
   spec: MappingSpec,
   supply: VaSupply,
@@ -218,8 +237,15 @@ export function mapList(state: VaState, spec: MappingSpec): OperationList {
   return new OperationList("map", spec, ops, state);
 }
 
+/** The operations that unmapping a range means. Under the outer lock. */
+export function unmapList(state: VaState, span: VaSpan): OperationList {
+  const { start, range } = span;
+  const ops = unmapRule(span, state.overlapping(start, start + range - 1));
+  return new OperationList("unmap", span, ops, state);
+}
+
 /** Unmaps a range where exactly one mapping is, or nothing. As {@linkcode bindInPlace}. */
-export function unbindInPlace(
+function unbindInPlace(
   state: VaState,
   { start, range }: VaSpan,
   supply: VaSupply,

@@ -9,14 +9,14 @@ import type { Lockdep } from "../sync/mod.ts";
 import {
   applyRequest,
   applySpan,
-  bindInPlace,
-  unbindInPlace,
+  bindRange,
+  unbindRange,
+  unmapList,
 } from "./apply.ts";
 import { BindOrder } from "./bind_order.ts";
-import type { BindWorld, CheckedMap, CheckedOp } from "./bind_rules.ts";
+import type { BindWorld, CheckedOp } from "./bind_rules.ts";
 import { VaError } from "./errors.ts";
-import { unmapRule } from "./generate.ts";
-import { OperationList, type VaSpan } from "./operations.ts";
+import type { OperationList, VaSpan } from "./operations.ts";
 import { assertInRegion, findRegion } from "./regions.ts";
 import type { Promised } from "./reserve.ts";
 import { specOf } from "./request.ts";
@@ -175,8 +175,8 @@ export class Binder {
         continue;
       }
       if (wantsLists) lists.push(this.#applyOne(op));
-      else if (op.op === "map") this.#map(op);
-      else if (!unbindInPlace(state, op, state.reserve)) this.#unmap(op);
+      else if (op.op === "map") bindRange(state, op, state.reserve);
+      else unbindRange(state, op, state.reserve);
       if (op.op === "sparseUnmap") this.#setRegion(op, 0);
     }
     // What a job has replaced does not wait for the next one.
@@ -186,25 +186,10 @@ export class Binder {
   }
 
   #applyOne(op: Exclude<CheckedOp, { op: "sparseMap" }>): OperationList {
-    return op.op === "map"
-      ? applyRequest(this.#state, specOf(op), this.#state.reserve)
-      : this.#unmap(op);
-  }
-
-  #map(op: CheckedMap): void {
-    const state = this.#state;
-    if (!bindInPlace(state, op, state.reserve)) {
-      applyRequest(state, op, state.reserve);
-    }
-  }
-
-  #unmap(span: VaSpan): OperationList {
-    const state = this.#state;
-    const { start, range } = span;
-    const overlapping = state.overlapping(start, start + range - 1);
-    const ops = unmapRule(span, overlapping);
-    const list = new OperationList("unmap", span, ops, state);
-    applySpan(state, list, state.reserve);
+    const state = this.#state, { reserve } = state;
+    if (op.op === "map") return applyRequest(state, specOf(op), reserve);
+    const list = unmapList(state, op);
+    applySpan(state, list, reserve);
     return list;
   }
 

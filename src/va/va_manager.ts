@@ -16,16 +16,16 @@ import { guardOf } from "../sync/guard.ts";
 import {
   applyList,
   applyOp,
-  applyRequest,
-  bindInPlace,
+  bindRange,
   insertMapping,
   mapList,
-  unbindInPlace,
+  unbindRange,
+  unmapList,
 } from "./apply.ts";
 import { Binder } from "./binder.ts";
 import { createManager, type VaManagerOptions } from "./create.ts";
 import { MissingCallbackError, VaError, VaNotFoundError } from "./errors.ts";
-import { madviseRule, partOf, unmapRule } from "./generate.ts";
+import { madviseRule, partOf } from "./generate.ts";
 import { formatInfo, type VaInfo } from "./info.ts";
 import { lookupMany, translateMany } from "./look_up_many.ts";
 import {
@@ -459,8 +459,7 @@ export class VaManager {
     // The caller's own may become something else before the list is committed.
     const span = { start, range };
     state.assertRange(span, "unmap");
-    const overlapping = state.overlapping(start, start + range - 1);
-    return this.#list("unmap", span, unmapRule(span, overlapping));
+    return unmapList(state, span);
   }
 
   /**
@@ -592,10 +591,7 @@ export class VaManager {
   bind(request: MapRequest): void {
     const state = this.#state;
     state.assertWriter("VaManager.bind");
-    const spec = this.#spec(request, "map");
-    if (!bindInPlace(state, spec, state.supply)) {
-      applyRequest(state, spec, state.supply);
-    }
+    bindRange(state, this.#spec(request, "map"), state.supply);
   }
 
   /**
@@ -604,13 +600,12 @@ export class VaManager {
    * @throws {VaRangeError} If the range can't be mapped.
    * @throws {OutOfMemoryError} If there is no room; nothing was changed.
    */
-  unbind(span: VaSpan): void {
+  unbind({ start, range }: VaSpan): void {
     const state = this.#state;
     state.assertWriter("VaManager.unbind");
+    const span = { start, range };
     state.assertRange(span, "unmap");
-    if (!unbindInPlace(state, span, state.supply)) {
-      this.commit(this.unmapOps(span));
-    }
+    unbindRange(state, span, state.supply);
   }
 
   // Objects.
