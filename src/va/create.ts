@@ -16,6 +16,7 @@ import type { VaSpan } from "./operations.ts";
 import { openManagers } from "./recover.ts";
 import { isAddress, specOf } from "./request.ts";
 import {
+  forgetTrees,
   initHeader,
   killManager,
   LINKED_BY_HAND,
@@ -81,13 +82,12 @@ export function createManager(arena: Arena, options: VaManagerOptions): number {
   assertWords(options);
   assertSpan(start, range, reserved);
   const { headers, mappings } = openManagers(arena);
-  const undo: (() => void)[] = [];
+  const header = headers.allocate();
+  const undo = [() => {
+    forgetTrees(arena.words, header);
+    headers.free(header);
+  }];
   try {
-    const header = headers.allocate();
-    undo.push(() => {
-      killManager(arena.words, header);
-      headers.free(header);
-    });
     const { lock, externalLock } = options;
     const createTree = () => {
       const tree = RangeTree.create(arena, { rcu: true, lock, externalLock });
@@ -117,6 +117,7 @@ export function createManager(arena: Arena, options: VaManagerOptions): number {
     if (name !== undefined) arena.roots.add(name, header);
     return header;
   } catch (error) {
+    killManager(arena.words, header);
     for (const step of undo.reverse()) step();
     throw error;
   }

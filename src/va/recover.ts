@@ -11,8 +11,9 @@
  * nobody else's: see `range_tree/sweep.ts`; the claim stands before the store into the tree here, too, or instead of it the
  * manager notes what is replaced (`replaced.ts`), which is then left alone.
  *
- * Of a manager that the thread was destroying, mappings, VmBos and the header are freed; those of its trees that it had not yet
- * destroyed stay.
+ * A manager that the thread was destroying goes: its header still names its trees, which the thread has claimed before it ended the
+ * manager's life. Those that it had not yet destroyed are destroyed here. Where another tree lies by now in the place of one that
+ * it had, that is another thread's. (So it is with a manager that it was making, once the header names its trees.)
  *
  * A manager whose outer lock is the driver's can't be known to have been in use. Its trees are in order, and a cut that was under
  * way is finished by whoever changes the manager next. But a mapping that was taken out of the tree and not yet off its VmBo's list
@@ -22,14 +23,15 @@
  */
 import { type Arena, openForReap } from "../memory/arena.ts";
 import { OutOfMemoryError } from "../memory/mod.ts";
-import { rootOf } from "../range_tree/header.ts";
+import { externalLockOf, isLiveHeader, rootOf } from "../range_tree/header.ts";
+import { ExternalLock, MAX_INDEX, RangeTree } from "../range_tree/mod.ts";
 import { lookup } from "../range_tree/node.ts";
-import { MAX_INDEX } from "../range_tree/mod.ts";
 import { spinTakeOver, spinUnlock } from "../sync/spin_lock.ts";
 import { finishCuts } from "./cuts.ts";
 import { isNoted } from "./replaced.ts";
 import { boOf, lastOf, startOf } from "./mapping.ts";
 import {
+  forgetTrees,
   isLiveManager,
   outerLockIndex,
   reservedOf,
@@ -89,7 +91,7 @@ function tryToFinishCuts(state: VaState): void {
 
 function sweep(
   arena: Arena,
-  { headers, mappings, bos }: VaCaches,
+  { headers, mappings, bos, trees }: VaCaches,
   gone: number,
   repaired: ReadonlySet<number>,
 ): void {
@@ -128,6 +130,13 @@ function sweep(
     .filter((header) => !isLiveManager(words, header));
   for (const header of dead) {
     roots.remove(header);
+    for (const tree of Object.values(treesOf(words, header))) {
+      if (
+        trees.isAllocated(tree) && isLiveHeader(words, tree) &&
+        trees.claimant(tree).thread === gone
+      ) destroyTree(arena, tree);
+    }
+    forgetTrees(words, header);
     // It held the manager's own outer lock while it destroyed it: whoever waits for that finds the manager dead.
     const lock = outerLockIndex(header);
     if (spinTakeOver(words, lock, gone, arena.thread)) {
@@ -137,6 +146,15 @@ function sweep(
   mappings.deferLost(lostMappings);
   bos.deferLost(lostBos);
   headers.deferLost(dead);
+}
+
+/** Destroys a tree that nobody else knows of any more. */
+function destroyTree(arena: Arena, tree: number): void {
+  const lock = externalLockOf(arena.words, tree);
+  using _guard = lock === 0
+    ? undefined
+    : ExternalLock.attach(arena, lock).guard();
+  RangeTree.attach(arena, tree).destroy();
 }
 
 /** What a tree holds at an index. Inside a read section. */

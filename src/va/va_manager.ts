@@ -62,7 +62,7 @@ import {
   specOf,
 } from "./request.ts";
 import { openManagers } from "./recover.ts";
-import { isLiveManager, VaState } from "./va_state.ts";
+import { forgetTrees, isLiveManager, VaState } from "./va_state.ts";
 import type { VmBo } from "./vm_bo.ts";
 
 const binders = new WeakMap<VaManager, Binder>();
@@ -764,9 +764,12 @@ export class VaManager {
     const bos = [...boTree].map((entry) => entry.value);
     for (const mapping of mappings) caches.mappings.claim(mapping);
     for (const bo of bos) caches.bos.claim(bo);
+    const trees = [tree, boTree, regions];
+    for (const each of trees) caches.trees.claim(each.ref);
     state.kill();
     arena.roots.remove(state.header);
-    for (const each of [tree, boTree, regions]) each.destroy();
+    for (const each of trees) each.destroy();
+    forgetTrees(state.words, state.header);
     caches.mappings.deferAll(mappings);
     caches.bos.deferAll(bos);
     caches.headers.defer(state.header);

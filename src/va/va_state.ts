@@ -7,7 +7,7 @@
  * |---|---|---|
  * | 0 | a mark of life, and a serial number | atomic |
  * | 1 | flags: regions are required, mappings are linked by hand, the outer lock is this header's | immutable once published |
- * | 2, 3, 4 | the trees: mappings by address, VmBos by object, regions by address | immutable once published |
+ * | 2, 3, 4 | the trees: mappings by address, VmBos by object, regions by address; 0 once they went with the manager | immutable while it lives |
  * | 5 | the mapping that stands for the reserved node | immutable once published |
  * | 6 | goes up when a VmBo is freed | plain; under the outer lock |
  * | 7, 8 | the VmBo that came last to the list of external ones, of evicted ones | plain; under the outer lock |
@@ -105,6 +105,8 @@ export interface VaCaches {
   readonly mappings: SlabCache;
   /** VmBos. */
   readonly bos: SlabCache;
+  /** Tree headers. */
+  readonly trees: SlabCache;
 }
 
 /** The caches of an arena's managers. */
@@ -126,6 +128,7 @@ export function vaCaches(arena: Arena): VaCaches {
       objectBytes: BO_BYTES,
       link: BO_LINK,
     }),
+    trees: TreeMemory.of(arena).headers,
   };
 }
 
@@ -170,13 +173,23 @@ export function outerLockIndex(header: number): number {
   return header * 16 + LOCK;
 }
 
-/** The refs of a manager's trees of mappings and of VmBos. */
+/** The refs of a manager's trees. Of one that is no more, 0, or of trees that went with it. */
 export function treesOf(
   words: Words,
   header: number,
-): { tree: number; bos: number } {
+): { tree: number; bos: number; regions: number } {
   const base = header * 16;
-  return { tree: words[base + TREE] >>> 0, bos: words[base + BOS] >>> 0 };
+  return {
+    tree: words[base + TREE] >>> 0,
+    bos: words[base + BOS] >>> 0,
+    regions: words[base + REGIONS] >>> 0,
+  };
+}
+
+/** Notes that the trees of a manager that is no more were destroyed: before its header is freed. */
+export function forgetTrees(words: Words, header: number): void {
+  const base = header * 16;
+  words[base + TREE] = words[base + BOS] = words[base + REGIONS] = 0;
 }
 
 /** The mapping of the reserved node, 0 = none. */

@@ -1,5 +1,13 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { Arena, SlabCache, Slabs, VaManager } from "../../mod.ts";
+import { stub } from "@std/testing/mock";
+import {
+  Arena,
+  ExternalLock,
+  RangeTree,
+  SlabCache,
+  Slabs,
+  VaManager,
+} from "../../mod.ts";
 import { compiledFor as treesFor } from "../../src/range_tree/compiled.ts";
 import { compiledFor as managersFor } from "../../src/va/compiled.ts";
 import { cacheOf } from "../range_tree/worlds.ts";
@@ -12,6 +20,7 @@ import {
   replaceSome,
   worldOf,
 } from "./reaped.ts";
+import { objectsInUse } from "./worlds.ts";
 
 /** What is done to a manager, under its outer lock, by a thread that dies of it. */
 const OPERATIONS: Record<string, (vm: VaManager) => void> = {
@@ -410,29 +419,69 @@ Deno.test("Arena.reap() recovers a VA manager whose writer dies before any write
   assert(success, new TextDecoder().decode(stderr));
 });
 
-Deno.test("Arena.reap() leaves no mapping, VmBo or header of a VA manager whose thread dies at any step of destroying it", () => {
-  for (let step = 0, died = true; died; step++) {
-    const { arena } = worldOf();
-    const victim = Arena.attach(arena.buffer);
-    const theirs = VaManager.attach(victim, "vm");
-    {
-      using killing = dyingAfter(step);
-      try {
-        theirs.destroy();
-      } catch (error) {
-        assert(killing.died, String(error));
+for (const lock of ["internal", "external"] as const) {
+  Deno.test(`Arena.reap() leaves nothing of a VA manager whose thread dies at any step of destroying it, lock ${lock}`, () => {
+    for (let step = 0, died = true; died; step++) {
+      const arena = Arena.create({ byteLength: 2 ** 21 });
+      const externalLock = lock === "external"
+        ? ExternalLock.create(arena)
+        : undefined;
+      const vm = VaManager.create(arena, {
+        range: 2 ** 30,
+        name: "vm",
+        outerLock: lock === "external" ? "driver" : "manager",
+        lock,
+        externalLock,
+      });
+      const lockFor = (on: Arena, vm: VaManager) =>
+        externalLock === undefined
+          ? vm.lock()
+          : ExternalLock.attach(on, externalLock.ref).guard();
+      {
+        using _guard = lockFor(arena, vm);
+        for (let i = 1; i <= 30; i++) {
+          vm.bind({ start: 100 * i, range: 50, object: 1 + i % 3 });
+        }
+        vm.insertRegion({ start: 0, range: 2 ** 20 });
       }
-      died = killing.died;
+      const victim = Arena.attach(arena.buffer);
+      const theirs = VaManager.attach(victim, "vm");
+      if (externalLock !== undefined) lockFor(victim, theirs);
+      died = diesAt(step, () => theirs.destroy());
+      if (!died) break;
+      arena.reap(victim.thread);
+      // It is whole, or there is none.
+      if (arena.roots.names().includes("vm")) {
+        using _guard = externalLock && lockFor(arena, vm);
+        VaManager.attach(arena, "vm").destroy();
+      }
+      const left = Object.entries(objectsInUse(arena))
+        .filter(([name, count]) => name !== "external_lock" && count > 0);
+      assertEquals(left, [], `died at access ${step}`);
     }
-    arena.reap(victim.thread);
-    // It is whole, or there is none.
-    if (arena.roots.names().includes("vm")) {
-      VaManager.attach(arena, "vm").destroy();
-    }
-    arena.rcu.barrier();
-    const left = ["va_manager", "va_mapping", "va_bo"].map((name) =>
-      cacheOf(arena, name).stats().objects
-    );
-    assertEquals(left, [0, 0, 0], `died at access ${step}`);
+  });
+}
+
+Deno.test("Arena.reap() leaves a tree alone that lies where one of a manager lay which the dead thread has destroyed", () => {
+  const { arena, vm } = worldOf();
+  const place = vm.tree.ref;
+  const victim = Arena.attach(arena.buffer);
+  const theirs = VaManager.attach(victim, "vm");
+  const { destroy } = RangeTree.prototype;
+  let left = 1;
+  {
+    using _dying = stub(RangeTree.prototype, "destroy", function () {
+      if (left-- === 0) throw new Killed();
+      destroy.call(this);
+    });
+    assertThrows(() => theirs.destroy(), Killed);
   }
+  let tree: RangeTree;
+  do {
+    arena.rcu.barrier();
+    tree = RangeTree.create(arena);
+  } while (tree.ref !== place);
+  tree.storeRange(1, 2, 3);
+  arena.reap(victim.thread);
+  assertEquals(tree.load(1), 3);
 });
