@@ -10,6 +10,7 @@ import {
   MAX_INDEX,
   RangeTree,
 } from "../range_tree/mod.ts";
+import { discardHeader } from "../range_tree/whole.ts";
 import { VaError, VaRangeError } from "./errors.ts";
 import { initMapping, MappingFlag } from "./mapping.ts";
 import type { VaSpan } from "./operations.ts";
@@ -91,7 +92,11 @@ export function createManager(arena: Arena, options: VaManagerOptions): number {
     const { lock, externalLock } = options;
     const createTree = () => {
       const tree = RangeTree.create(arena, { rcu: true, lock, externalLock });
-      undo.push(() => tree.destroy());
+      undo.push(() => {
+        // An external lock need not be held: whoever came so far as to store in the tree holds it.
+        if (tree.count > 0) tree.destroy();
+        else discardHeader(arena, tree.ref);
+      });
       return tree;
     };
     const tree = createTree(), bos = createTree(), regions = createTree();

@@ -556,6 +556,25 @@ Deno.test("VaManager.create() says what is wrong with its addresses", () => {
   assertEquals(objectsInUse(arena), inUse);
 });
 
+Deno.test("VaManager.create() leaves nothing behind where it fails, also if the external lock is not held", () => {
+  const arena = Arena.create({ byteLength: 2 ** 22 });
+  const externalLock = ExternalLock.create(arena);
+  ExternalLock.create(arena, { name: "taken" });
+  const options = { range: 2 ** 40, lock: "external", externalLock } as const;
+  const reserved = { start: 0, range: PAGE };
+  const create = (more: Partial<VaManagerOptions>) =>
+    VaManager.create(arena, { ...options, ...more });
+  assertThrows(() => create({ name: "taken" }), Error, "is taken");
+  assertThrows(() => create({ reserved }), LockdepError, "external lock");
+  {
+    using _guard = externalLock.guard();
+    assertThrows(() => create({ reserved, name: "taken" }), Error, "is taken");
+  }
+  const left = Object.entries(objectsInUse(arena)).filter(([, n]) => n > 0);
+  assertEquals(left, [["external_lock", 2]]);
+  assertEquals(externalLock.trees, 0);
+});
+
 Deno.test("VaManager.destroy() releases the lock that the manager offers, whichever its outer lock is", () => {
   const { arena, vm } = world();
   const guard = vm.lock();
