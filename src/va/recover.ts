@@ -64,16 +64,28 @@ function recoverManagers(arena: Arena, caches: VaCaches, gone: number): void {
   const repaired = new Set<number>();
   const mine = caches.mappings.claimedBy(gone);
   for (const header of managers) {
-    const lock = outerLockIndex(header);
-    if (!spinTakeOver(words, lock, gone, thread)) continue;
+    if (!takeOver(arena, header, gone)) continue;
     const state = new VaState(arena, header);
     state.replaced.forgetPlaces();
     tryToFinishCuts(state);
     state.bos.repair(state.tree, mine, state.links);
     repaired.add(header);
-    spinUnlock(words, lock, thread);
+    spinUnlock(words, outerLockIndex(header), thread);
   }
   sweep(arena, caches, gone, repaired);
+}
+
+/** Takes the outer lock that a manager offers over from a thread that is gone, if it had it; not from whatever lies there by now. */
+function takeOver(
+  { words, rcu, thread }: Arena,
+  header: number,
+  gone: number,
+): boolean {
+  rcu.readLock();
+  const isTaken = isLiveManager(words, header) &&
+    spinTakeOver(words, outerLockIndex(header), gone, thread);
+  rcu.readUnlock();
+  return isTaken;
 }
 
 /**

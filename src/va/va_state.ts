@@ -31,7 +31,13 @@ import { Walk } from "../range_tree/walk.ts";
 import { Writer } from "../range_tree/writer.ts";
 import { type SlabCache, Slabs } from "../slab/mod.ts";
 import { load, store, type Words } from "../sync/atomics.ts";
-import { spinLock, spinLockOwner, spinUnlock } from "../sync/spin_lock.ts";
+import {
+  spinLockOwner,
+  spinLook,
+  spinPassOn,
+  spinSleep,
+  spinUnlock,
+} from "../sync/spin_lock.ts";
 import { compiledFor, type CompiledManagers } from "./compiled.ts";
 import { finishCuts } from "./cuts.ts";
 import {
@@ -395,29 +401,53 @@ export class VaState {
   /**
    * Takes the outer lock that the manager offers.
    *
+   * The lock goes with the manager, and nobody can keep that from going before the lock is taken. So each look at it is made inside a
+   * read section, behind one at the word of life: a header that was alive then is not freed until the section ends. Between two
+   * looks the thread sleeps outside of it, since it would hold up every grace period; on a word that may be another's when it wakes.
+   *
    * @throws {VaError} If the manager was destroyed, also while this waited for the lock; then it is not held.
    */
   lock(site: string): void {
     this.assertLive(site);
-    const index = outerLockIndex(this.header);
-    this.arena.lockdep.acquire(this.#lockClass, index, site);
-    spinLock(this.words, index, this.arena.thread);
-    if (this.#isLive) return;
-    this.#release(index);
-    refuseDestroyed(site);
+    const { lockdep } = this.arena, index = outerLockIndex(this.header);
+    lockdep.acquire(this.#lockClass, index, site);
+    let held = 0;
+    try {
+      while ((held = this.#look(site, index, held)) !== 0) {
+        spinSleep(this.words, index, held);
+      }
+    } catch (error) {
+      lockdep.release(index);
+      if (held !== 0) spinPassOn(this.words, index);
+      throw error;
+    }
   }
 
-  /** Releases it. */
+  /** Takes the lock and returns 0, or returns what to sleep on. */
+  #look(site: string, index: number, slept: number): number {
+    const { rcu, thread } = this.arena;
+    rcu.readLock();
+    try {
+      this.assertLive(site);
+      const held = spinLook(this.words, index, thread, slept);
+      // Whoever held it may have destroyed the manager before it was released.
+      if (held === 0 && !this.#isLive) {
+        spinUnlock(this.words, index, thread);
+        refuseDestroyed(site);
+      }
+      return held;
+    } finally {
+      rcu.readUnlock();
+    }
+  }
+
+  /** Releases it. Whoever destroys the manager holds it, or the driver's lock under which it was taken. */
   unlock(): void {
+    const { thread, lockdep } = this.arena;
     const index = outerLockIndex(this.header);
-    if (this.#isLive) this.#release(index);
     // Where a manager was that was destroyed under this lock, another one's may be by now.
-    else this.arena.lockdep.release(index);
-  }
-
-  #release(index: number): void {
-    spinUnlock(this.words, index, this.arena.thread);
-    this.arena.lockdep.release(index);
+    if (this.#isLive) spinUnlock(this.words, index, thread);
+    lockdep.release(index);
   }
 
   /**
@@ -425,11 +455,12 @@ export class VaState {
    * then, and whoever waits for it finds out.
    */
   kill(): void {
+    const { thread, lockdep } = this.arena;
     const index = outerLockIndex(this.header);
     killManager(this.words, this.header);
-    if (spinLockOwner(this.words, index) === this.arena.thread) {
-      this.#release(index);
-    }
+    if (spinLockOwner(this.words, index) !== thread) return;
+    spinUnlock(this.words, index, thread);
+    lockdep.release(index);
   }
 
   /** A copy of the mapping that covers an address. From any thread, without a lock. */
