@@ -2,10 +2,9 @@
  * Putting VA managers in order when a thread has died, after the trees are (`range_tree/recover.ts`).
  *
  * The outer lock that a manager offers is taken over. Under it one operation may have been under way. Each is one store into
- * the tree of mappings, so it is there or it is not, but for what follows that store: the parts that remain of a mapping that
- * was mapped over get objects of their own, in the place of entries that name the old one; VmBos link what was mapped and
- * unlink what was replaced. So here the parts get theirs (`cuts.ts`), and the VmBos' lists are made anew from the tree (in the
- * order of addresses). Of a set of operations those that were applied stay applied, and the others are not.
+ * the tree of mappings, so it is there or it is not, but for what follows that store. So here that is finished (`unfinished.ts`), and
+ * the VmBos' lists are made anew from the tree (in the order of addresses). Of a set of operations those that were applied stay
+ * applied, and the others are not.
  *
  * Then mappings and VmBos that the dead thread had in its hands and that no manager's tree leads to are freed. Why they are
  * nobody else's: see `range_tree/sweep.ts`; the claim stands before the store into the tree here, too, or instead of it the
@@ -15,9 +14,9 @@
  * manager's life. Those that it had not yet destroyed are destroyed here. Where another tree lies by now in the place of one that
  * it had, that is another thread's. (So it is with a manager that it was making, once the header names its trees.)
  *
- * A manager whose outer lock is the driver's can't be known to have been in use. Its trees are in order, and a cut that was under
- * way is finished by whoever changes the manager next. But a mapping that was taken out of the tree and not yet off its VmBo's list
- * stays in use, and one that was put in may be on no list.
+ * A manager whose outer lock is the driver's can't be known to have been in use. Its trees are in order, and a change of mappings that
+ * was under way is finished by whoever changes the manager next. So a mapping that is on a list of such a manager is left to that one.
+ * (A VmBo that was being released may stay in use, and on the lists of external and evicted ones.)
  *
  * @module
  */
@@ -27,9 +26,9 @@ import { externalLockOf, isLiveHeader, rootOf } from "../range_tree/header.ts";
 import { ExternalLock, MAX_INDEX, RangeTree } from "../range_tree/mod.ts";
 import { lookup } from "../range_tree/node.ts";
 import { spinTakeOver, spinUnlock } from "../sync/spin_lock.ts";
-import { finishCuts } from "./cuts.ts";
 import { isNoted } from "./replaced.ts";
-import { boOf, lastOf, startOf } from "./mapping.ts";
+import { clearPlace, lastOf, sharedBoOf, startOf } from "./mapping.ts";
+import { finishChange } from "./unfinished.ts";
 import {
   forgetTrees,
   isLiveManager,
@@ -62,14 +61,10 @@ function recoverManagers(arena: Arena, caches: VaCaches, gone: number): void {
   const managers = caches.headers.objects()
     .filter((header) => isLiveManager(words, header));
   const repaired = new Set<number>();
-  const mine = caches.mappings.claimedBy(gone);
   for (const header of managers) {
     if (!takeOver(arena, header, gone)) continue;
     const state = new VaState(arena, header);
-    state.replaced.forgetPlaces();
-    tryToFinishCuts(state);
-    state.bos.repair(state.tree, mine, state.links);
-    repaired.add(header);
+    if (tryToFinish(state)) repaired.add(header);
     spinUnlock(words, outerLockIndex(header), thread);
   }
   sweep(arena, caches, gone, repaired);
@@ -89,15 +84,18 @@ function takeOver(
 }
 
 /**
- * Finishes a cut that was under way, if that can be done now; else whoever changes the manager next does it. Under the outer lock.
+ * Puts a manager in order, if that can be done now, and says whether it could; else whoever changes it next does it. Under the outer
+ * lock.
  */
-function tryToFinishCuts(state: VaState): void {
+function tryToFinish(state: VaState): boolean {
   // An external lock, which was not known to be held, is needed to store.
-  if (!state.isCutting || state.tree.lockMode === "external") return;
+  if (state.isChanging && state.tree.lockMode === "external") return false;
   try {
-    finishCuts(state);
+    finishChange(state);
+    return true;
   } catch (error) {
-    if (!(error instanceof OutOfMemoryError)) throw error;
+    if (error instanceof OutOfMemoryError) return false;
+    throw error;
   }
 }
 
@@ -127,10 +125,12 @@ function sweep(
       managers.some((header) =>
         reservedOf(words, header) === ref || isNoted(words, header, ref)
       );
-    if (isMapped || mappings.claimant(ref).thread !== gone) return false;
-    const bo = boOf(words, ref);
-    // What a thread took out that died under a driver's lock may name a VmBo that was freed since.
-    return bo === 0 || !bos.isAllocated(bo) || isSettled(managerOf(words, bo));
+    if (isMapped) return false;
+    const bo = sharedBoOf(words, ref);
+    const isOnList = bo !== 0 && bos.isAllocated(bo) &&
+      !isSettled(managerOf(words, bo));
+    // The claim is read last: see `unfinished.ts`.
+    return !isOnList && mappings.claimant(ref).thread === gone;
   });
   const lostBos = bos.claimedBy(gone).filter((bo) =>
     !isHeld(bo, objectOfBo(words, bo), "bos") &&
@@ -155,6 +155,7 @@ function sweep(
       spinUnlock(words, lock, arena.thread);
     }
   }
+  for (const ref of lostMappings) clearPlace(words, ref);
   mappings.deferLost(lostMappings);
   bos.deferLost(lostBos);
   headers.deferLost(dead);

@@ -11,7 +11,7 @@
  * | 5 | the mapping that stands for the reserved node | immutable once published |
  * | 6 | goes up when a VmBo is freed | plain; under the outer lock |
  * | 7, 8 | the VmBo that came last to the list of external ones, of evicted ones | plain; under the outer lock |
- * | 9 | whether a mapping is being cut, so that an entry may be a part of it: see `cuts.ts` | atomic; under the outer lock |
+ * | 9 | whether a change of mappings is under way: see `unfinished.ts` | under the outer lock |
  * | 10–11, 12–13 | start, last, `f64` | immutable once published |
  * | 16 | the outer lock that the manager offers | itself |
  * | 17–24 | mappings that were replaced: see `replaced.ts` | atomic; under the outer lock |
@@ -39,7 +39,6 @@ import {
   spinUnlock,
 } from "../sync/spin_lock.ts";
 import { compiledFor, type CompiledManagers } from "./compiled.ts";
-import { finishCuts } from "./cuts.ts";
 import {
   type BadRange,
   VaError,
@@ -65,6 +64,7 @@ import { isAddress } from "./request.ts";
 import { ordinarySupply, type VaSupply } from "./apply.ts";
 import { Replaced } from "./replaced.ts";
 import { Reserve } from "./reserve.ts";
+import { finishChange } from "./unfinished.ts";
 import { BO_BYTES, BO_LINK, BoTable } from "./vm_bo.ts";
 
 const LIFE = 0;
@@ -76,7 +76,7 @@ const RESERVED = 5;
 const BO_GENERATION = 6;
 const EXTERNAL_HEAD = 7;
 const EVICTED_HEAD = 8;
-const CUTTING = 9;
+const CHANGING = 9;
 const START = 5; // in doubles
 const LAST = 6; // in doubles
 const LOCK = 16;
@@ -308,9 +308,7 @@ export class VaState {
       words,
       header,
       cache: this.caches.mappings,
-      isInTree: (mapping) =>
-        this.tree.load(startOf(this.doubles, mapping)) === mapping ||
-        this.tree.load(lastOf(this.doubles, mapping)) === mapping,
+      isInTree: (mapping) => this.isInTree(mapping),
       unlink: (refs) =>
         compiled === undefined
           ? refs.forEach((ref) => this.bos.unlink(ref))
@@ -356,17 +354,23 @@ export class VaState {
       this.replaced.settle();
       noteChange(this.words, this.tree.ref, 0);
     }
-    if (this.isCutting) finishCuts(this);
+    if (this.isChanging) finishChange(this);
   }
 
-  /** Whether a mapping is being cut, so that an entry of the tree may be a part of it. Under the outer lock. */
-  get isCutting(): boolean {
-    return this.words[this.header * 16 + CUTTING] !== 0;
+  /**
+   * Whether a change of mappings is under way, so that an entry of the tree may be a part of one, or a list not be what the tree says.
+   * Under the outer lock.
+   */
+  get isChanging(): boolean {
+    return this.words[this.header * 16 + CHANGING] !== 0;
   }
 
-  /** Sets whether one is. */
-  set isCutting(on: boolean) {
-    store(this.words, this.header * 16 + CUTTING, on ? 1 : 0);
+  /** Sets whether one is: before the tree is changed, and when all that follows is done. */
+  set isChanging(on: boolean) {
+    const index = this.header * 16 + CHANGING;
+    // The store that changes the tree, which follows, is atomic. So is this one at the end, as tests let threads die at such.
+    if (on) this.words[index] = 1;
+    else store(this.words, index, 0);
   }
 
   /** Checks that the manager lives. */
@@ -568,6 +572,13 @@ export class VaState {
     return lookup(this.words, this.doubles, root, address);
   }
 
+  /** Whether an entry leads to a mapping: what remains of one that is being cut is at its ends. Under the outer lock. */
+  isInTree(mapping: number): boolean {
+    const { doubles, tree } = this;
+    return tree.load(startOf(doubles, mapping)) === mapping ||
+      tree.load(lastOf(doubles, mapping)) === mapping;
+  }
+
   /** Whether an address is mapped, or the reserved node's. Under the outer lock. */
   hasMapping(address: number): boolean {
     return address >= 0 && address <= MAX_INDEX &&
@@ -648,6 +659,7 @@ export class VaState {
       if ((done & FULL) !== 0) this.replaced.settle();
       return;
     }
+    this.isChanging = true;
     // If this thread dies from here on, it is its own: see `recover.ts`.
     this.caches.mappings.claim(old);
     const first = startOf(this.doubles, old), last = lastOf(this.doubles, old);
@@ -655,6 +667,7 @@ export class VaState {
     treeLock.exitWriter();
     if (bo !== 0) this.bos.link(bo, fresh);
     this.retire(old);
+    this.isChanging = false;
   }
 
   /**
