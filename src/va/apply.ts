@@ -200,10 +200,14 @@ function bindInPlace(
   let mapping = 0;
   try {
     if (replaced >= 0) mapping = supply.createMapping(spec);
-    if (replaced === 0) supply.storeLocked(tree, start, last, mapping);
+    if (replaced === 0) {
+      state.isChanging = true;
+      supply.storeLocked(tree, start, last, mapping);
+    }
   } catch (error) {
     state.treeLock.exitWriter();
     if (mapping !== 0) supply.giveBack(mapping);
+    state.isChanging = false;
     throw error;
   }
   if (replaced > 0) {
@@ -212,6 +216,7 @@ function bindInPlace(
     state.treeLock.exitWriter();
     if (replaced < 0) return false;
     if (bo !== 0) bos.link(bo, mapping);
+    state.isChanging = false;
   }
   state.arena.rcu.poll();
   return true;
@@ -255,14 +260,20 @@ function unbindInPlace(
   const removed = state.enterWhole("VaManager.unbind", start, last);
   try {
     if (removed > 0) {
+      state.isChanging = true;
+      // If this thread dies from here on, it is its own: see `recover.ts`.
       state.caches.mappings.claim(removed);
       supply.storeLocked(tree, start, last, 0);
     }
+  } catch (error) {
+    state.isChanging = false;
+    throw error;
   } finally {
     state.treeLock.exitWriter();
   }
   if (removed <= 0) return removed === 0;
   state.retire(removed);
+  state.isChanging = false;
   state.arena.rcu.poll();
   return true;
 }
@@ -295,18 +306,23 @@ export function insertMapping(state: VaState, spec: MappingSpec): number {
   state.reserve.admit();
   const mapping = state.createMapping(spec);
   let inserted = false;
+  state.isChanging = true;
   try {
     inserted = settling(
       state,
       () => state.tree.insertRange(spec.start, last, mapping),
     );
   } finally {
-    if (!inserted) state.caches.mappings.free(mapping);
+    if (!inserted) {
+      state.caches.mappings.free(mapping);
+      state.isChanging = false;
+    }
   }
   if (!inserted) refuseOccupied(spec);
   if (spec.object !== 0 && state.links) {
     state.bos.link(state.bos.find(spec.object), mapping);
   }
+  state.isChanging = false;
   return mapping;
 }
 
@@ -408,24 +424,23 @@ function store(state: VaState, change: Change, supply: VaSupply): void {
   const bo = map !== undefined && map.object !== 0 && state.links
     ? supply.obtainBo(map.object)
     : 0;
-  const isCut = prev !== undefined || next !== undefined;
   let mapRef = 0, prevRef = 0, nextRef = 0;
   try {
     if (map !== undefined) mapRef = supply.createMapping(map);
     if (prev !== undefined) prevRef = supply.createMapping(prev);
     if (next !== undefined) nextRef = supply.createMapping(next);
+    // Until all is done: see `unfinished.ts`.
+    state.isChanging = true;
     // If this thread dies from here on, they are its own: see `recover.ts`.
     for (let i = 0; i < change.removed.length; i++) {
       state.caches.mappings.claim(change.removed[i]);
     }
-    // Until all is done: see `cuts.ts`.
-    if (isCut) state.isCutting = true;
     supply.storeRange(tree, start, start + range - 1, mapRef);
   } catch (error) {
     for (const ref of [mapRef, prevRef, nextRef]) {
       if (ref !== 0) supply.giveBack(ref);
     }
-    if (isCut) state.isCutting = false;
+    state.isChanging = false;
     throw error;
   }
   // Nothing below needs memory: each of these stores is over exactly one entry.
@@ -435,7 +450,7 @@ function store(state: VaState, change: Change, supply: VaSupply): void {
   for (let i = 0; i < change.removed.length; i++) {
     state.retire(change.removed[i]);
   }
-  if (isCut) state.isCutting = false;
+  state.isChanging = false;
   state.arena.rcu.poll();
 }
 

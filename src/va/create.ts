@@ -10,12 +10,14 @@ import {
   MAX_INDEX,
   RangeTree,
 } from "../range_tree/mod.ts";
+import { discardHeader } from "../range_tree/whole.ts";
 import { VaError, VaRangeError } from "./errors.ts";
 import { initMapping, MappingFlag } from "./mapping.ts";
 import type { VaSpan } from "./operations.ts";
 import { openManagers } from "./recover.ts";
 import { specOf, whyNoRange } from "./request.ts";
 import {
+  forgetTrees,
   initHeader,
   killManager,
   LINKED_BY_HAND,
@@ -81,17 +83,20 @@ export function createManager(arena: Arena, options: VaManagerOptions): number {
   assertWords(options);
   assertSpan(start, range, reserved);
   const { headers, mappings } = openManagers(arena);
-  const undo: (() => void)[] = [];
+  const header = headers.allocate();
+  const undo = [() => {
+    forgetTrees(arena.words, header);
+    headers.free(header);
+  }];
   try {
-    const header = headers.allocate();
-    undo.push(() => {
-      killManager(arena.words, header);
-      headers.free(header);
-    });
     const { lock, externalLock } = options;
     const createTree = () => {
       const tree = RangeTree.create(arena, { rcu: true, lock, externalLock });
-      undo.push(() => tree.destroy());
+      undo.push(() => {
+        // An external lock need not be held: whoever came so far as to store in the tree holds it.
+        if (tree.count > 0) tree.destroy();
+        else discardHeader(arena, tree.ref);
+      });
       return tree;
     };
     const tree = createTree(), bos = createTree(), regions = createTree();
@@ -117,6 +122,7 @@ export function createManager(arena: Arena, options: VaManagerOptions): number {
     if (name !== undefined) arena.roots.add(name, header);
     return header;
   } catch (error) {
+    killManager(arena.words, header);
     for (const step of undo.reverse()) step();
     throw error;
   }

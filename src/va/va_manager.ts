@@ -29,6 +29,7 @@ import { madviseRule, partOf } from "./generate.ts";
 import { formatInfo, type VaInfo } from "./info.ts";
 import { lookupMany, translateMany } from "./look_up_many.ts";
 import {
+  clearPlace,
   lastOf,
   type Mapping,
   MappingFlag,
@@ -65,7 +66,8 @@ import {
   specOf,
 } from "./request.ts";
 import { openManagers } from "./recover.ts";
-import { isLiveManager, VaState } from "./va_state.ts";
+import { lostMappings } from "./unfinished.ts";
+import { forgetTrees, isLiveManager, VaState } from "./va_state.ts";
 import type { VmBo } from "./vm_bo.ts";
 
 const binders = new WeakMap<VaManager, Binder>();
@@ -759,13 +761,19 @@ export class VaManager {
     caches.headers.claim(state.header);
     // Mappings and VmBos outlive the trees that lead to them by a grace period.
     // Once each: what remains of one that was being cut when a thread died may be several entries.
-    const mappings = [...new Set([...tree].map((entry) => entry.value))];
-    const bos = [...boTree].map((entry) => entry.value);
+    const mapped = [...tree].map((entry) => entry.value);
+    const lost = state.isChanging ? lostMappings(state) : [];
+    const mappings = [...new Set([...mapped, ...lost])];
+    const bos = state.bos.refs();
     for (const mapping of mappings) caches.mappings.claim(mapping);
     for (const bo of bos) caches.bos.claim(bo);
+    const trees = [tree, boTree, regions];
+    for (const each of trees) caches.trees.claim(each.ref);
     state.kill();
     arena.roots.remove(state.header);
-    for (const each of [tree, boTree, regions]) each.destroy();
+    for (const each of trees) each.destroy();
+    forgetTrees(state.words, state.header);
+    for (const mapping of mappings) clearPlace(state.words, mapping);
     caches.mappings.deferAll(mappings);
     caches.bos.deferAll(bos);
     caches.headers.defer(state.header);

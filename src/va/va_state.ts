@@ -7,11 +7,11 @@
  * |---|---|---|
  * | 0 | a mark of life, and a serial number | atomic |
  * | 1 | flags: regions are required, mappings are linked by hand, the outer lock is this header's | immutable once published |
- * | 2, 3, 4 | the trees: mappings by address, VmBos by object, regions by address | immutable once published |
+ * | 2, 3, 4 | the trees: mappings by address, VmBos by object, regions by address; 0 once they went with the manager | immutable while it lives |
  * | 5 | the mapping that stands for the reserved node | immutable once published |
  * | 6 | goes up when a VmBo is freed | plain; under the outer lock |
  * | 7, 8 | the VmBo that came last to the list of external ones, of evicted ones | plain; under the outer lock |
- * | 9 | whether a mapping is being cut, so that an entry may be a part of it: see `cuts.ts` | atomic; under the outer lock |
+ * | 9 | whether a change of mappings is under way: see `unfinished.ts` | under the outer lock |
  * | 10–11, 12–13 | start, last, `f64` | immutable once published |
  * | 16 | the outer lock that the manager offers | itself |
  * | 17–24 | mappings that were replaced: see `replaced.ts` | atomic; under the outer lock |
@@ -31,9 +31,14 @@ import { Walk } from "../range_tree/walk.ts";
 import { Writer } from "../range_tree/writer.ts";
 import { type SlabCache, Slabs } from "../slab/mod.ts";
 import { load, store, type Words } from "../sync/atomics.ts";
-import { spinLock, spinLockOwner, spinUnlock } from "../sync/spin_lock.ts";
+import {
+  spinLockOwner,
+  spinLook,
+  spinPassOn,
+  spinSleep,
+  spinUnlock,
+} from "../sync/spin_lock.ts";
 import { compiledFor, type CompiledManagers } from "./compiled.ts";
-import { finishCuts } from "./cuts.ts";
 import {
   type BadRange,
   VaError,
@@ -59,6 +64,7 @@ import { whyNoRange } from "./request.ts";
 import { ordinarySupply, type VaSupply } from "./apply.ts";
 import { Replaced } from "./replaced.ts";
 import { Reserve } from "./reserve.ts";
+import { finishChange } from "./unfinished.ts";
 import { BO_BYTES, BO_LINK, BoTable } from "./vm_bo.ts";
 
 const LIFE = 0;
@@ -70,7 +76,7 @@ const RESERVED = 5;
 const BO_GENERATION = 6;
 const EXTERNAL_HEAD = 7;
 const EVICTED_HEAD = 8;
-const CUTTING = 9;
+const CHANGING = 9;
 const START = 5; // in doubles
 const LAST = 6; // in doubles
 const LOCK = 16;
@@ -105,6 +111,8 @@ export interface VaCaches {
   readonly mappings: SlabCache;
   /** VmBos. */
   readonly bos: SlabCache;
+  /** Tree headers. */
+  readonly trees: SlabCache;
 }
 
 /** The caches of an arena's managers. */
@@ -126,6 +134,7 @@ export function vaCaches(arena: Arena): VaCaches {
       objectBytes: BO_BYTES,
       link: BO_LINK,
     }),
+    trees: TreeMemory.of(arena).headers,
   };
 }
 
@@ -170,13 +179,23 @@ export function outerLockIndex(header: number): number {
   return header * 16 + LOCK;
 }
 
-/** The refs of a manager's trees of mappings and of VmBos. */
+/** The refs of a manager's trees. Of one that is no more, 0, or of trees that went with it. */
 export function treesOf(
   words: Words,
   header: number,
-): { tree: number; bos: number } {
+): { tree: number; bos: number; regions: number } {
   const base = header * 16;
-  return { tree: words[base + TREE] >>> 0, bos: words[base + BOS] >>> 0 };
+  return {
+    tree: words[base + TREE] >>> 0,
+    bos: words[base + BOS] >>> 0,
+    regions: words[base + REGIONS] >>> 0,
+  };
+}
+
+/** Notes that the trees of a manager that is no more were destroyed: before its header is freed. */
+export function forgetTrees(words: Words, header: number): void {
+  const base = header * 16;
+  words[base + TREE] = words[base + BOS] = words[base + REGIONS] = 0;
 }
 
 /** The mapping of the reserved node, 0 = none. */
@@ -289,9 +308,7 @@ export class VaState {
       words,
       header,
       cache: this.caches.mappings,
-      isInTree: (mapping) =>
-        this.tree.load(startOf(this.doubles, mapping)) === mapping ||
-        this.tree.load(lastOf(this.doubles, mapping)) === mapping,
+      isInTree: (mapping) => this.isInTree(mapping),
       unlink: (refs) =>
         compiled === undefined
           ? refs.forEach((ref) => this.bos.unlink(ref))
@@ -337,17 +354,23 @@ export class VaState {
       this.replaced.settle();
       noteChange(this.words, this.tree.ref, 0);
     }
-    if (this.isCutting) finishCuts(this);
+    if (this.isChanging) finishChange(this);
   }
 
-  /** Whether a mapping is being cut, so that an entry of the tree may be a part of it. Under the outer lock. */
-  get isCutting(): boolean {
-    return this.words[this.header * 16 + CUTTING] !== 0;
+  /**
+   * Whether a change of mappings is under way, so that an entry of the tree may be a part of one, or a list not be what the tree says.
+   * Under the outer lock.
+   */
+  get isChanging(): boolean {
+    return this.words[this.header * 16 + CHANGING] !== 0;
   }
 
-  /** Sets whether one is. */
-  set isCutting(on: boolean) {
-    store(this.words, this.header * 16 + CUTTING, on ? 1 : 0);
+  /** Sets whether one is: before the tree is changed, and when all that follows is done. */
+  set isChanging(on: boolean) {
+    const index = this.header * 16 + CHANGING;
+    // The store that changes the tree, which follows, is atomic. So is this one at the end, as tests let threads die at such.
+    if (on) this.words[index] = 1;
+    else store(this.words, index, 0);
   }
 
   /** Checks that the manager lives. */
@@ -392,29 +415,53 @@ export class VaState {
   /**
    * Takes the outer lock that the manager offers.
    *
+   * The lock goes with the manager, and nobody can keep that from going before the lock is taken. So each look at it is made inside a
+   * read section, behind one at the word of life: a header that was alive then is not freed until the section ends. Between two
+   * looks the thread sleeps outside of it, since it would hold up every grace period; on a word that may be another's when it wakes.
+   *
    * @throws {VaError} If the manager was destroyed, also while this waited for the lock; then it is not held.
    */
   lock(site: string): void {
     this.assertLive(site);
-    const index = outerLockIndex(this.header);
-    this.arena.lockdep.acquire(this.#lockClass, index, site);
-    spinLock(this.words, index, this.arena.thread);
-    if (this.isLive) return;
-    this.#release(index);
-    this.#refuseDestroyed(site);
+    const { lockdep } = this.arena, index = outerLockIndex(this.header);
+    lockdep.acquire(this.#lockClass, index, site);
+    let held = 0;
+    try {
+      while ((held = this.#look(site, index, held)) !== 0) {
+        spinSleep(this.words, index, held);
+      }
+    } catch (error) {
+      lockdep.release(index);
+      if (held !== 0) spinPassOn(this.words, index);
+      throw error;
+    }
   }
 
-  /** Releases it. */
+  /** Takes the lock and returns 0, or returns what to sleep on. */
+  #look(site: string, index: number, slept: number): number {
+    const { rcu, thread } = this.arena;
+    rcu.readLock();
+    try {
+      this.assertLive(site);
+      const held = spinLook(this.words, index, thread, slept);
+      // Whoever held it may have destroyed the manager before it was released.
+      if (held === 0 && !this.isLive) {
+        spinUnlock(this.words, index, thread);
+        this.#refuseDestroyed(site);
+      }
+      return held;
+    } finally {
+      rcu.readUnlock();
+    }
+  }
+
+  /** Releases it. Whoever destroys the manager holds it, or the driver's lock under which it was taken. */
   unlock(): void {
+    const { thread, lockdep } = this.arena;
     const index = outerLockIndex(this.header);
-    if (this.isLive) this.#release(index);
     // Where a manager was that was destroyed under this lock, another one's may be by now.
-    else this.arena.lockdep.release(index);
-  }
-
-  #release(index: number): void {
-    spinUnlock(this.words, index, this.arena.thread);
-    this.arena.lockdep.release(index);
+    if (this.isLive) spinUnlock(this.words, index, thread);
+    lockdep.release(index);
   }
 
   /**
@@ -422,11 +469,12 @@ export class VaState {
    * then, and whoever waits for it finds out.
    */
   kill(): void {
+    const { thread, lockdep } = this.arena;
     const index = outerLockIndex(this.header);
     killManager(this.words, this.header);
-    if (spinLockOwner(this.words, index) === this.arena.thread) {
-      this.#release(index);
-    }
+    if (spinLockOwner(this.words, index) !== thread) return;
+    spinUnlock(this.words, index, thread);
+    lockdep.release(index);
   }
 
   /** A copy of the mapping that covers an address. From any thread, without a lock. */
@@ -534,6 +582,13 @@ export class VaState {
     return lookup(this.words, this.doubles, root, address);
   }
 
+  /** Whether an entry leads to a mapping: what remains of one that is being cut is at its ends. Under the outer lock. */
+  isInTree(mapping: number): boolean {
+    const { doubles, tree } = this;
+    return tree.load(startOf(doubles, mapping)) === mapping ||
+      tree.load(lastOf(doubles, mapping)) === mapping;
+  }
+
   /** Whether an address is mapped, or the reserved node's. Under the outer lock. */
   hasMapping(address: number): boolean {
     return address >= 0 && address <= MAX_INDEX &&
@@ -614,6 +669,7 @@ export class VaState {
       if ((done & FULL) !== 0) this.replaced.settle();
       return;
     }
+    this.isChanging = true;
     // If this thread dies from here on, it is its own: see `recover.ts`.
     this.caches.mappings.claim(old);
     const first = startOf(this.doubles, old), last = lastOf(this.doubles, old);
@@ -621,6 +677,7 @@ export class VaState {
     treeLock.exitWriter();
     if (bo !== 0) this.bos.link(bo, fresh);
     this.retire(old);
+    this.isChanging = false;
   }
 
   /**

@@ -291,7 +291,7 @@ Deno.test("VaManager.mapOps() and unmapOps() name each part of a mapping that a 
     const middle = tree.erase(14 * PAGE);
     vm.bind(pages(10, 10, 1, 0));
     tree.storeRange(14 * PAGE, 16 * PAGE - 1, middle);
-    new VaState(arena, vm.ref).isCutting = true;
+    new VaState(arena, vm.ref).isChanging = true;
     const kinds = (list: OperationList) => [...list].map(({ kind }) => kind);
     assertEquals(kinds(vm.mapOps(pages(10, 10, 3, 0))), [
       "unmap",

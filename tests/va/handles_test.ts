@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { stub } from "@std/testing/mock";
+import { spy, stub } from "@std/testing/mock";
 import {
   Arena,
   BindQueue,
@@ -7,6 +7,7 @@ import {
   LockdepError,
   type Mapping,
   MappingFlag,
+  Slabs,
   StaleOperationsError,
   VaError,
   VaManager,
@@ -510,6 +511,45 @@ Deno.test("VaManager.destroy() waits for the thread that holds the manager's own
   }
 });
 
+for (const when of ["before it looks", "while it sleeps"] as const) {
+  Deno.test(`VaManager.lock() leaves the memory of a manager alone that was freed ${when} at the lock`, () => {
+    const { arena, vm } = world({ outerLock: "manager" });
+    const theirArena = Arena.attach(arena.buffer);
+    const late = VaManager.attach(theirArena, vm.ref);
+    const index = outerLockIndex(vm.ref), pfn = arena.pfnOf(vm.ref);
+    const start = arena.pageRef(pfn) * 16, end = start + 1024;
+    /** Destroys the manager, and puts its page to another use. */
+    const reuse = () => {
+      vm.destroy();
+      arena.rcu.barrier();
+      for (const cache of Slabs.of(arena).all()) cache.shrink();
+      arena.rcu.barrier();
+      while (arena.allocPages(0) !== pfn);
+      // As a lock it would be held, by a thread 7.
+      arena.words.fill(7, start, end);
+    };
+    let sleeps = 0;
+    using notify = spy(Atomics, "notify");
+    {
+      const guard = when === "while it sleeps" ? vm.lock() : undefined;
+      using _instead = insteadOfSleeping(() => {
+        if (guard === undefined || sleeps++ > 0) throw new Error("it waits");
+        guard[Symbol.dispose]();
+        reuse();
+      });
+      using _first = guard === undefined
+        ? stub(theirArena.lockdep, "acquire", reuse)
+        : undefined;
+      assertThrows(() => late.lock(), VaError, "it was destroyed");
+    }
+    assertEquals(new Set(arena.words.subarray(start, end)), new Set([7]));
+    assertEquals([theirArena.lockdep.held, theirArena.rcu.depth], [0, 0]);
+    // Whoever is woken and finds no manager wakes the next.
+    const woken = notify.calls.filter(({ args }) => args[1] === index);
+    assertEquals(woken.length, when === "while it sleeps" ? 2 : 0);
+  });
+}
+
 Deno.test("VaManager.lock() gives a guard that never releases the lock of another manager in the same place", () => {
   for (const outerLock of ["manager", "driver"] as const) {
     const { arena, vm } = world({ outerLock });
@@ -562,6 +602,25 @@ Deno.test("VaManager.create() says what is wrong with its addresses", () => {
     assertEquals(error.reason, reason, JSON.stringify(options));
   }
   assertEquals(objectsInUse(arena), inUse);
+});
+
+Deno.test("VaManager.create() leaves nothing behind where it fails, also if the external lock is not held", () => {
+  const arena = Arena.create({ byteLength: 2 ** 22 });
+  const externalLock = ExternalLock.create(arena);
+  ExternalLock.create(arena, { name: "taken" });
+  const options = { range: 2 ** 40, lock: "external", externalLock } as const;
+  const reserved = { start: 0, range: PAGE };
+  const create = (more: Partial<VaManagerOptions>) =>
+    VaManager.create(arena, { ...options, ...more });
+  assertThrows(() => create({ name: "taken" }), Error, "is taken");
+  assertThrows(() => create({ reserved }), LockdepError, "external lock");
+  {
+    using _guard = externalLock.guard();
+    assertThrows(() => create({ reserved, name: "taken" }), Error, "is taken");
+  }
+  const left = Object.entries(objectsInUse(arena)).filter(([, n]) => n > 0);
+  assertEquals(left, [["external_lock", 2]]);
+  assertEquals(externalLock.trees, 0);
 });
 
 Deno.test("VaManager.destroy() releases the lock that the manager offers, whichever its outer lock is", () => {
