@@ -23,7 +23,7 @@ import {
   LINKED_BY_HAND,
   OWN_OUTER_LOCK,
   REGIONS_REQUIRED,
-} from "./va_state.ts";
+} from "./header.ts";
 
 /** How a manager is created. */
 export interface VaManagerOptions {

@@ -35,10 +35,8 @@ import {
   outerLockIndex,
   reservedOf,
   treesOf,
-  type VaCaches,
-  vaCaches,
-  VaState,
-} from "./va_state.ts";
+} from "./header.ts";
+import { type VaCaches, vaCaches, VaState } from "./va_state.ts";
 import { isOnAnyList, managerOf, objectOfBo } from "./vm_bo.ts";
 
 const opened = new WeakMap<Arena, VaCaches>();

@@ -9,7 +9,8 @@ import { settling } from "./apply.ts";
 import { VaExistsError, VaNotFoundError } from "./errors.ts";
 import type { VaSpan } from "./operations.ts";
 import { lastOfWindow } from "./request.ts";
-import { REGIONS_REQUIRED, type VaState } from "./va_state.ts";
+import { REGIONS_REQUIRED } from "./header.ts";
+import type { VaState } from "./va_state.ts";
 
 /**
  * The first region that overlaps a range. From any thread, without a lock.

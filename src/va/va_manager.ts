@@ -67,7 +67,8 @@ import {
 } from "./request.ts";
 import { openManagers } from "./recover.ts";
 import { lostMappings } from "./unfinished.ts";
-import { forgetTrees, isLiveManager, VaState } from "./va_state.ts";
+import { forgetTrees, isLiveManager } from "./header.ts";
+import { VaState } from "./va_state.ts";
 import type { VmBo } from "./vm_bo.ts";
 
 const binders = new WeakMap<VaManager, Binder>();

@@ -1,22 +1,5 @@
 /**
- * What the parts of a VA manager share: its header in the arena, its trees and caches, and how it looks at its mappings.
- *
- * The header: 128 bytes.
- *
- * | words | field | who may write it |
- * |---|---|---|
- * | 0 | a mark of life, and a serial number | atomic |
- * | 1 | flags: regions are required, mappings are linked by hand, the outer lock is this header's | immutable once published |
- * | 2, 3, 4 | the trees: mappings by address, VmBos by object, regions by address; 0 once they went with the manager | immutable while it lives |
- * | 5 | the mapping that stands for the reserved node | immutable once published |
- * | 6 | goes up when a VmBo is freed | plain; under the outer lock |
- * | 7, 8 | the VmBo that came last to the list of external ones, of evicted ones | plain; under the outer lock |
- * | 9 | whether a change of mappings is under way: see `unfinished.ts` | under the outer lock |
- * | 10–11, 12–13 | start, last, `f64` | immutable once published |
- * | 16 | the outer lock that the manager offers | itself |
- * | 17–24 | mappings that were replaced: see `replaced.ts` | atomic; under the outer lock |
- * | 25 | how many of these are sure | plain; under the outer lock |
- * | 31 | whose hands it was in last; link of the queue of deferred frees | the queue |
+ * What the parts of a VA manager share: its header (`header.ts`), its trees and caches, and how it looks at its mappings.
  *
  * @module
  */
@@ -30,7 +13,7 @@ import { TreeMemory } from "../range_tree/tree_memory.ts";
 import { Walk } from "../range_tree/walk.ts";
 import { Writer } from "../range_tree/writer.ts";
 import { type SlabCache, Slabs } from "../slab/mod.ts";
-import { load, store, type Words } from "../sync/atomics.ts";
+import type { Words } from "../sync/atomics.ts";
 import {
   spinLockOwner,
   spinLook,
@@ -45,6 +28,22 @@ import {
   VaNotFoundError,
   VaRangeError,
 } from "./errors.ts";
+import {
+  boundsOf,
+  boWordsOf,
+  flagsOf,
+  HEADER_BYTES,
+  HEADER_LINK,
+  isChanging,
+  killManager,
+  lifeOf,
+  LINKED_BY_HAND,
+  outerLockIndex,
+  OWN_OUTER_LOCK,
+  reservedOf,
+  setChanging,
+  treesOf,
+} from "./header.ts";
 import {
   type Doubles,
   initMapping,
@@ -67,27 +66,6 @@ import { Reserve } from "./reserve.ts";
 import { finishChange } from "./unfinished.ts";
 import { BO_BYTES, BO_LINK, BoTable } from "./vm_bo.ts";
 
-const LIFE = 0;
-const FLAGS = 1;
-const TREE = 2;
-const BOS = 3;
-const REGIONS = 4;
-const RESERVED = 5;
-const BO_GENERATION = 6;
-const EXTERNAL_HEAD = 7;
-const EVICTED_HEAD = 8;
-const CHANGING = 9;
-const START = 5; // in doubles
-const LAST = 6; // in doubles
-const LOCK = 16;
-const HEADER_BYTES = 128;
-const HEADER_LINK = 31;
-// The word of life: a mark that neither 0 nor the poison of freed objects carries, and a serial number of the arena, so that a
-// handle of an earlier manager in the same place is found out.
-const LIVE = 0x5600_0000;
-const LIVE_MASK = 0x7f00_0000;
-const SERIAL_MASK = 0x00ff_ffff;
-
 /** For how many changes what they will look for is fetched at once. */
 export const MAX_FETCHED = 16;
 /** What compiled loops say where they have taken the tree's lock, and found neither one mapping nor a hole. */
@@ -95,13 +73,6 @@ const NEITHER = -1;
 // What the compiled `replaceAndExit` says: the lock is released; so many mappings are noted that they must be settled.
 const RELEASED = 1;
 const FULL = 2;
-
-/** Flag: a map request must lie in one region. */
-export const REGIONS_REQUIRED = 1;
-/** Flag: the driver links mappings to their VmBos. */
-export const LINKED_BY_HAND = 2;
-/** Flag: the outer lock is the one in this header, and lockdep sees to it. */
-export const OWN_OUTER_LOCK = 4;
 
 /** The caches that the managers of one arena live in. */
 export interface VaCaches {
@@ -136,81 +107,6 @@ export function vaCaches(arena: Arena): VaCaches {
     }),
     trees: TreeMemory.of(arena).headers,
   };
-}
-
-/** What a header is made of. */
-export interface HeaderFields {
-  /** The flags at the top of this file. */
-  readonly flags: number;
-  /** The trees. */
-  readonly tree: RangeTree;
-  /** VmBos by object. */
-  readonly bos: RangeTree;
-  /** Regions by address. */
-  readonly regions: RangeTree;
-  /** The mapping of the reserved node, 0 = none. */
-  readonly reserved: number;
-  /** The addresses that can be mapped. */
-  readonly span: VaSpan;
-}
-
-/** Fills a private header. */
-export function initHeader(
-  arena: Arena,
-  header: number,
-  fields: HeaderFields,
-): void {
-  const { words, doubles } = arena;
-  const base = header * 16;
-  const serial = arena.nextSerial() & SERIAL_MASK;
-  words.fill(0, base + LIFE + 1, base + HEADER_LINK);
-  words[base + FLAGS] = fields.flags;
-  words[base + TREE] = fields.tree.ref;
-  words[base + BOS] = fields.bos.ref;
-  words[base + REGIONS] = fields.regions.ref;
-  words[base + RESERVED] = fields.reserved;
-  doubles[header * 8 + START] = fields.span.start;
-  doubles[header * 8 + LAST] = fields.span.start + fields.span.range - 1;
-  store(words, base + LIFE, LIVE | serial);
-}
-
-/** The word of the outer lock that a manager offers. */
-export function outerLockIndex(header: number): number {
-  return header * 16 + LOCK;
-}
-
-/** The refs of a manager's trees. Of one that is no more, 0, or of trees that went with it. */
-export function treesOf(
-  words: Words,
-  header: number,
-): { tree: number; bos: number; regions: number } {
-  const base = header * 16;
-  return {
-    tree: words[base + TREE] >>> 0,
-    bos: words[base + BOS] >>> 0,
-    regions: words[base + REGIONS] >>> 0,
-  };
-}
-
-/** Notes that the trees of a manager that is no more were destroyed: before its header is freed. */
-export function forgetTrees(words: Words, header: number): void {
-  const base = header * 16;
-  words[base + TREE] = words[base + BOS] = words[base + REGIONS] = 0;
-}
-
-/** The mapping of the reserved node, 0 = none. */
-export function reservedOf(words: Words, header: number): number {
-  return words[header * 16 + RESERVED] >>> 0;
-}
-
-/** Whether the object is the header of a manager that was not destroyed. */
-export function isLiveManager(words: Words, header: number): boolean {
-  return (load(words, header * 16 + LIFE) & LIVE_MASK) === LIVE;
-}
-
-/** Marks a manager as destroyed. */
-export function killManager(words: Words, header: number): void {
-  store(words, header * 16 + LIFE, 0);
 }
 
 /**
@@ -271,18 +167,20 @@ export class VaState {
   /** The manager with that header. */
   constructor(arena: Arena, header: number) {
     const words = this.words = arena.words;
-    const base = header * 16;
+    // First: so what is read below is of this life, or this one has ended.
+    this.life = lifeOf(words, header);
+    const { tree, bos, regions } = treesOf(words, header);
+    const { start, last } = boundsOf(arena.doubles, header);
     this.arena = arena;
     this.doubles = arena.doubles;
     this.header = header;
-    this.life = load(words, base + LIFE);
-    this.flags = words[base + FLAGS];
-    this.start = arena.doubles[header * 8 + START];
-    this.last = arena.doubles[header * 8 + LAST];
-    this.reserved = words[base + RESERVED] >>> 0;
-    this.tree = RangeTree.attach(arena, words[base + TREE] >>> 0);
-    this.regions = RangeTree.attach(arena, words[base + REGIONS] >>> 0);
-    this.boTree = RangeTree.attach(arena, words[base + BOS] >>> 0);
+    this.flags = flagsOf(words, header);
+    this.start = start;
+    this.last = last;
+    this.reserved = reservedOf(words, header);
+    this.tree = RangeTree.attach(arena, tree);
+    this.regions = RangeTree.attach(arena, regions);
+    this.boTree = RangeTree.attach(arena, bos);
     this.caches = vaCaches(arena);
     this.bos = new BoTable({
       words,
@@ -293,9 +191,7 @@ export class VaState {
       manager: header,
       tree: this.boTree,
       cache: this.caches.bos,
-      generationIndex: base + BO_GENERATION,
-      externalIndex: base + EXTERNAL_HEAD,
-      evictedIndex: base + EVICTED_HEAD,
+      ...boWordsOf(header),
     });
     this.treeLock = new TreeLock(arena, this.tree.ref);
     this.nodes = TreeMemory.of(arena).nodes(this.treeLock.index >= 0);
@@ -362,15 +258,12 @@ export class VaState {
    * Under the outer lock.
    */
   get isChanging(): boolean {
-    return this.words[this.header * 16 + CHANGING] !== 0;
+    return isChanging(this.words, this.header);
   }
 
   /** Sets whether one is: before the tree is changed, and when all that follows is done. */
   set isChanging(on: boolean) {
-    const index = this.header * 16 + CHANGING;
-    // The store that changes the tree, which follows, is atomic. So is this one at the end, as tests let threads die at such.
-    if (on) this.words[index] = 1;
-    else store(this.words, index, 0);
+    setChanging(this.words, this.header, on);
   }
 
   /** Checks that the manager lives. */
@@ -389,7 +282,7 @@ export class VaState {
 
   /** Whether the manager was not destroyed. */
   get isLive(): boolean {
-    return load(this.words, this.header * 16 + LIFE) === this.life;
+    return lifeOf(this.words, this.header) === this.life;
   }
 
   /** Whether a copy of a mapping is of one that is there, and says what that says but for its flags. Under the outer lock. */

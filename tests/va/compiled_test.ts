@@ -13,7 +13,8 @@ import {
   VaManager,
 } from "../../mod.ts";
 import { MappingFlag } from "../../src/va/mod.ts";
-import { treesOf, VaState } from "../../src/va/va_state.ts";
+import { treesOf } from "../../src/va/header.ts";
+import { VaState } from "../../src/va/va_state.ts";
 import { type Rng, rng, seeds } from "../seed.ts";
 import { PAGE, VaMirror } from "./mirror.ts";
 import { assertSame, pages, randomRequest, spec } from "./worlds.ts";

@@ -16,7 +16,7 @@ import {
   VaRangeError,
 } from "../../mod.ts";
 import { spinLockOwner } from "../../src/sync/spin_lock.ts";
-import { outerLockIndex } from "../../src/va/va_state.ts";
+import { outerLockIndex } from "../../src/va/header.ts";
 import { rng, seeds } from "../seed.ts";
 import { PAGE } from "./mirror.ts";
 import { objectsInUse, pages } from "./worlds.ts";
