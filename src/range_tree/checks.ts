@@ -50,17 +50,21 @@ export function checkEntry(value: number): void {
 }
 
 /**
- * A copy of many indices, so that what is looked up is what was checked.
+ * A copy of many numbers, so that what is looked up is what was checked, and reading the list is done before anything is begun.
  *
- * @throws {RangeError} If that is no list, or one of them is no index.
+ * @param check What each of them is given to, as it is in the list; by default all are taken.
+ * @throws {RangeError} If that is no list, or the check throws one.
  */
-export function copyIndices(indices: ArrayLike<number>): Float64Array {
-  checkList(indices);
-  const copied = new Float64Array(indices.length);
+export function copyNumbers(
+  numbers: ArrayLike<number>,
+  check: (number: number) => void = () => {},
+): Float64Array<ArrayBuffer> {
+  checkList(numbers);
+  const copied = new Float64Array(numbers.length);
   for (let at = 0; at < copied.length; at++) {
-    const index = indices[at];
-    checkIndex(index);
-    copied[at] = index;
+    const number = numbers[at];
+    check(number);
+    copied[at] = number;
   }
   return copied;
 }

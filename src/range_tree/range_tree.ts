@@ -23,7 +23,7 @@ import {
   checkMany,
   checkRange,
   checkValue,
-  copyIndices,
+  copyNumbers,
 } from "./checks.ts";
 import { AT_ONCE, compiledFor, type CompiledTrees } from "./compiled.ts";
 import { Cursor } from "./cursor.ts";
@@ -305,7 +305,7 @@ export class RangeTree implements Iterable<Entry> {
    */
   loadMany(indices: ArrayLike<number>): Uint32Array<ArrayBuffer> {
     const site = "RangeTree.loadMany";
-    const copied = copyIndices(indices);
+    const copied = copyNumbers(indices, checkIndex);
     const entries = new Uint32Array(copied.length);
     const compiled = this.#compiled;
     if (entries.length === 0) this.#lock.flags(site);

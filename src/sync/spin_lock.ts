@@ -83,6 +83,51 @@ export function spinTryLockFor(
 }
 
 /**
+ * One look of a thread that takes a lock as {@linkcode spinLock} does, but may do so only between two sleeps: because the word may be
+ * put to another use meanwhile. Takes the lock and returns 0, or returns what {@linkcode spinSleep} is to sleep on.
+ *
+ * @param slept What the thread has slept on; 0 at its first look.
+ * @throws {Error} If `owner` holds it already.
+ */
+export function spinLook(
+  words: Words,
+  index: number,
+  owner: number,
+  slept: number,
+): number {
+  if (slept === 0) {
+    if (spinLockOwner(words, index) === owner) {
+      throw new Error(`Cannot lock: thread ${owner} holds this lock already`);
+    }
+    for (let turn = 0; turn < SPIN_TURNS; turn++) {
+      if (
+        load(words, index) === 0 &&
+        compareExchange(words, index, 0, owner) === 0
+      ) return 0;
+    }
+  }
+  for (;;) {
+    const seen = load(words, index);
+    if (seen === 0) {
+      if (compareExchange(words, index, 0, owner | CONTENDED) === 0) return 0;
+    } else if (
+      (seen & CONTENDED) !== 0 ||
+      compareExchange(words, index, seen, seen | CONTENDED) === seen
+    ) return seen | CONTENDED;
+  }
+}
+
+/** Sleeps between two looks. Where the word was put to another use, this ends by itself, and changes nothing there. */
+export function spinSleep(words: Words, index: number, held: number): void {
+  wait(words, index, held, SLEEP_MILLIS);
+}
+
+/** Wakes the next that sleeps, for a thread that was woken, perhaps, and does not take the lock. Changes nothing, as `spinSleep`. */
+export function spinPassOn(words: Words, index: number): void {
+  notify(words, index, 1);
+}
+
+/**
  * Releases the lock at `index`.
  *
  * @throws {Error} If `owner` does not hold it; the lock stays as it was.
@@ -119,24 +164,9 @@ export function spinTakeOver(
 }
 
 function lockSlow(words: Words, index: number, owner: number): void {
-  if (spinLockOwner(words, index) === owner) {
-    throw new Error(`Cannot lock: thread ${owner} holds this lock already`);
-  }
-  for (let turn = 0; turn < SPIN_TURNS; turn++) {
-    if (
-      load(words, index) === 0 && compareExchange(words, index, 0, owner) === 0
-    ) return;
-  }
-  for (;;) {
-    const seen = load(words, index);
-    if (seen === 0) {
-      if (compareExchange(words, index, 0, owner | CONTENDED) === 0) return;
-    } else if (
-      (seen & CONTENDED) !== 0 ||
-      compareExchange(words, index, seen, seen | CONTENDED) === seen
-    ) {
-      wait(words, index, seen | CONTENDED, SLEEP_MILLIS);
-    }
+  let held = 0;
+  while ((held = spinLook(words, index, owner, held)) !== 0) {
+    spinSleep(words, index, held);
   }
 }
 

@@ -15,7 +15,7 @@
  */
 import { OutOfMemoryError } from "../memory/mod.ts";
 import { VaExistsError } from "./errors.ts";
-import { splitRule } from "./generate.ts";
+import { splitRule, unmapRule } from "./generate.ts";
 import {
   mappingFlagsOf,
   type MappingSpec,
@@ -158,13 +158,32 @@ export function applySpan(
   if (change !== undefined) carryOut(state, change, supply);
 }
 
+/** Maps a range by today's rule. As {@linkcode applyList}. */
+export function bindRange(
+  state: VaState,
+  spec: MappingSpec,
+  supply: VaSupply,
+): void {
+  if (!bindInPlace(state, spec, supply)) applyRequest(state, spec, supply);
+}
+
+/** Unmaps a range. As {@linkcode applyList}. */
+export function unbindRange(
+  state: VaState,
+  span: VaSpan,
+  supply: VaSupply,
+): void {
+  if (unbindInPlace(state, span, supply)) return;
+  applySpan(state, unmapList(state, span), supply);
+}
+
 /**
  * Maps a range where that replaces exactly one entry, a mapping or a part of a hole, without making operations of it; says
  * whether it was so. It walks and stores under one hold of the tree's lock.
  *
  * @throws {OutOfMemoryError} If there is no room; nothing was changed.
  */
-export function bindInPlace(
+function bindInPlace(
   state: VaState,
   spec: MappingSpec,
   supply: VaSupply,
@@ -181,10 +200,14 @@ export function bindInPlace(
   let mapping = 0;
   try {
     if (replaced >= 0) mapping = supply.createMapping(spec);
-    if (replaced === 0) supply.storeLocked(tree, start, last, mapping);
+    if (replaced === 0) {
+      state.isChanging = true;
+      supply.storeLocked(tree, start, last, mapping);
+    }
   } catch (error) {
     state.treeLock.exitWriter();
     if (mapping !== 0) supply.giveBack(mapping);
+    state.isChanging = false;
     throw error;
   }
   if (replaced > 0) {
@@ -193,6 +216,7 @@ export function bindInPlace(
     state.treeLock.exitWriter();
     if (replaced < 0) return false;
     if (bo !== 0) bos.link(bo, mapping);
+    state.isChanging = false;
   }
   state.arena.rcu.poll();
   return true;
@@ -218,8 +242,15 @@ export function mapList(state: VaState, spec: MappingSpec): OperationList {
   return new OperationList("map", spec, ops, state);
 }
 
+/** The operations that unmapping a range means. Under the outer lock. */
+export function unmapList(state: VaState, span: VaSpan): OperationList {
+  const { start, range } = span;
+  const ops = unmapRule(span, state.overlapping(start, start + range - 1));
+  return new OperationList("unmap", span, ops, state);
+}
+
 /** Unmaps a range where exactly one mapping is, or nothing. As {@linkcode bindInPlace}. */
-export function unbindInPlace(
+function unbindInPlace(
   state: VaState,
   { start, range }: VaSpan,
   supply: VaSupply,
@@ -229,14 +260,20 @@ export function unbindInPlace(
   const removed = state.enterWhole("VaManager.unbind", start, last);
   try {
     if (removed > 0) {
+      state.isChanging = true;
+      // If this thread dies from here on, it is its own: see `recover.ts`.
       state.caches.mappings.claim(removed);
       supply.storeLocked(tree, start, last, 0);
     }
+  } catch (error) {
+    state.isChanging = false;
+    throw error;
   } finally {
     state.treeLock.exitWriter();
   }
   if (removed <= 0) return removed === 0;
   state.retire(removed);
+  state.isChanging = false;
   state.arena.rcu.poll();
   return true;
 }
@@ -269,18 +306,23 @@ export function insertMapping(state: VaState, spec: MappingSpec): number {
   state.reserve.admit();
   const mapping = state.createMapping(spec);
   let inserted = false;
+  state.isChanging = true;
   try {
     inserted = settling(
       state,
       () => state.tree.insertRange(spec.start, last, mapping),
     );
   } finally {
-    if (!inserted) state.caches.mappings.free(mapping);
+    if (!inserted) {
+      state.caches.mappings.free(mapping);
+      state.isChanging = false;
+    }
   }
   if (!inserted) refuseOccupied(spec);
   if (spec.object !== 0 && state.links) {
     state.bos.link(state.bos.find(spec.object), mapping);
   }
+  state.isChanging = false;
   return mapping;
 }
 
@@ -382,24 +424,23 @@ function store(state: VaState, change: Change, supply: VaSupply): void {
   const bo = map !== undefined && map.object !== 0 && state.links
     ? supply.obtainBo(map.object)
     : 0;
-  const isCut = prev !== undefined || next !== undefined;
   let mapRef = 0, prevRef = 0, nextRef = 0;
   try {
     if (map !== undefined) mapRef = supply.createMapping(map);
     if (prev !== undefined) prevRef = supply.createMapping(prev);
     if (next !== undefined) nextRef = supply.createMapping(next);
+    // Until all is done: see `unfinished.ts`.
+    state.isChanging = true;
     // If this thread dies from here on, they are its own: see `recover.ts`.
     for (let i = 0; i < change.removed.length; i++) {
       state.caches.mappings.claim(change.removed[i]);
     }
-    // Until all is done: see `cuts.ts`.
-    if (isCut) state.isCutting = true;
     supply.storeRange(tree, start, start + range - 1, mapRef);
   } catch (error) {
     for (const ref of [mapRef, prevRef, nextRef]) {
       if (ref !== 0) supply.giveBack(ref);
     }
-    if (isCut) state.isCutting = false;
+    state.isChanging = false;
     throw error;
   }
   // Nothing below needs memory: each of these stores is over exactly one entry.
@@ -409,7 +450,7 @@ function store(state: VaState, change: Change, supply: VaSupply): void {
   for (let i = 0; i < change.removed.length; i++) {
     state.retire(change.removed[i]);
   }
-  if (isCut) state.isCutting = false;
+  state.isChanging = false;
   state.arena.rcu.poll();
 }
 

@@ -72,7 +72,10 @@ export type BindState =
   | "armed"
   /** It was executed. */
   | "done"
-  /** It broke a rule when it was to be executed; nothing was changed. */
+  /**
+   * It broke a rule when it was to be executed, and nothing was changed; or the backend failed, which it must not: then the tree has
+   * changed, and the page table has not, or not all of it. The error says what it was.
+   */
   | "failed"
   /** It was given up; it ends when the jobs before it have ended. */
   | "canceled";

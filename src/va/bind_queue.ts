@@ -54,7 +54,10 @@ import { binderOf, type VaManager } from "./va_manager.ts";
 export interface BindBackend {
   /** Bytes of the smallest page that it can map; by default it does not mind. */
   readonly pageSize?: number;
-  /** Does what the operations say. Must not fail, and must not allocate memory of the arena. */
+  /**
+   * Does what the operations say. Must not fail, since the tree has changed already; what it throws nevertheless ends the job as
+   * failed. Must not allocate memory of the arena.
+   */
   execute(lists: readonly OperationList[]): void;
   /** Makes a range sparse, or no longer. */
   setSparse(span: VaSpan, on: boolean): void;
@@ -79,7 +82,8 @@ export interface BindQueueOptions {
    */
   strategy?: "submit" | "run";
   /**
-   * Whether every set of operations is under the manager's own outer lock, or under one of the driver's.
+   * Whether every set of operations is under the manager's own outer lock, or under one of the driver's. By default the queue takes
+   * none: if the lock is the manager's own, jobs are then synchronous, and their submitter holds it.
    *
    * @default {false}
    */
@@ -167,45 +171,49 @@ export class BindQueue {
 
   /**
    * Submits a job. An asynchronous one is executed once its fences are reached, the jobs before it have ended, and those of
-   * other queues that have changed the tree before it at the same addresses; at the earliest when the caller is done,
-   * unless one of its fences had failed before.
+   * other queues that have changed the tree before it at the same addresses; at the earliest when the caller is done, who
+   * may hold the lock that executing takes.
    *
    * @throws {VaError} If an operation breaks a rule, or a fence is no point on a timeline; the VM is as it was.
    * @throws {RangeError} If the job can't wait for so long; the VM is as it was.
    * @throws {VaError} If it is to be executed at once but has to wait (`ETIME`); the VM is as it was.
+   * @throws {VaError} If it is asynchronous, and only its submitter can hold the outer lock (`EINVAL`): that is the manager's own, and
+   * the queue has no `mutex`. The VM is as it was.
    * @throws {OutOfMemoryError} If there is no room; the VM is as it was.
    */
   submit(ops: readonly BindOp[], options: BindOptions = {}): BindJob {
     const how = checkedOptions(options);
+    if (!how.sync) this.#assertLocks();
     const checked = checkedOps(ops, this.#world);
     if (how.sync) this.#assertNothingAhead(checked, how);
-    const pending = this.#locked(() => this.#prepare(checked, how));
+    const pending = this.#prepareLocking(checked, how);
     this.#arm(pending, how);
     const { job } = pending;
     if (how.sync) {
       this.flush();
       // With strategy "run" a rule can be broken only now.
       if (pending.error !== undefined) throw pending.error;
-    } else if (pending.waitsFor === 0) queueMicrotask(() => this.flush());
+    } else if (pending.waitsFor === 0) this.#flushSoon();
     return job;
   }
 
-  /** Executes the jobs at the head of the queue that need not wait any more. Returns how many. */
+  /**
+   * Executes the jobs at the head of the queue that need not wait any more. Returns how many. What is thrown by who takes the lock
+   * for it, of {@linkcode BindQueueOptions.mutex}, is thrown; the job then stays where it is until the next time.
+   */
   flush(): number {
     if (this.#isExecuting) return 0;
     let count = 0;
-    for (let head = this.#ready(); head !== undefined; head = this.#ready()) {
-      this.#run(head);
-      count++;
-    }
+    while (this.#isReady()) if (this.#runFirst()) count++;
     return count;
   }
 
   /**
    * Gives a job up that has not been executed: it waits for its fences no more, and the memory that was set aside for it is freed
    * at once, with what was kept for further jobs. It keeps its place in the queue: its out-fences are signalled, and
-   * `ended` settles, when the jobs before it have ended. With strategy `"submit"` the tree was changed already; then the page
-   * table is written all the same. Returns whether the job was there, and not yet given up.
+   * `ended` settles, when the jobs before it have ended, and the caller is done or calls {@linkcode BindQueue.flush}. With
+   * strategy `"submit"` the tree was changed already; then the page table is written all the same. Returns whether the job
+   * was there, and not yet given up.
    */
   cancel(job: BindJob, reason?: Error): boolean {
     const pending = this.#pending.find((each) => each.job === job);
@@ -213,13 +221,21 @@ export class BindQueue {
     pending.giveUp(reason ?? canceled(pending));
     this.#release(pending);
     this.trim();
-    this.flush();
+    this.#flushSoon();
     return true;
   }
 
   /** Frees the memory that the manager keeps for further jobs of all its queues on this thread. Needs no lock. */
   trim(): void {
-    this.#binder.reserve.trim();
+    this.#binder.trim();
+  }
+
+  #prepareLocking(
+    ops: readonly CheckedOp[],
+    how: CheckedOptions,
+  ): PendingJob {
+    using _lock = this.#lock();
+    return this.#prepare(ops, how);
   }
 
   /** Phase submit: all that can fail, all that allocates. */
@@ -258,7 +274,7 @@ export class BindQueue {
       pending.waits(timeline.whenSettled(value, () => {
         pending.waitsFor--;
         if (value > timeline.value) this.cancel(job, timeline.canceled);
-        else if (pending.waitsFor === 0) queueMicrotask(() => this.flush());
+        else if (pending.waitsFor === 0) this.#flushSoon();
       }));
     }
     const { timeoutMillis } = how;
@@ -272,44 +288,53 @@ export class BindQueue {
     }));
   }
 
-  /** Takes the first job off the queue, if it need not wait any more. */
-  #ready(): PendingJob | undefined {
+  /** Whether there is a first job, and it need not wait any more. */
+  #isReady(): boolean {
     const head = this.#pending.at(0);
-    if (head === undefined || head.waitsFor > 0) return undefined;
+    if (head === undefined || head.waitsFor > 0) return false;
     const blocker = this.#binder.order.blocker(head);
-    if (blocker === undefined) return this.#pending.shift();
+    if (blocker === undefined) return true;
     if (head.blockedBy !== blocker) {
       head.blockedBy = blocker;
-      blocker.whenEnded.push(() => queueMicrotask(() => this.flush()));
+      blocker.whenEnded.push(() => this.#flushSoon());
     }
-    return undefined;
+    return false;
   }
 
-  /** Phase run: must not allocate. */
-  #run(pending: PendingJob): void {
-    let failure: Error | undefined;
+  /** Phase run of the first job: must not allocate. Says whether there was anything left to run it on. */
+  #runFirst(): boolean {
+    const binder = this.#binder;
+    let pending: PendingJob | undefined, failure: Error | undefined;
     this.#isExecuting = true;
     try {
-      this.#locked(() => this.#execute(pending));
-      if (pending.state === "armed") pending.state = "done";
+      using _lock = this.#lock();
+      binder.assertWriter("BindQueue");
+      // Not before: without the lock nothing is begun, and the job stays where it is.
+      pending = this.#pending.shift()!;
+      this.#execute(pending);
     } catch (error) {
-      failure = error as Error;
-      if (pending.state === "armed") {
-        pending.state = "failed";
-        pending.error = failure;
+      if (pending === undefined) {
+        if (binder.isLive) throw error;
+        binder.destroyed();
+        return false;
       }
+      failure = error as Error;
     } finally {
       this.#isExecuting = false;
+    }
+    if (pending.state === "armed") {
+      pending.state = failure === undefined ? "done" : "failed";
+      pending.error = failure;
     }
     this.#free(pending);
     // A mistake of the program is not a job that failed.
     if (failure !== undefined && !(failure instanceof VaError)) throw failure;
+    return true;
   }
 
   #execute(pending: PendingJob): void {
     const binder = this.#binder;
     const { ops } = pending;
-    binder.assertWriter("BindQueue");
     if (!this.#atSubmit && pending.state === "canceled") return;
     if (!this.#atSubmit) binder.keepPromises();
     binder.lockdep.forbidAllocation("the run phase of a bind job");
@@ -363,12 +388,21 @@ export class BindQueue {
 
   #release(pending: PendingJob): void {
     if (pending.promised === undefined) return;
-    this.#binder.reserve.release(pending.promised);
+    this.#binder.release(pending.promised);
     pending.promised = undefined;
   }
 
   #apply(ops: readonly CheckedOp[]): OperationList[] {
     return this.#binder.apply(ops, this.#backend !== undefined);
+  }
+
+  /** Checks that the lock can be held when the submitter is done. */
+  #assertLocks(): void {
+    if (this.#mutex !== false || !this.#binder.ownsOuterLock) return;
+    throw new VaError(
+      "EINVAL",
+      "Cannot bind asynchronously: the job would be executed without the manager's own lock, as the queue has no mutex",
+    );
   }
 
   #assertNothingAhead(ops: readonly CheckedOp[], how: CheckedOptions): void {
@@ -394,11 +428,15 @@ export class BindQueue {
       : "a job of another queue is ahead at the same addresses";
   }
 
-  #locked<T>(section: () => T): T {
+  /** Executes what is ready once the caller is done, who may hold the lock that this takes. */
+  #flushSoon(): void {
+    queueMicrotask(() => this.flush());
+  }
+
+  #lock(): Disposable | undefined {
     const mutex = this.#mutex;
-    if (mutex === false) return section();
-    using _guard = mutex === true ? this.#vm.lock() : mutex.guard();
-    return section();
+    if (mutex === false) return undefined;
+    return mutex === true ? this.#vm.lock() : mutex.guard();
   }
 }
 

@@ -4,22 +4,40 @@
  * @module
  */
 import { entryCountOf } from "../range_tree/header.ts";
+import type { Arena } from "../memory/mod.ts";
 import type { Lockdep } from "../sync/mod.ts";
 import {
   applyRequest,
   applySpan,
-  bindInPlace,
-  unbindInPlace,
+  bindRange,
+  unbindRange,
+  unmapList,
 } from "./apply.ts";
 import { BindOrder } from "./bind_order.ts";
-import type { BindWorld, CheckedMap, CheckedOp } from "./bind_rules.ts";
+import type { BindWorld, CheckedOp } from "./bind_rules.ts";
 import { VaError } from "./errors.ts";
-import { unmapRule } from "./generate.ts";
-import { OperationList, type VaSpan } from "./operations.ts";
+import type { OperationList, VaSpan } from "./operations.ts";
 import { assertInRegion, findRegion } from "./regions.ts";
-import type { Promised, Reserve } from "./reserve.ts";
+import type { Promised } from "./reserve.ts";
 import { specOf } from "./request.ts";
 import { MAX_FETCHED, type VaState } from "./va_state.ts";
+
+/** The managers for whose jobs this thread may have memory set aside, for each arena. */
+const provided = new WeakMap<Arena, Set<VaState>>();
+
+/** Notes that memory is set aside for one; of those that others have destroyed meanwhile it is freed. */
+function provide(state: VaState): void {
+  const { arena } = state;
+  let all = provided.get(arena);
+  if (all === undefined) provided.set(arena, all = new Set());
+  if (all.has(state)) return;
+  for (const other of all) {
+    if (other.isLive) continue;
+    other.reserve.close();
+    all.delete(other);
+  }
+  all.add(state);
+}
 
 /** How a bind queue changes its manager. Under the outer lock. */
 export class Binder {
@@ -28,15 +46,12 @@ export class Binder {
   /** What is called once the manager was destroyed. */
   readonly whenDestroyed: Set<(reason: Error) => void> = new Set();
   readonly #state: VaState;
+  /** How many jobs there is memory set aside for. */
+  #promises = 0;
 
   /** Changes that manager. */
   constructor(state: VaState) {
     this.#state = state;
-  }
-
-  /** What is set aside. */
-  get reserve(): Reserve {
-    return this.#state.reserve;
   }
 
   /** This thread's lockdep. */
@@ -66,14 +81,25 @@ export class Binder {
     };
   }
 
+  /** Whether the manager was not destroyed. */
+  get isLive(): boolean {
+    return this.#state.isLive;
+  }
+
+  /** Whether the outer lock is the manager's own. */
+  get ownsOuterLock(): boolean {
+    return this.#state.ownsOuterLock;
+  }
+
   /** Checks that the manager lives, and that its outer lock is held if it is the manager's own. */
   assertWriter(site: string): void {
     this.#state.assertWriter(site);
   }
 
-  /** Ends what was begun on a manager that was destroyed just now. */
+  /** Ends what was begun on a manager that was destroyed: just now, or, by another object, some time ago. */
   destroyed(): void {
     this.#state.reserve.close();
+    this.#forget();
     const reason = new VaError(
       "ECANCELED",
       "Cannot execute a bind job: the VA manager was destroyed",
@@ -99,7 +125,25 @@ export class Binder {
       const { object } = op;
       if (object !== 0 && object !== objects.at(-1)) objects.push(object);
     }
-    return state.reserve.promise({ stores, mappings, objects, isLater });
+    provide(state);
+    const need = { stores, mappings, objects, isLater };
+    const promised = state.reserve.promise(need);
+    this.#promises++;
+    return promised;
+  }
+
+  /** Ends a promise. Needs no lock. */
+  release(promised: Promised): void {
+    this.#state.reserve.release(promised);
+    this.#promises--;
+  }
+
+  /** Frees what is promised to no job. Needs no lock. */
+  trim(): void {
+    const { reserve, isLive } = this.#state;
+    if (isLive) reserve.trim();
+    else reserve.close();
+    if (!isLive || this.#promises === 0) this.#forget();
   }
 
   /**
@@ -131,8 +175,8 @@ export class Binder {
         continue;
       }
       if (wantsLists) lists.push(this.#applyOne(op));
-      else if (op.op === "map") this.#map(op);
-      else if (!unbindInPlace(state, op, state.reserve)) this.#unmap(op);
+      else if (op.op === "map") bindRange(state, op, state.reserve);
+      else unbindRange(state, op, state.reserve);
       if (op.op === "sparseUnmap") this.#setRegion(op, 0);
     }
     // What a job has replaced does not wait for the next one.
@@ -142,26 +186,17 @@ export class Binder {
   }
 
   #applyOne(op: Exclude<CheckedOp, { op: "sparseMap" }>): OperationList {
-    return op.op === "map"
-      ? applyRequest(this.#state, specOf(op), this.#state.reserve)
-      : this.#unmap(op);
-  }
-
-  #map(op: CheckedMap): void {
-    const state = this.#state;
-    if (!bindInPlace(state, op, state.reserve)) {
-      applyRequest(state, op, state.reserve);
-    }
-  }
-
-  #unmap(span: VaSpan): OperationList {
-    const state = this.#state;
-    const { start, range } = span;
-    const overlapping = state.overlapping(start, start + range - 1);
-    const ops = unmapRule(span, overlapping);
-    const list = new OperationList("unmap", span, ops, state);
-    applySpan(state, list, state.reserve);
+    const state = this.#state, { reserve } = state;
+    if (op.op === "map") return applyRequest(state, specOf(op), reserve);
+    const list = unmapList(state, op);
+    applySpan(state, list, reserve);
     return list;
+  }
+
+  /** Notes that nothing is set aside any more. */
+  #forget(): void {
+    const { arena } = this.#state;
+    provided.get(arena)?.delete(this.#state);
   }
 
   #setRegion({ start, range }: VaSpan, value: number): void {

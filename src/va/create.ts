@@ -10,18 +10,20 @@ import {
   MAX_INDEX,
   RangeTree,
 } from "../range_tree/mod.ts";
+import { discardHeader } from "../range_tree/whole.ts";
 import { VaError, VaRangeError } from "./errors.ts";
 import { initMapping, MappingFlag } from "./mapping.ts";
 import type { VaSpan } from "./operations.ts";
 import { openManagers } from "./recover.ts";
-import { isAddress, specOf } from "./request.ts";
+import { specOf, whyNoRange } from "./request.ts";
 import {
+  forgetTrees,
   initHeader,
   killManager,
   LINKED_BY_HAND,
   OWN_OUTER_LOCK,
   REGIONS_REQUIRED,
-} from "./va_state.ts";
+} from "./header.ts";
 
 /** How a manager is created. */
 export interface VaManagerOptions {
@@ -81,17 +83,20 @@ export function createManager(arena: Arena, options: VaManagerOptions): number {
   assertWords(options);
   assertSpan(start, range, reserved);
   const { headers, mappings } = openManagers(arena);
-  const undo: (() => void)[] = [];
+  const header = headers.allocate();
+  const undo = [() => {
+    forgetTrees(arena.words, header);
+    headers.free(header);
+  }];
   try {
-    const header = headers.allocate();
-    undo.push(() => {
-      killManager(arena.words, header);
-      headers.free(header);
-    });
     const { lock, externalLock } = options;
     const createTree = () => {
       const tree = RangeTree.create(arena, { rcu: true, lock, externalLock });
-      undo.push(() => tree.destroy());
+      undo.push(() => {
+        // An external lock need not be held: whoever came so far as to store in the tree holds it.
+        if (tree.count > 0) tree.destroy();
+        else discardHeader(arena, tree.ref);
+      });
       return tree;
     };
     const tree = createTree(), bos = createTree(), regions = createTree();
@@ -117,6 +122,7 @@ export function createManager(arena: Arena, options: VaManagerOptions): number {
     if (name !== undefined) arena.roots.add(name, header);
     return header;
   } catch (error) {
+    killManager(arena.words, header);
     for (const step of undo.reverse()) step();
     throw error;
   }
@@ -150,26 +156,21 @@ function assertSpan(
   range: number,
   reserved: VaSpan | undefined,
 ): void {
-  if (!isRange(start, range)) {
-    const isLong = isAddress(start) && range > 0;
+  const reason = whyNoRange(start, range);
+  if (reason !== undefined) {
     throw new VaRangeError(
-      isLong ? "overflow" : "empty",
+      reason,
       `Cannot create a VA manager: [${start}, +${range}) is no range of addresses up to ${MAX_INDEX}`,
     );
   }
   if (reserved === undefined) return;
   const end = start + range, reservedEnd = reserved.start + reserved.range;
   if (
-    isRange(reserved.start, reserved.range) && reserved.start >= start &&
-    reservedEnd <= end
+    whyNoRange(reserved.start, reserved.range) === undefined &&
+    reserved.start >= start && reservedEnd <= end
   ) return;
   throw new VaRangeError(
     "outside",
     `Cannot create a VA manager: the reserved node [${reserved.start}, +${reserved.range}) is not inside of [${start}, +${range})`,
   );
-}
-
-function isRange(start: number, range: number): boolean {
-  return isAddress(start) && Number.isSafeInteger(range) && range > 0 &&
-    Number.isSafeInteger(start + range);
 }

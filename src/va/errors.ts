@@ -31,7 +31,7 @@ export class VaError extends Error {
 
 /** Why a range can't be used. */
 export type BadRange =
-  /** It is empty, or begins at no safe integer. */
+  /** It is empty, or its start or its length is no integer from 0 on. */
   | "empty"
   /** It ends behind the largest index. */
   | "overflow"

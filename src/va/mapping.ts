@@ -8,7 +8,8 @@
  * | 6–7, 8–9 | repeat, phase, `f64` | immutable once published |
  * | 10 | object id, 0 = none | immutable once published |
  * | 11 | flags | atomic |
- * | 12, 13, 14 | VmBo, next and previous mapping of it | plain; under the manager's outer lock |
+ * | 12 | the VmBo on whose list it is, 0 = it is on none, also when it was freed | under the manager's outer lock; cleared atomically |
+ * | 13, 14 | next and previous mapping on that list | plain; under the manager's outer lock |
  * | 15 | whose hands it was in last; link of the queue of deferred frees | the queue, once the mapping is out of the tree |
  *
  * A mapping is filled while it is private and published by the atomic store that puts its ref into the tree, so a reader
@@ -91,11 +92,12 @@ export function initMapping(
   spec: MappingSpec,
 ): void {
   const at = ref * 8, base = ref * 16;
-  doubles[at + START] = spec.start;
+  // What is added makes 0 of −0.
+  doubles[at + START] = spec.start + 0;
   doubles[at + LAST] = spec.start + spec.range - 1;
-  doubles[at + OFFSET] = spec.offset;
-  doubles[at + REPEAT] = spec.repeat;
-  doubles[at + PHASE] = spec.phase;
+  doubles[at + OFFSET] = spec.offset + 0;
+  doubles[at + REPEAT] = spec.repeat + 0;
+  doubles[at + PHASE] = spec.phase + 0;
   words[base + OBJECT] = spec.object | 0;
   words[base + BO] = 0;
   words[base + NEXT] = 0;
@@ -231,6 +233,12 @@ export function prevOf(words: Words, ref: number): number {
   return words[ref * 16 + PREV] >>> 0;
 }
 
+/** The same, seen by whoever does not hold that lock. */
+export function sharedBoOf(words: Words, ref: number): number {
+  // Pairs with the store of `clearPlace`.
+  return load(words, ref * 16 + BO) >>> 0;
+}
+
 /** Notes the mapping's place in a VmBo's list. */
 export function setPlace(
   words: Words,
@@ -243,6 +251,14 @@ export function setPlace(
   words[base + BO] = bo;
   words[base + NEXT] = next;
   words[base + PREV] = prev;
+}
+
+/** Notes that the mapping is on no list. */
+export function clearPlace(words: Words, ref: number): void {
+  const base = ref * 16;
+  words[base + NEXT] = words[base + PREV] = 0;
+  // Pairs with the load of whoever looks for what a dead thread has left: it sees the claim, too, that was made before.
+  store(words, base + BO, 0);
 }
 
 /** Notes the next mapping of the same VmBo. */

@@ -21,6 +21,7 @@ import {
   type VaOp,
   type VaSpan,
 } from "./operations.ts";
+import { isAddress } from "./request.ts";
 import { SpanOverlay } from "./span_overlay.ts";
 
 /** The sizes of an entry at each level, as powers of two; the last is that of the whole table. */
@@ -92,6 +93,7 @@ export class PageTable {
 
   /** What is behind an address; undefined if a use of it is a fault. */
   read(address: number): PageEntry | undefined {
+    if (!isAddress(address)) return undefined;
     let table = this.#top;
     for (let level = TOP; level >= 0; level--) {
       const size = SIZES[level];
@@ -115,7 +117,7 @@ export class PageTable {
    * @throws {VaError} If an operation is not about whole pages; then none was executed.
    */
   execute(lists: readonly OperationList[]): void {
-    for (const list of lists) for (const op of list) assertPages(writtenBy(op));
+    for (const list of lists) for (const op of list) assertWhole(op);
     for (const list of lists) {
       for (const op of list) this.#execute(op);
       this.flush();
@@ -128,7 +130,7 @@ export class PageTable {
    * @throws {VaError} If it is not about whole pages.
    */
   apply(op: VaOp): void {
-    assertPages(writtenBy(op));
+    assertWhole(op);
     this.#execute(op);
   }
 
@@ -177,9 +179,7 @@ export class PageTable {
     const span = writtenBy(op);
     if (span === undefined) return;
     const { start, range } = span;
-    const maps = op.kind === "map" || op.kind === "prefetch";
-    const spec = maps ? op.mapping : undefined;
-    this.#write(this.#top, TOP, 0, start, start + range, spec);
+    this.#write(this.#top, TOP, 0, start, start + range, mappedBy(op));
   }
 
   /** Writes what a mapping says, or nothing, to the entries of a table that overlap `start` … `end`. */
@@ -282,9 +282,27 @@ function writtenBy(op: VaOp): VaSpan | undefined {
   }
 }
 
-/** Checks that a range, if it is one, is of whole pages: no entry is smaller. */
-function assertPages(span: VaSpan | undefined): void {
+/** What an operation puts where it writes; nothing if it empties that. */
+function mappedBy(op: VaOp): MappingSpec | undefined {
+  return op.kind === "map" || op.kind === "prefetch" ? op.mapping : undefined;
+}
+
+/** Checks that an operation writes whole pages, and that no repeated block begins within one: no entry is smaller. */
+function assertWhole(op: VaOp): void {
+  const span = writtenBy(op), spec = mappedBy(op);
   if (span === undefined) return;
+  assertPages(span);
+  if (spec === undefined) return;
+  const { start, range, repeat, phase } = spec, page = SIZES[0];
+  if (repeat % page === 0 && phase % page === 0) return;
+  throw new VaError(
+    "EINVAL",
+    `Cannot write [${start}, +${range}) in a page table: a block of ${repeat} that begins at ${phase} is not of whole pages of ${page}`,
+  );
+}
+
+/** Checks that a range is of whole pages. */
+function assertPages(span: VaSpan): void {
   const { start, range } = span;
   const page = SIZES[0], end = start + range;
   if (

@@ -2,42 +2,41 @@
  * Putting VA managers in order when a thread has died, after the trees are (`range_tree/recover.ts`).
  *
  * The outer lock that a manager offers is taken over. Under it one operation may have been under way. Each is one store into
- * the tree of mappings, so it is there or it is not, but for what follows that store: the parts that remain of a mapping that
- * was mapped over get objects of their own, in the place of entries that name the old one; VmBos link what was mapped and
- * unlink what was replaced. So here the parts get theirs (`cuts.ts`), and the VmBos' lists are made anew from the tree (in the
- * order of addresses). Of a set of operations those that were applied stay applied, and the others are not.
+ * the tree of mappings, so it is there or it is not, but for what follows that store. So here that is finished (`unfinished.ts`), and
+ * the VmBos' lists are made anew from the tree (in the order of addresses). Of a set of operations those that were applied stay
+ * applied, and the others are not.
  *
  * Then mappings and VmBos that the dead thread had in its hands and that no manager's tree leads to are freed. Why they are
  * nobody else's: see `range_tree/sweep.ts`; the claim stands before the store into the tree here, too, or instead of it the
  * manager notes what is replaced (`replaced.ts`), which is then left alone.
  *
- * Of a manager that the thread was destroying, mappings, VmBos and the header are freed; those of its trees that it had not yet
- * destroyed stay.
+ * A manager that the thread was destroying goes: its header still names its trees, which the thread has claimed before it ended the
+ * manager's life. Those that it had not yet destroyed are destroyed here. Where another tree lies by now in the place of one that
+ * it had, that is another thread's. (So it is with a manager that it was making, once the header names its trees.)
  *
- * A manager whose outer lock is the driver's can't be known to have been in use. Its trees are in order, and a cut that was under
- * way is finished by whoever changes the manager next. But a mapping that was taken out of the tree and not yet off its VmBo's list
- * stays in use, and one that was put in may be on no list.
+ * A manager whose outer lock is the driver's can't be known to have been in use. Its trees are in order, and a change of mappings that
+ * was under way is finished by whoever changes the manager next. So a mapping that is on a list of such a manager is left to that one.
+ * (A VmBo that was being released may stay in use, and on the lists of external and evicted ones.)
  *
  * @module
  */
 import { type Arena, openForReap } from "../memory/arena.ts";
 import { OutOfMemoryError } from "../memory/mod.ts";
-import { rootOf } from "../range_tree/header.ts";
+import { externalLockOf, isLiveHeader, rootOf } from "../range_tree/header.ts";
+import { ExternalLock, MAX_INDEX, RangeTree } from "../range_tree/mod.ts";
 import { lookup } from "../range_tree/node.ts";
-import { MAX_INDEX } from "../range_tree/mod.ts";
 import { spinTakeOver, spinUnlock } from "../sync/spin_lock.ts";
-import { finishCuts } from "./cuts.ts";
 import { isNoted } from "./replaced.ts";
-import { boOf, lastOf, startOf } from "./mapping.ts";
+import { clearPlace, lastOf, sharedBoOf, startOf } from "./mapping.ts";
+import { finishChange } from "./unfinished.ts";
 import {
+  forgetTrees,
   isLiveManager,
   outerLockIndex,
   reservedOf,
   treesOf,
-  type VaCaches,
-  vaCaches,
-  VaState,
-} from "./va_state.ts";
+} from "./header.ts";
+import { type VaCaches, vaCaches, VaState } from "./va_state.ts";
 import { isOnAnyList, managerOf, objectOfBo } from "./vm_bo.ts";
 
 const opened = new WeakMap<Arena, VaCaches>();
@@ -60,36 +59,47 @@ function recoverManagers(arena: Arena, caches: VaCaches, gone: number): void {
   const managers = caches.headers.objects()
     .filter((header) => isLiveManager(words, header));
   const repaired = new Set<number>();
-  const mine = caches.mappings.claimedBy(gone);
   for (const header of managers) {
-    const lock = outerLockIndex(header);
-    if (!spinTakeOver(words, lock, gone, thread)) continue;
+    if (!takeOver(arena, header, gone)) continue;
     const state = new VaState(arena, header);
-    state.replaced.forgetPlaces();
-    tryToFinishCuts(state);
-    state.bos.repair(state.tree, mine, state.links);
-    repaired.add(header);
-    spinUnlock(words, lock, thread);
+    if (tryToFinish(state)) repaired.add(header);
+    spinUnlock(words, outerLockIndex(header), thread);
   }
   sweep(arena, caches, gone, repaired);
 }
 
+/** Takes the outer lock that a manager offers over from a thread that is gone, if it had it; not from whatever lies there by now. */
+function takeOver(
+  { words, rcu, thread }: Arena,
+  header: number,
+  gone: number,
+): boolean {
+  rcu.readLock();
+  const isTaken = isLiveManager(words, header) &&
+    spinTakeOver(words, outerLockIndex(header), gone, thread);
+  rcu.readUnlock();
+  return isTaken;
+}
+
 /**
- * Finishes a cut that was under way, if that can be done now; else whoever changes the manager next does it. Under the outer lock.
+ * Puts a manager in order, if that can be done now, and says whether it could; else whoever changes it next does it. Under the outer
+ * lock.
  */
-function tryToFinishCuts(state: VaState): void {
+function tryToFinish(state: VaState): boolean {
   // An external lock, which was not known to be held, is needed to store.
-  if (!state.isCutting || state.tree.lockMode === "external") return;
+  if (state.isChanging && state.tree.lockMode === "external") return false;
   try {
-    finishCuts(state);
+    finishChange(state);
+    return true;
   } catch (error) {
-    if (!(error instanceof OutOfMemoryError)) throw error;
+    if (error instanceof OutOfMemoryError) return false;
+    throw error;
   }
 }
 
 function sweep(
   arena: Arena,
-  { headers, mappings, bos }: VaCaches,
+  { headers, mappings, bos, trees }: VaCaches,
   gone: number,
   repaired: ReadonlySet<number>,
 ): void {
@@ -113,10 +123,12 @@ function sweep(
       managers.some((header) =>
         reservedOf(words, header) === ref || isNoted(words, header, ref)
       );
-    if (isMapped || mappings.claimant(ref).thread !== gone) return false;
-    const bo = boOf(words, ref);
-    // What a thread took out that died under a driver's lock may name a VmBo that was freed since.
-    return bo === 0 || !bos.isAllocated(bo) || isSettled(managerOf(words, bo));
+    if (isMapped) return false;
+    const bo = sharedBoOf(words, ref);
+    const isOnList = bo !== 0 && bos.isAllocated(bo) &&
+      !isSettled(managerOf(words, bo));
+    // The claim is read last: see `unfinished.ts`.
+    return !isOnList && mappings.claimant(ref).thread === gone;
   });
   const lostBos = bos.claimedBy(gone).filter((bo) =>
     !isHeld(bo, objectOfBo(words, bo), "bos") &&
@@ -128,15 +140,32 @@ function sweep(
     .filter((header) => !isLiveManager(words, header));
   for (const header of dead) {
     roots.remove(header);
+    for (const tree of Object.values(treesOf(words, header))) {
+      if (
+        trees.isAllocated(tree) && isLiveHeader(words, tree) &&
+        trees.claimant(tree).thread === gone
+      ) destroyTree(arena, tree);
+    }
+    forgetTrees(words, header);
     // It held the manager's own outer lock while it destroyed it: whoever waits for that finds the manager dead.
     const lock = outerLockIndex(header);
     if (spinTakeOver(words, lock, gone, arena.thread)) {
       spinUnlock(words, lock, arena.thread);
     }
   }
+  for (const ref of lostMappings) clearPlace(words, ref);
   mappings.deferLost(lostMappings);
   bos.deferLost(lostBos);
   headers.deferLost(dead);
+}
+
+/** Destroys a tree that nobody else knows of any more. */
+function destroyTree(arena: Arena, tree: number): void {
+  const lock = externalLockOf(arena.words, tree);
+  using _guard = lock === 0
+    ? undefined
+    : ExternalLock.attach(arena, lock).guard();
+  RangeTree.attach(arena, tree).destroy();
 }
 
 /** What a tree holds at an index. Inside a read section. */

@@ -4,22 +4,51 @@
  *
  * @module
  */
+import { MAX_INDEX } from "../range_tree/mod.ts";
 import { settling } from "./apply.ts";
 import { VaExistsError, VaNotFoundError } from "./errors.ts";
 import type { VaSpan } from "./operations.ts";
 import { lastOfWindow } from "./request.ts";
-import { REGIONS_REQUIRED, type VaState } from "./va_state.ts";
+import { REGIONS_REQUIRED } from "./header.ts";
+import type { VaState } from "./va_state.ts";
 
-/** The first region that overlaps a range. From any thread, without a lock. */
+/**
+ * The first region that overlaps a range. From any thread, without a lock.
+ *
+ * @throws {VaError} If the manager was destroyed.
+ */
 export function findRegion(
   state: VaState,
   start: number,
   range: number,
 ): VaSpan | undefined {
   const last = lastOfWindow(start, range);
-  if (last < 0) return undefined;
-  const found = state.regions.find(start, last);
-  return found && { start: found.first, range: found.last - found.first + 1 };
+  return last < 0 ? undefined : firstRegion(state, start, last);
+}
+
+/** All regions, in order: each was there when it was given out. As {@linkcode findRegion}. */
+export function* allRegions(state: VaState): Generator<VaSpan> {
+  for (let from = 0; from <= MAX_INDEX;) {
+    const region = firstRegion(state, from, MAX_INDEX);
+    if (region === undefined) return;
+    from = region.start + region.range;
+    yield region;
+  }
+}
+
+function firstRegion(
+  state: VaState,
+  first: number,
+  last: number,
+): VaSpan | undefined {
+  try {
+    const found = state.regions.find(first, last);
+    return found && { start: found.first, range: found.last - found.first + 1 };
+  } catch (error) {
+    // The tree goes with its manager.
+    state.assertLive("a search for regions");
+    throw error;
+  }
 }
 
 /** Inserts a region. As {@linkcode VaManager.insertRegion}. */

@@ -18,7 +18,7 @@
  *
  * **None is noted twice, or freed twice.** What is noted was found in the tree under its lock, as an entry that is all of the
  * mapping, and the next store took it out; what is not in the tree can't be found there, nor be removed otherwise. (All of it: an
- * entry is a part only while a mapping is being cut, and before a bind begins, such a cut is finished: see `cuts.ts`.)
+ * entry is a part only while a mapping is being cut, and before a bind begins, such a cut is finished: see `unfinished.ts`.)
  * Its memory becomes another mapping only once it was deferred, and its note is cleared before.
  * If the thread dies before the entry is replaced, the note is in doubt, and settling finds the mapping in the tree, and only
  * clears the note.
@@ -33,7 +33,6 @@
  */
 import type { SlabCache } from "../slab/mod.ts";
 import { load, store, type Words } from "../sync/atomics.ts";
-import { setPlace } from "./mapping.ts";
 
 const NOTES = 17;
 const COUNT = 25;
@@ -97,10 +96,13 @@ export class Replaced {
   settle(): void {
     const words = this.#words, notes = this.#notes;
     if (words[this.#count] === 0 && words[notes] === 0) return;
-    const { cache, unlink } = this.#target;
-    this.#dropDoubtful();
-    const refs = this.#refs();
-    unlink(refs);
+    const { cache, unlink, isInTree } = this.#target;
+    // What was not replaced after all.
+    for (let i = words[this.#count]; i < MAX_NOTES; i++) {
+      const ref = words[notes + i] >>> 0;
+      if (ref !== 0 && isInTree(ref)) store(words, notes + i, 0);
+    }
+    unlink(this.#refs());
     for (let i = 0; i < MAX_NOTES; i++) {
       const ref = words[notes + i] >>> 0;
       if (ref === 0) continue;
@@ -112,12 +114,6 @@ export class Replaced {
     words[this.#count] = 0;
   }
 
-  /** Notes that what is noted is on no list, where all lists are to be made anew. */
-  forgetPlaces(): void {
-    this.#dropDoubtful();
-    for (const ref of this.#refs()) setPlace(this.#words, ref, 0, 0, 0);
-  }
-
   #refs(): number[] {
     const words = this.#words, refs: number[] = [];
     for (let i = 0; i < MAX_NOTES; i++) {
@@ -125,14 +121,5 @@ export class Replaced {
       if (ref !== 0) refs.push(ref);
     }
     return refs;
-  }
-
-  /** Clears notes of what was not replaced after all. */
-  #dropDoubtful(): void {
-    const words = this.#words, notes = this.#notes;
-    for (let i = words[this.#count]; i < MAX_NOTES; i++) {
-      const ref = words[notes + i] >>> 0;
-      if (ref !== 0 && this.#target.isInTree(ref)) store(words, notes + i, 0);
-    }
   }
 }

@@ -48,6 +48,22 @@ export function isAddress(address: number): boolean {
   return Number.isSafeInteger(address) && address >= 0;
 }
 
+/** Why that is no range of addresses; undefined if it is one. */
+export function whyNoRange(
+  start: number,
+  range: number,
+): "empty" | "overflow" | undefined {
+  if (
+    isAddress(start) && Number.isSafeInteger(range) && range > 0 &&
+    Number.isSafeInteger(start + range)
+  ) return undefined;
+  const isWhole = (number: number) =>
+    Number.isInteger(number) || number === Infinity;
+  return isWhole(start) && start >= 0 && isWhole(range) && range > 0
+    ? "overflow"
+    : "empty";
+}
+
 /** Whether a number can be the id of an object, or 0 for none. */
 export function isObject(object: number): boolean {
   return object >>> 0 === object;

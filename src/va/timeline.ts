@@ -48,7 +48,7 @@ export class Timeline {
 
   /**
    * Goes up to a value, and calls who waits for it or less. What one of them throws is reported as an uncaught error; the others
-   * are called all the same.
+   * are called all the same. Once the timeline is canceled it does nothing: who has waited was told that the point is never reached.
    *
    * @throws {RangeError} If the value is below the one that was reached.
    */
@@ -58,11 +58,12 @@ export class Timeline {
         `Cannot signal ${value}: the timeline is at ${this.#value}`,
       );
     }
+    if (this.#canceled !== undefined) return;
     this.#value = value;
     this.#wake();
   }
 
-  /** Says that no further point will be reached, and calls who waits for one. */
+  /** Says that no further point will be reached, so that none is, and calls who waits for one. */
   cancel(reason: Error): void {
     this.#canceled ??= reason;
     this.#wake();

@@ -30,12 +30,17 @@ export function applyUnmaps(state: VaState, list: OperationList): void {
   const { reserve, tree } = state;
   const need = { stores, mappings: 0, objects: [], isLater: false };
   reserve.within(need, () => {
-    for (const [i, { first, last, mappings }] of runs.entries()) {
-      // If this thread dies from here on, they are its own: see `recover.ts`.
-      for (const { ref } of mappings) state.caches.mappings.claim(ref);
-      if (isInSlot[i]) tree.storeRange(first, last, 0);
-      else reserve.storeRange(tree, first, last, 0);
-      for (const { ref } of mappings) state.retire(ref);
+    state.isChanging = true;
+    try {
+      for (const [i, { first, last, mappings }] of runs.entries()) {
+        // If this thread dies from here on, they are its own: see `recover.ts`.
+        for (const { ref } of mappings) state.caches.mappings.claim(ref);
+        if (isInSlot[i]) tree.storeRange(first, last, 0);
+        else reserve.storeRange(tree, first, last, 0);
+        for (const { ref } of mappings) state.retire(ref);
+      }
+    } finally {
+      state.isChanging = false;
     }
   });
   state.arena.rcu.poll();

@@ -16,25 +16,27 @@ import { guardOf } from "../sync/guard.ts";
 import {
   applyList,
   applyOp,
-  applyRequest,
-  bindInPlace,
+  bindRange,
   insertMapping,
   mapList,
-  unbindInPlace,
+  unbindRange,
+  unmapList,
 } from "./apply.ts";
 import { Binder } from "./binder.ts";
 import { createManager, type VaManagerOptions } from "./create.ts";
 import { MissingCallbackError, VaError, VaNotFoundError } from "./errors.ts";
-import { madviseRule, partOf, unmapRule } from "./generate.ts";
+import { madviseRule, partOf } from "./generate.ts";
 import { formatInfo, type VaInfo } from "./info.ts";
 import { lookupMany, translateMany } from "./look_up_many.ts";
 import {
+  clearPlace,
   lastOf,
   type Mapping,
   MappingFlag,
   mappingFlagsOf,
   type MappingSpec,
   OWN_FLAGS,
+  readMapping,
   setMappingFlags,
   startOf,
 } from "./mapping.ts";
@@ -49,6 +51,7 @@ import {
   type VaSpan,
 } from "./operations.ts";
 import {
+  allRegions,
   assertRegion,
   findRegion,
   insertRegion,
@@ -63,7 +66,9 @@ import {
   specOf,
 } from "./request.ts";
 import { openManagers } from "./recover.ts";
-import { isLiveManager, VaState } from "./va_state.ts";
+import { lostMappings } from "./unfinished.ts";
+import { forgetTrees, isLiveManager } from "./header.ts";
+import { VaState } from "./va_state.ts";
 import type { VmBo } from "./vm_bo.ts";
 
 const binders = new WeakMap<VaManager, Binder>();
@@ -224,6 +229,8 @@ export class VaManager {
   /**
    * The mappings that cover many addresses, in their order. As {@linkcode VaManager.lookup} for each of them, but up to sixteen at a time,
    * so that they wait for memory together. Needs no lock.
+   *
+   * @throws {RangeError} If that is no list of numbers.
    */
   lookupMany(addresses: ArrayLike<number>): (Mapping | undefined)[] {
     return lookupMany(this.#state, addresses);
@@ -232,6 +239,8 @@ export class VaManager {
   /**
    * Where many addresses lead, in their order. As {@linkcode VaManager.translate} for each of them, but up to sixteen at a time, so that
    * they wait for memory together. Needs no lock.
+   *
+   * @throws {RangeError} If that is no list of numbers.
    *
    * @example
    * ```ts
@@ -314,11 +323,15 @@ export class VaManager {
    *
    * @throws {VaRangeError} If that is no range of addresses.
    */
-  *mappings(window: VaSpan = this.span): Generator<Mapping> {
+  mappings(window: VaSpan = this.span): Generator<Mapping> {
     this.#state.assertLive("VaManager.mappings");
-    const last = lastOfWindow(window.start, window.range);
+    const { start, range } = window;
+    return this.#mappings(start, lastOfWindow(start, range));
+  }
+
+  *#mappings(start: number, last: number): Generator<Mapping> {
     const state = this.#state;
-    for (let from = window.start; from <= last;) {
+    for (let from = start; from <= last;) {
       const mapping = state.first(from, last);
       if (mapping === undefined) return;
       const { first, last: end } = state.walk;
@@ -374,7 +387,7 @@ export class VaManager {
     state.assertWriter("VaManager.insert");
     const spec = this.#spec(request, "insert");
     const ref = insertMapping(state, spec);
-    return { ref, ...spec };
+    return readMapping(state.words, state.doubles, ref);
   }
 
   /**
@@ -449,8 +462,7 @@ export class VaManager {
     // The caller's own may become something else before the list is committed.
     const span = { start, range };
     state.assertRange(span, "unmap");
-    const overlapping = state.overlapping(start, start + range - 1);
-    return this.#list("unmap", span, unmapRule(span, overlapping));
+    return unmapList(state, span);
   }
 
   /**
@@ -582,10 +594,7 @@ export class VaManager {
   bind(request: MapRequest): void {
     const state = this.#state;
     state.assertWriter("VaManager.bind");
-    const spec = this.#spec(request, "map");
-    if (!bindInPlace(state, spec, state.supply)) {
-      applyRequest(state, spec, state.supply);
-    }
+    bindRange(state, this.#spec(request, "map"), state.supply);
   }
 
   /**
@@ -594,13 +603,12 @@ export class VaManager {
    * @throws {VaRangeError} If the range can't be mapped.
    * @throws {OutOfMemoryError} If there is no room; nothing was changed.
    */
-  unbind(span: VaSpan): void {
+  unbind({ start, range }: VaSpan): void {
     const state = this.#state;
     state.assertWriter("VaManager.unbind");
+    const span = { start, range };
     state.assertRange(span, "unmap");
-    if (!unbindInPlace(state, span, state.supply)) {
-      this.commit(this.unmapOps(span));
-    }
+    unbindRange(state, span, state.supply);
   }
 
   // Objects.
@@ -715,18 +723,17 @@ export class VaManager {
     return findRegion(this.#state, start, range);
   }
 
-  /** All regions, in order. Needs no lock. */
-  *regions(): Generator<VaSpan> {
+  /** All regions, in order. Each was there when it was given out. Needs no lock. */
+  regions(): Generator<VaSpan> {
     this.#state.assertLive("VaManager.regions");
-    for (const { first, last } of this.#state.regions.entries()) {
-      yield { start: first, range: last - first + 1 };
-    }
+    return allRegions(this.#state);
   }
 
   /**
    * Removes all mappings, VmBos, regions and the manager itself; every later use of it is an error. Gives up the jobs of bind
-   * queues on this object, and frees what was set aside for them. Under the outer lock; but if that is the manager's own, this
-   * takes it itself, and waits for whoever holds it. Needs no memory.
+   * queues on this object, and frees what was set aside for them. Those on other objects end when it is their turn, and what was
+   * set aside there is freed when the object is used next, or its thread sets memory aside for the jobs of another manager. Under
+   * the outer lock; but if that is the manager's own, this takes it itself, and waits for whoever holds it. Needs no memory.
    *
    * @throws {LockdepError} If this thread holds the lock that is to be taken, or not the one that is to be held, as far as that
    * is known; nothing was changed.
@@ -755,13 +762,19 @@ export class VaManager {
     caches.headers.claim(state.header);
     // Mappings and VmBos outlive the trees that lead to them by a grace period.
     // Once each: what remains of one that was being cut when a thread died may be several entries.
-    const mappings = [...new Set([...tree].map((entry) => entry.value))];
-    const bos = [...boTree].map((entry) => entry.value);
+    const mapped = [...tree].map((entry) => entry.value);
+    const lost = state.isChanging ? lostMappings(state) : [];
+    const mappings = [...new Set([...mapped, ...lost])];
+    const bos = state.bos.refs();
     for (const mapping of mappings) caches.mappings.claim(mapping);
     for (const bo of bos) caches.bos.claim(bo);
+    const trees = [tree, boTree, regions];
+    for (const each of trees) caches.trees.claim(each.ref);
     state.kill();
     arena.roots.remove(state.header);
-    for (const each of [tree, boTree, regions]) each.destroy();
+    for (const each of trees) each.destroy();
+    forgetTrees(state.words, state.header);
+    for (const mapping of mappings) clearPlace(state.words, mapping);
     caches.mappings.deferAll(mappings);
     caches.bos.deferAll(bos);
     caches.headers.defer(state.header);

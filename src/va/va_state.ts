@@ -1,22 +1,5 @@
 /**
- * What the parts of a VA manager share: its header in the arena, its trees and caches, and how it looks at its mappings.
- *
- * The header: 128 bytes.
- *
- * | words | field | who may write it |
- * |---|---|---|
- * | 0 | a mark of life, and a serial number | atomic |
- * | 1 | flags: regions are required, mappings are linked by hand, the outer lock is this header's | immutable once published |
- * | 2, 3, 4 | the trees: mappings by address, VmBos by object, regions by address | immutable once published |
- * | 5 | the mapping that stands for the reserved node | immutable once published |
- * | 6 | goes up when a VmBo is freed | plain; under the outer lock |
- * | 7, 8 | the VmBo that came last to the list of external ones, of evicted ones | plain; under the outer lock |
- * | 9 | whether a mapping is being cut, so that an entry may be a part of it: see `cuts.ts` | atomic; under the outer lock |
- * | 10–11, 12–13 | start, last, `f64` | immutable once published |
- * | 16 | the outer lock that the manager offers | itself |
- * | 17–24 | mappings that were replaced: see `replaced.ts` | atomic; under the outer lock |
- * | 25 | how many of these are sure | plain; under the outer lock |
- * | 31 | whose hands it was in last; link of the queue of deferred frees | the queue |
+ * What the parts of a VA manager share: its header (`header.ts`), its trees and caches, and how it looks at its mappings.
  *
  * @module
  */
@@ -30,16 +13,37 @@ import { TreeMemory } from "../range_tree/tree_memory.ts";
 import { Walk } from "../range_tree/walk.ts";
 import { Writer } from "../range_tree/writer.ts";
 import { type SlabCache, Slabs } from "../slab/mod.ts";
-import { load, store, type Words } from "../sync/atomics.ts";
-import { spinLock, spinLockOwner, spinUnlock } from "../sync/spin_lock.ts";
+import type { Words } from "../sync/atomics.ts";
+import {
+  spinLockOwner,
+  spinLook,
+  spinPassOn,
+  spinSleep,
+  spinUnlock,
+} from "../sync/spin_lock.ts";
 import { compiledFor, type CompiledManagers } from "./compiled.ts";
-import { finishCuts } from "./cuts.ts";
 import {
   type BadRange,
   VaError,
   VaNotFoundError,
   VaRangeError,
 } from "./errors.ts";
+import {
+  boundsOf,
+  boWordsOf,
+  flagsOf,
+  HEADER_BYTES,
+  HEADER_LINK,
+  isChanging,
+  killManager,
+  lifeOf,
+  LINKED_BY_HAND,
+  outerLockIndex,
+  OWN_OUTER_LOCK,
+  reservedOf,
+  setChanging,
+  treesOf,
+} from "./header.ts";
 import {
   type Doubles,
   initMapping,
@@ -55,32 +59,12 @@ import {
   startOf,
 } from "./mapping.ts";
 import type { VaSpan } from "./operations.ts";
-import { isAddress } from "./request.ts";
+import { whyNoRange } from "./request.ts";
 import { ordinarySupply, type VaSupply } from "./apply.ts";
 import { Replaced } from "./replaced.ts";
 import { Reserve } from "./reserve.ts";
+import { finishChange } from "./unfinished.ts";
 import { BO_BYTES, BO_LINK, BoTable } from "./vm_bo.ts";
-
-const LIFE = 0;
-const FLAGS = 1;
-const TREE = 2;
-const BOS = 3;
-const REGIONS = 4;
-const RESERVED = 5;
-const BO_GENERATION = 6;
-const EXTERNAL_HEAD = 7;
-const EVICTED_HEAD = 8;
-const CUTTING = 9;
-const START = 5; // in doubles
-const LAST = 6; // in doubles
-const LOCK = 16;
-const HEADER_BYTES = 128;
-const HEADER_LINK = 31;
-// The word of life: a mark that neither 0 nor the poison of freed objects carries, and a serial number of the arena, so that a
-// handle of an earlier manager in the same place is found out.
-const LIVE = 0x5600_0000;
-const LIVE_MASK = 0x7f00_0000;
-const SERIAL_MASK = 0x00ff_ffff;
 
 /** For how many changes what they will look for is fetched at once. */
 export const MAX_FETCHED = 16;
@@ -90,13 +74,6 @@ const NEITHER = -1;
 const RELEASED = 1;
 const FULL = 2;
 
-/** Flag: a map request must lie in one region. */
-export const REGIONS_REQUIRED = 1;
-/** Flag: the driver links mappings to their VmBos. */
-export const LINKED_BY_HAND = 2;
-/** Flag: the outer lock is the one in this header, and lockdep sees to it. */
-export const OWN_OUTER_LOCK = 4;
-
 /** The caches that the managers of one arena live in. */
 export interface VaCaches {
   /** Manager headers. */
@@ -105,6 +82,8 @@ export interface VaCaches {
   readonly mappings: SlabCache;
   /** VmBos. */
   readonly bos: SlabCache;
+  /** Tree headers. */
+  readonly trees: SlabCache;
 }
 
 /** The caches of an arena's managers. */
@@ -126,72 +105,8 @@ export function vaCaches(arena: Arena): VaCaches {
       objectBytes: BO_BYTES,
       link: BO_LINK,
     }),
+    trees: TreeMemory.of(arena).headers,
   };
-}
-
-/** What a header is made of. */
-export interface HeaderFields {
-  /** The flags at the top of this file. */
-  readonly flags: number;
-  /** The trees. */
-  readonly tree: RangeTree;
-  /** VmBos by object. */
-  readonly bos: RangeTree;
-  /** Regions by address. */
-  readonly regions: RangeTree;
-  /** The mapping of the reserved node, 0 = none. */
-  readonly reserved: number;
-  /** The addresses that can be mapped. */
-  readonly span: VaSpan;
-}
-
-/** Fills a private header. */
-export function initHeader(
-  arena: Arena,
-  header: number,
-  fields: HeaderFields,
-): void {
-  const { words, doubles } = arena;
-  const base = header * 16;
-  const serial = arena.nextSerial() & SERIAL_MASK;
-  words.fill(0, base + LIFE + 1, base + HEADER_LINK);
-  words[base + FLAGS] = fields.flags;
-  words[base + TREE] = fields.tree.ref;
-  words[base + BOS] = fields.bos.ref;
-  words[base + REGIONS] = fields.regions.ref;
-  words[base + RESERVED] = fields.reserved;
-  doubles[header * 8 + START] = fields.span.start;
-  doubles[header * 8 + LAST] = fields.span.start + fields.span.range - 1;
-  store(words, base + LIFE, LIVE | serial);
-}
-
-/** The word of the outer lock that a manager offers. */
-export function outerLockIndex(header: number): number {
-  return header * 16 + LOCK;
-}
-
-/** The refs of a manager's trees of mappings and of VmBos. */
-export function treesOf(
-  words: Words,
-  header: number,
-): { tree: number; bos: number } {
-  const base = header * 16;
-  return { tree: words[base + TREE] >>> 0, bos: words[base + BOS] >>> 0 };
-}
-
-/** The mapping of the reserved node, 0 = none. */
-export function reservedOf(words: Words, header: number): number {
-  return words[header * 16 + RESERVED] >>> 0;
-}
-
-/** Whether the object is the header of a manager that was not destroyed. */
-export function isLiveManager(words: Words, header: number): boolean {
-  return (load(words, header * 16 + LIFE) & LIVE_MASK) === LIVE;
-}
-
-/** Marks a manager as destroyed. */
-export function killManager(words: Words, header: number): void {
-  store(words, header * 16 + LIFE, 0);
 }
 
 /**
@@ -252,18 +167,20 @@ export class VaState {
   /** The manager with that header. */
   constructor(arena: Arena, header: number) {
     const words = this.words = arena.words;
-    const base = header * 16;
+    // First: so what is read below is of this life, or this one has ended.
+    this.life = lifeOf(words, header);
+    const { tree, bos, regions } = treesOf(words, header);
+    const { start, last } = boundsOf(arena.doubles, header);
     this.arena = arena;
     this.doubles = arena.doubles;
     this.header = header;
-    this.life = load(words, base + LIFE);
-    this.flags = words[base + FLAGS];
-    this.start = arena.doubles[header * 8 + START];
-    this.last = arena.doubles[header * 8 + LAST];
-    this.reserved = words[base + RESERVED] >>> 0;
-    this.tree = RangeTree.attach(arena, words[base + TREE] >>> 0);
-    this.regions = RangeTree.attach(arena, words[base + REGIONS] >>> 0);
-    this.boTree = RangeTree.attach(arena, words[base + BOS] >>> 0);
+    this.flags = flagsOf(words, header);
+    this.start = start;
+    this.last = last;
+    this.reserved = reservedOf(words, header);
+    this.tree = RangeTree.attach(arena, tree);
+    this.regions = RangeTree.attach(arena, regions);
+    this.boTree = RangeTree.attach(arena, bos);
     this.caches = vaCaches(arena);
     this.bos = new BoTable({
       words,
@@ -274,9 +191,7 @@ export class VaState {
       manager: header,
       tree: this.boTree,
       cache: this.caches.bos,
-      generationIndex: base + BO_GENERATION,
-      externalIndex: base + EXTERNAL_HEAD,
-      evictedIndex: base + EVICTED_HEAD,
+      ...boWordsOf(header),
     });
     this.treeLock = new TreeLock(arena, this.tree.ref);
     this.nodes = TreeMemory.of(arena).nodes(this.treeLock.index >= 0);
@@ -289,9 +204,7 @@ export class VaState {
       words,
       header,
       cache: this.caches.mappings,
-      isInTree: (mapping) =>
-        this.tree.load(startOf(this.doubles, mapping)) === mapping ||
-        this.tree.load(lastOf(this.doubles, mapping)) === mapping,
+      isInTree: (mapping) => this.isInTree(mapping),
       unlink: (refs) =>
         compiled === undefined
           ? refs.forEach((ref) => this.bos.unlink(ref))
@@ -337,26 +250,39 @@ export class VaState {
       this.replaced.settle();
       noteChange(this.words, this.tree.ref, 0);
     }
-    if (this.isCutting) finishCuts(this);
+    if (this.isChanging) finishChange(this);
   }
 
-  /** Whether a mapping is being cut, so that an entry of the tree may be a part of it. Under the outer lock. */
-  get isCutting(): boolean {
-    return this.words[this.header * 16 + CUTTING] !== 0;
+  /**
+   * Whether a change of mappings is under way, so that an entry of the tree may be a part of one, or a list not be what the tree says.
+   * Under the outer lock.
+   */
+  get isChanging(): boolean {
+    return isChanging(this.words, this.header);
   }
 
-  /** Sets whether one is. */
-  set isCutting(on: boolean) {
-    store(this.words, this.header * 16 + CUTTING, on ? 1 : 0);
+  /** Sets whether one is: before the tree is changed, and when all that follows is done. */
+  set isChanging(on: boolean) {
+    setChanging(this.words, this.header, on);
   }
 
   /** Checks that the manager lives. */
   assertLive(site: string): void {
-    if (!this.#isLive) refuseDestroyed(site);
+    if (!this.isLive) this.#refuseDestroyed(site);
   }
 
-  get #isLive(): boolean {
-    return load(this.words, this.header * 16 + LIFE) === this.life;
+  #refuseDestroyed(site: string): never {
+    // Who has destroyed it could not free what this thread has set aside for it.
+    this.reserve.close();
+    throw new VaError(
+      "ENOENT",
+      `Cannot use the VA manager in ${site}: it was destroyed`,
+    );
+  }
+
+  /** Whether the manager was not destroyed. */
+  get isLive(): boolean {
+    return lifeOf(this.words, this.header) === this.life;
   }
 
   /** Whether a copy of a mapping is of one that is there, and says what that says but for its flags. Under the outer lock. */
@@ -382,29 +308,53 @@ export class VaState {
   /**
    * Takes the outer lock that the manager offers.
    *
+   * The lock goes with the manager, and nobody can keep that from going before the lock is taken. So each look at it is made inside a
+   * read section, behind one at the word of life: a header that was alive then is not freed until the section ends. Between two
+   * looks the thread sleeps outside of it, since it would hold up every grace period; on a word that may be another's when it wakes.
+   *
    * @throws {VaError} If the manager was destroyed, also while this waited for the lock; then it is not held.
    */
   lock(site: string): void {
     this.assertLive(site);
-    const index = outerLockIndex(this.header);
-    this.arena.lockdep.acquire(this.#lockClass, index, site);
-    spinLock(this.words, index, this.arena.thread);
-    if (this.#isLive) return;
-    this.#release(index);
-    refuseDestroyed(site);
+    const { lockdep } = this.arena, index = outerLockIndex(this.header);
+    lockdep.acquire(this.#lockClass, index, site);
+    let held = 0;
+    try {
+      while ((held = this.#look(site, index, held)) !== 0) {
+        spinSleep(this.words, index, held);
+      }
+    } catch (error) {
+      lockdep.release(index);
+      if (held !== 0) spinPassOn(this.words, index);
+      throw error;
+    }
   }
 
-  /** Releases it. */
+  /** Takes the lock and returns 0, or returns what to sleep on. */
+  #look(site: string, index: number, slept: number): number {
+    const { rcu, thread } = this.arena;
+    rcu.readLock();
+    try {
+      this.assertLive(site);
+      const held = spinLook(this.words, index, thread, slept);
+      // Whoever held it may have destroyed the manager before it was released.
+      if (held === 0 && !this.isLive) {
+        spinUnlock(this.words, index, thread);
+        this.#refuseDestroyed(site);
+      }
+      return held;
+    } finally {
+      rcu.readUnlock();
+    }
+  }
+
+  /** Releases it. Whoever destroys the manager holds it, or the driver's lock under which it was taken. */
   unlock(): void {
+    const { thread, lockdep } = this.arena;
     const index = outerLockIndex(this.header);
-    if (this.#isLive) this.#release(index);
     // Where a manager was that was destroyed under this lock, another one's may be by now.
-    else this.arena.lockdep.release(index);
-  }
-
-  #release(index: number): void {
-    spinUnlock(this.words, index, this.arena.thread);
-    this.arena.lockdep.release(index);
+    if (this.isLive) spinUnlock(this.words, index, thread);
+    lockdep.release(index);
   }
 
   /**
@@ -412,11 +362,12 @@ export class VaState {
    * then, and whoever waits for it finds out.
    */
   kill(): void {
+    const { thread, lockdep } = this.arena;
     const index = outerLockIndex(this.header);
     killManager(this.words, this.header);
-    if (spinLockOwner(this.words, index) === this.arena.thread) {
-      this.#release(index);
-    }
+    if (spinLockOwner(this.words, index) !== thread) return;
+    spinUnlock(this.words, index, thread);
+    lockdep.release(index);
   }
 
   /** A copy of the mapping that covers an address. From any thread, without a lock. */
@@ -426,7 +377,7 @@ export class VaState {
     const ref = compiled
       .locate(this.header, this.life, this.tree.ref, address);
     if (ref > 0) return this.#copiedMapping(ref);
-    if (ref < 0) refuseDestroyed(site);
+    if (ref < 0) this.#refuseDestroyed(site);
     return undefined;
   }
 
@@ -448,7 +399,7 @@ export class VaState {
     if (compiled === undefined) return this.#translate(address, site);
     const place = compiled
       .translate(this.header, this.life, this.tree.ref, address);
-    if (place < -1) refuseDestroyed(site);
+    if (place < -1) this.#refuseDestroyed(site);
     return place;
   }
 
@@ -522,6 +473,13 @@ export class VaState {
     const root = rootOf(this.words, this.tree.ref);
     if (root === 0 || !(address >= 0 && address <= MAX_INDEX)) return 0;
     return lookup(this.words, this.doubles, root, address);
+  }
+
+  /** Whether an entry leads to a mapping: what remains of one that is being cut is at its ends. Under the outer lock. */
+  isInTree(mapping: number): boolean {
+    const { doubles, tree } = this;
+    return tree.load(startOf(doubles, mapping)) === mapping ||
+      tree.load(lastOf(doubles, mapping)) === mapping;
   }
 
   /** Whether an address is mapped, or the reserved node's. Under the outer lock. */
@@ -604,6 +562,7 @@ export class VaState {
       if ((done & FULL) !== 0) this.replaced.settle();
       return;
     }
+    this.isChanging = true;
     // If this thread dies from here on, it is its own: see `recover.ts`.
     this.caches.mappings.claim(old);
     const first = startOf(this.doubles, old), last = lastOf(this.doubles, old);
@@ -611,6 +570,7 @@ export class VaState {
     treeLock.exitWriter();
     if (bo !== 0) this.bos.link(bo, fresh);
     this.retire(old);
+    this.isChanging = false;
   }
 
   /**
@@ -657,13 +617,9 @@ export class VaState {
 
   /** Why a range can't be mapped; undefined if it can. */
   whyNot(start: number, range: number): BadRange | undefined {
-    if (!(isAddress(start) && range > 0)) {
-      return Number.isInteger(start) && start > MAX_INDEX
-        ? "overflow"
-        : "empty";
-    }
+    const reason = whyNoRange(start, range);
+    if (reason !== undefined) return reason;
     const end = start + range;
-    if (!Number.isSafeInteger(end)) return "overflow";
     if (start < this.start || end - 1 > this.last) return "outside";
     return this.overlapsReserved(start, end) ? "reserved" : undefined;
   }
@@ -688,7 +644,7 @@ export class VaState {
   /** Refuses a range. */
   refuse(reason: BadRange, { start, range }: VaSpan, what: string): never {
     const WHY: Record<BadRange, string> = {
-      empty: "it is empty or no safe integer",
+      empty: "it is empty, or no range of integers from 0 on",
       overflow: `it ends behind ${MAX_INDEX}`,
       outside: `it is not inside of [${this.start}, ${this.last}]`,
       reserved: "it overlaps the reserved node",
@@ -699,11 +655,4 @@ export class VaState {
       `Cannot ${what} [${start}, +${range}): ${WHY[reason]}`,
     );
   }
-}
-
-function refuseDestroyed(site: string): never {
-  throw new VaError(
-    "ENOENT",
-    `Cannot use the VA manager in ${site}: it was destroyed`,
-  );
 }

@@ -25,6 +25,7 @@ import type { Words } from "../sync/mod.ts";
 import { VaError, VaNotFoundError } from "./errors.ts";
 import {
   boOf,
+  clearPlace,
   type Doubles,
   type Mapping,
   nextOf,
@@ -209,7 +210,7 @@ export class BoTable {
     if (next !== 0) {
       if (prevOf(words, next) === mapping) setPrev(words, next, prev);
     } else if (words[base + TAIL] >>> 0 === mapping) words[base + TAIL] = prev;
-    setPlace(words, mapping, 0, 0, 0);
+    clearPlace(words, mapping);
     words[base + COUNT]--;
   }
 
@@ -240,13 +241,12 @@ export class BoTable {
    * Makes all lists anew after a thread died within the outer lock, from the tree of mappings and the VmBos' flags, in the order of
    * addresses and of objects. Under the outer lock.
    *
-   * @param mine Mappings that the thread had in its hands: those that are not in the tree are on no list afterwards.
    * @param links Whether mappings are linked by the manager, so that all are, or by hand.
    */
-  repair(mappings: RangeTree, mine: readonly number[], links: boolean): void {
+  repair(mappings: RangeTree, links: boolean): void {
     const words = this.#words;
-    const { tree, generationIndex, externalIndex, evictedIndex } = this.#target;
-    const bos = [...tree].map(({ value }) => value);
+    const { generationIndex, externalIndex, evictedIndex } = this.#target;
+    const bos = this.refs();
     words[externalIndex] = words[evictedIndex] = 0;
     words[generationIndex]++;
     for (const bo of bos) {
@@ -258,18 +258,17 @@ export class BoTable {
       }
     }
     const known = new Set(bos);
-    const mapped = new Set([...mappings].map(({ value }) => value));
-    for (const mapping of mine) {
-      if (!mapped.has(mapping) && known.has(boOf(words, mapping))) {
-        setPlace(words, mapping, 0, 0, 0);
-      }
-    }
-    for (const mapping of mapped) {
+    for (const { value: mapping } of mappings) {
       const object = objectOf(words, mapping), was = boOf(words, mapping);
       const bo = links ? (object === 0 ? 0 : this.find(object)) : was;
-      setPlace(words, mapping, 0, 0, 0);
+      clearPlace(words, mapping);
       if (known.has(bo)) this.link(bo, mapping);
     }
+  }
+
+  /** The VmBos of all objects that have one, in the order of these. */
+  refs(): number[] {
+    return [...this.#target.tree].map(({ value }) => value);
   }
 
   /** A handle of a VmBo. */

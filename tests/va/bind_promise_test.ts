@@ -7,6 +7,7 @@ import {
   RangeTree,
   Slabs,
   Timeline,
+  VaError,
   VaManager,
 } from "../../mod.ts";
 import { levelsAtMost } from "../../src/va/reserve.ts";
@@ -264,7 +265,7 @@ Deno.test("VaManager.destroy() ends the jobs of its queues and frees what was se
   }
 });
 
-Deno.test("BindQueue fails the jobs of a manager that another thread destroyed, and frees what was set aside", async () => {
+Deno.test("BindQueue gives up the jobs of a manager that another thread destroyed, and frees what was set aside", async () => {
   const arena = Arena.create({ byteLength: 2 ** 23 });
   const vm = VaManager.create(arena, { range: 2 ** 47, outerLock: "manager" });
   const queue = new BindQueue(vm, { strategy: "run", mutex: true });
@@ -275,10 +276,59 @@ Deno.test("BindQueue fails the jobs of a manager that another thread destroyed, 
   other.leave();
   open();
   const [end] = await Promise.allSettled([job.ended]);
-  assertEquals([end.status, job.state], ["rejected", "failed"]);
+  assertEquals([end.status, job.state], ["rejected", "canceled"]);
   queue.trim();
   const { va_mapping, va_bo, range_node, range_inner } = objectsInUse(arena);
   assertEquals([va_mapping, va_bo, range_node + range_inner], [0, 0, 0]);
+});
+
+Deno.test("VaManager gives back what was set aside for its jobs as soon as it is found that another object has destroyed it", () => {
+  const uses: Record<string, (vm: VaManager, queue: BindQueue) => unknown> = {
+    lookup: (vm) => vm.lookup(0),
+    translate: (vm) => vm.translate(0),
+    lookupMany: (vm) => vm.lookupMany([0]),
+    mappings: (vm) => [...vm.mappings()],
+    bind: (vm) => vm.bind(pages(0, 1)),
+    lock: (vm) => vm.lock(),
+    submit: (_vm, queue) => queue.submit([map(0, 1)]),
+    flush: (_vm, queue) => queue.flush(),
+    trim: (_vm, queue) => queue.trim(),
+  };
+  for (const [name, use] of Object.entries(uses)) {
+    for (const strategy of ["submit", "run"] as const) {
+      const arena = Arena.create({ byteLength: 2 ** 23 });
+      VaManager.create(arena, { range: 1 }).destroy();
+      const before = usage(arena);
+      const vm = VaManager.create(arena, { range: 2 ** 47 });
+      const queue = new BindQueue(vm, { strategy });
+      const { inFences, open } = gate();
+      queue.submit([map(0, 8, 1), map(20, 1, 2)], { sync: true });
+      queue.submit([map(10, 8)], { inFences });
+      VaManager.attach(arena, vm.ref).destroy();
+      open();
+      try {
+        use(vm, queue);
+      } catch (error) {
+        assert(error instanceof VaError);
+        assertEquals(error.code, "ENOENT");
+      }
+      assertEquals(usage(arena), before, `${name}, ${strategy}`);
+    }
+  }
+});
+
+Deno.test("BindQueue.submit() gives back what was set aside for managers that another object has destroyed, and nobody uses any more", () => {
+  const arena = Arena.create({ byteLength: 2 ** 23 });
+  const round = () => {
+    const vm = VaManager.create(arena, { range: 2 ** 47 });
+    const queue = new BindQueue(vm, { strategy: "run" });
+    queue.submit(Array.from({ length: 200 }, (_, i) => map(2 * i, 1, 1 + i)));
+    VaManager.attach(arena, vm.ref).destroy();
+    return usage(arena);
+  };
+  round();
+  const first = round();
+  for (let i = 0; i < 9; i++) assertEquals(round(), first);
 });
 
 Deno.test("BindQueue tops a promise up when another thread has made the trees larger", async () => {

@@ -221,6 +221,77 @@ for (const strategy of STRATEGIES) {
     assertEquals(vm.lookup(0)?.object, 1);
   });
 
+  Deno.test(`BindQueue executes a job later whose submitter holds the lock that it takes, strategy ${strategy}`, async () => {
+    for (const how of ["flush", "cancel", "dead fence"]) {
+      const { vm, table, queue } = world({ strategy, mutex: true });
+      const ready = new Timeline(), done = new Timeline();
+      const job = queue.submit([map(0, 1)], {
+        inFences: [{ timeline: ready, value: 1 }],
+        outFences: [{ timeline: done, value: 1 }],
+      });
+      {
+        using _guard = vm.lock();
+        if (how === "flush") {
+          ready.signal(1);
+          assertThrows(() => queue.flush(), LockdepError);
+        } else if (how === "cancel") assert(queue.cancel(job));
+        else ready.cancel(new Error("dead"));
+        assertEquals([queue.pending, done.value], [1, 0]);
+      }
+      await Promise.allSettled([job.ended]);
+      const state = how === "flush" ? "done" : "canceled";
+      assertEquals([job.state, done.value, queue.pending], [state, 1, 0]);
+      const isThere = how === "flush" || strategy === "submit";
+      assertEquals(
+        [table.read(0)?.object, vm.lookup(0)?.object],
+        isThere ? [1, 1] : [undefined, undefined],
+      );
+    }
+  });
+
+  Deno.test(`BindQueue leaves a job where it is when the driver's lock can't be taken, strategy ${strategy}`, async () => {
+    let isBroken = false;
+    const guard = () => {
+      if (isBroken) throw new Error("broken");
+      return { [Symbol.dispose]() {} };
+    };
+    const arena = Arena.create({ byteLength: 2 ** 22 });
+    const vm = VaManager.create(arena, { range: 2 ** 47 });
+    const table = new PageTable(), ready = new Timeline();
+    const mutex = { guard };
+    const queue = new BindQueue(vm, { strategy, mutex, backend: table });
+    const jobs = [1, 2].map((object) =>
+      queue.submit([map(0, 1, object)], {
+        inFences: [{ timeline: ready, value: 1 }],
+      })
+    );
+    ready.signal(1);
+    isBroken = true;
+    for (let i = 0; i < 3; i++) {
+      assertThrows(() => queue.flush(), Error, "broken");
+      assertEquals([queue.pending, jobs[0].state], [2, "armed"]);
+    }
+    isBroken = false;
+    assertEquals(queue.flush(), 2);
+    await Promise.all(jobs.map((job) => job.ended));
+    assertEquals([table.read(0)?.object, vm.lookup(0)?.object], [2, 2]);
+  });
+
+  Deno.test(`BindQueue without a mutex refuses a job that would be executed without the manager's own lock, strategy ${strategy}`, () => {
+    const arena = Arena.create({ byteLength: 2 ** 22 });
+    const vm = VaManager.create(arena, {
+      range: 2 ** 47,
+      outerLock: "manager",
+    });
+    const table = new PageTable();
+    const queue = new BindQueue(vm, { strategy, backend: table });
+    using _guard = vm.lock();
+    const { code } = assertThrows(() => queue.submit([map(0, 1)]), VaError);
+    assertEquals([code, queue.pending, vm.count], ["EINVAL", 0, 0]);
+    const job = queue.submit([map(0, 1)], { sync: true });
+    assertEquals([job.state, table.read(0)?.object], ["done", 1]);
+  });
+
   Deno.test(`BindQueue gives up jobs whose fence is canceled or too late, and frees everything, strategy ${strategy}`, async () => {
     const { arena, vm, table, queue } = world({ strategy });
     const ready = new Timeline(), done = new Timeline();
@@ -376,6 +447,25 @@ Deno.test("BindQueue fails a job of strategy run whose sparse rule is broken whe
   assertEquals([error.code, second.state], ["ENOSPC", "failed"]);
   assertEquals(vm.count, 1);
   assertEquals([...vm.regions()], []);
+});
+
+Deno.test("Timeline reaches no point that it has said is never reached", async () => {
+  const timeline = new Timeline();
+  timeline.signal(1);
+  timeline.cancel(new Error("gone"));
+  timeline.signal(3);
+  assertEquals([timeline.value, timeline.canceled?.message], [1, "gone"]);
+  await timeline.reach(1);
+  await assertRejects(() => timeline.reach(2), Error, "gone");
+  assertThrows(() => timeline.signal(0), RangeError);
+  // A job ends all the same whose fence that is.
+  const { queue } = world();
+  const outFences = [{ timeline, value: 2 }];
+  assertEquals(
+    queue.submit([map(0, 1)], { sync: true, outFences }).state,
+    "done",
+  );
+  assertEquals(timeline.value, 1);
 });
 
 Deno.test("Timeline goes up only, and wakes who waits", async () => {

@@ -13,7 +13,8 @@ import {
   VaManager,
 } from "../../mod.ts";
 import { MappingFlag } from "../../src/va/mod.ts";
-import { treesOf, VaState } from "../../src/va/va_state.ts";
+import { treesOf } from "../../src/va/header.ts";
+import { VaState } from "../../src/va/va_state.ts";
 import { type Rng, rng, seeds } from "../seed.ts";
 import { PAGE, VaMirror } from "./mirror.ts";
 import { assertSame, pages, randomRequest, spec } from "./worlds.ts";
@@ -130,6 +131,37 @@ Deno.test("VaManager.lookupMany() and translateMany() find nothing at what is no
       [...vm.translateMany(NO_ADDRESSES)],
       NO_ADDRESSES.map(() => -1),
     );
+  }
+});
+
+Deno.test("VaManager.lookupMany() and translateMany() find the same in a list that looks up and stores while it is read", () => {
+  const world = twins();
+  const addresses = Array.from({ length: 40 }, (_, page) => page * PAGE);
+  for (const address of addresses) {
+    world.compiled.bind({ start: address, range: PAGE, object: 1 + address });
+  }
+  for (const vm of [world.compiled, world.plain]) {
+    const list = new Proxy(addresses, {
+      get(target, key) {
+        vm.lookupMany([5 * PAGE, 6 * PAGE, 7 * PAGE]);
+        vm.tree.storeMany([2 ** 52], [2 ** 52], [0]);
+        return Reflect.get(target, key);
+      },
+    });
+    const mappings = addresses.map((address) => vm.lookup(address));
+    assertEquals(vm.lookupMany(list), mappings);
+    assertEquals([...vm.translateMany(list)], addresses.map(() => 0));
+  }
+});
+
+Deno.test("VaManager.lookupMany() and translateMany() refuse what is no list of numbers", () => {
+  const { compiled, plain } = twins();
+  for (const vm of [compiled, plain]) {
+    const bad = [5, "12", null, {}, { length: -1 }, { length: 1.5 }];
+    for (const list of bad as unknown as number[][]) {
+      assertThrows(() => vm.lookupMany(list), RangeError, "Cannot use");
+      assertThrows(() => vm.translateMany(list), RangeError, "Cannot use");
+    }
   }
 });
 
@@ -260,7 +292,7 @@ Deno.test("VaManager.mapOps() and unmapOps() name each part of a mapping that a 
     const middle = tree.erase(14 * PAGE);
     vm.bind(pages(10, 10, 1, 0));
     tree.storeRange(14 * PAGE, 16 * PAGE - 1, middle);
-    new VaState(arena, vm.ref).isCutting = true;
+    new VaState(arena, vm.ref).isChanging = true;
     const kinds = (list: OperationList) => [...list].map(({ kind }) => kind);
     assertEquals(kinds(vm.mapOps(pages(10, 10, 3, 0))), [
       "unmap",

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { stub } from "@std/testing/mock";
+import { spy, stub } from "@std/testing/mock";
 import {
   Arena,
   BindQueue,
@@ -7,6 +7,7 @@ import {
   LockdepError,
   type Mapping,
   MappingFlag,
+  Slabs,
   StaleOperationsError,
   VaError,
   VaManager,
@@ -15,7 +16,7 @@ import {
   VaRangeError,
 } from "../../mod.ts";
 import { spinLockOwner } from "../../src/sync/spin_lock.ts";
-import { outerLockIndex } from "../../src/va/va_state.ts";
+import { outerLockIndex } from "../../src/va/header.ts";
 import { rng, seeds } from "../seed.ts";
 import { PAGE } from "./mirror.ts";
 import { objectsInUse, pages } from "./worlds.ts";
@@ -206,7 +207,7 @@ Deno.test("VaManager looks only at ranges of addresses", () => {
         () => vm.find(start, 1),
         () => vm.intervalEmpty(start, 1),
         () => vm.findRegion(start, 1),
-        () => [...vm.mappings({ start, range: 1 })],
+        () => vm.mappings({ start, range: 1 }),
         () => vm.prefetchOps({ start, range: 1 }),
         () => vm.removeRegion({ start, range: 1 }),
       ]
@@ -300,6 +301,10 @@ Deno.test("VaManager is of no use once it was destroyed, also when another one h
   const queue = new BindQueue(vm);
   const walk = vm.mappings();
   walk.next();
+  vm.insertRegion(pages(6, 1));
+  vm.insertRegion(pages(8, 1));
+  const regionWalk = vm.regions();
+  regionWalk.next();
   vm.destroy();
   const uses: Record<string, () => unknown> = {
     tree: () => vm.tree,
@@ -308,7 +313,7 @@ Deno.test("VaManager is of no use once it was destroyed, also when another one h
     noPlaceOfMany: () => vm.translateMany([]),
     findNothing: () => vm.find(0, 0),
     intervalEmpty: () => vm.intervalEmpty(0, 0),
-    noMappings: () => [...vm.mappings({ start: 0, range: 0 })],
+    noMappings: () => vm.mappings({ start: 0, range: 0 }),
     findNext: () => vm.findNext(0),
     validate: () => vm.validate(() => {}),
     submit: () => queue.submit([]),
@@ -321,12 +326,13 @@ Deno.test("VaManager is of no use once it was destroyed, also when another one h
     find: () => vm.find(0, PAGE),
     findFirst: () => vm.findFirst(0, PAGE),
     findPrev: () => vm.findPrev(PAGE),
-    mappings: () => [...vm.mappings()],
+    mappings: () => vm.mappings(),
     next: () => walk.next(),
+    nextRegion: () => regionWalk.next(),
     info: () => vm.info(),
     rangeValid: () => vm.rangeValid(0, 1),
     findRegion: () => vm.findRegion(0, 1),
-    regions: () => [...vm.regions()],
+    regions: () => vm.regions(),
     insert: () => vm.insert(pages(9, 1)),
     remove: () => vm.remove(mapping),
     setFlags: () => vm.setFlags(mapping, 0),
@@ -339,7 +345,7 @@ Deno.test("VaManager is of no use once it was destroyed, also when another one h
   };
   for (let reused = false;;) {
     for (const [name, use] of Object.entries(uses)) {
-      if (name === "next" && reused) continue;
+      if (name.startsWith("next") && reused) continue;
       assertThrows(use, VaError, "it was destroyed", name);
     }
     if (reused) break;
@@ -505,6 +511,45 @@ Deno.test("VaManager.destroy() waits for the thread that holds the manager's own
   }
 });
 
+for (const when of ["before it looks", "while it sleeps"] as const) {
+  Deno.test(`VaManager.lock() leaves the memory of a manager alone that was freed ${when} at the lock`, () => {
+    const { arena, vm } = world({ outerLock: "manager" });
+    const theirArena = Arena.attach(arena.buffer);
+    const late = VaManager.attach(theirArena, vm.ref);
+    const index = outerLockIndex(vm.ref), pfn = arena.pfnOf(vm.ref);
+    const start = arena.pageRef(pfn) * 16, end = start + 1024;
+    /** Destroys the manager, and puts its page to another use. */
+    const reuse = () => {
+      vm.destroy();
+      arena.rcu.barrier();
+      for (const cache of Slabs.of(arena).all()) cache.shrink();
+      arena.rcu.barrier();
+      while (arena.allocPages(0) !== pfn);
+      // As a lock it would be held, by a thread 7.
+      arena.words.fill(7, start, end);
+    };
+    let sleeps = 0;
+    using notify = spy(Atomics, "notify");
+    {
+      const guard = when === "while it sleeps" ? vm.lock() : undefined;
+      using _instead = insteadOfSleeping(() => {
+        if (guard === undefined || sleeps++ > 0) throw new Error("it waits");
+        guard[Symbol.dispose]();
+        reuse();
+      });
+      using _first = guard === undefined
+        ? stub(theirArena.lockdep, "acquire", reuse)
+        : undefined;
+      assertThrows(() => late.lock(), VaError, "it was destroyed");
+    }
+    assertEquals(new Set(arena.words.subarray(start, end)), new Set([7]));
+    assertEquals([theirArena.lockdep.held, theirArena.rcu.depth], [0, 0]);
+    // Whoever is woken and finds no manager wakes the next.
+    const woken = notify.calls.filter(({ args }) => args[1] === index);
+    assertEquals(woken.length, when === "while it sleeps" ? 2 : 0);
+  });
+}
+
 Deno.test("VaManager.lock() gives a guard that never releases the lock of another manager in the same place", () => {
   for (const outerLock of ["manager", "driver"] as const) {
     const { arena, vm } = world({ outerLock });
@@ -537,7 +582,10 @@ Deno.test("VaManager.create() says what is wrong with its addresses", () => {
   for (
     const [options, reason] of [
       [{ range: 0 }, "empty"],
-      [{ range: 0.5 }, "overflow"],
+      [{ range: 0.5 }, "empty"],
+      [{ range: "1" as unknown as number }, "empty"],
+      [{ range: Infinity }, "overflow"],
+      [{ start: 2 ** 53, range: 1 }, "overflow"],
       [{ range: NaN }, "empty"],
       [{ start: 0.5, range }, "empty"],
       [{ start: -1, range }, "empty"],
@@ -554,6 +602,25 @@ Deno.test("VaManager.create() says what is wrong with its addresses", () => {
     assertEquals(error.reason, reason, JSON.stringify(options));
   }
   assertEquals(objectsInUse(arena), inUse);
+});
+
+Deno.test("VaManager.create() leaves nothing behind where it fails, also if the external lock is not held", () => {
+  const arena = Arena.create({ byteLength: 2 ** 22 });
+  const externalLock = ExternalLock.create(arena);
+  ExternalLock.create(arena, { name: "taken" });
+  const options = { range: 2 ** 40, lock: "external", externalLock } as const;
+  const reserved = { start: 0, range: PAGE };
+  const create = (more: Partial<VaManagerOptions>) =>
+    VaManager.create(arena, { ...options, ...more });
+  assertThrows(() => create({ name: "taken" }), Error, "is taken");
+  assertThrows(() => create({ reserved }), LockdepError, "external lock");
+  {
+    using _guard = externalLock.guard();
+    assertThrows(() => create({ reserved, name: "taken" }), Error, "is taken");
+  }
+  const left = Object.entries(objectsInUse(arena)).filter(([, n]) => n > 0);
+  assertEquals(left, [["external_lock", 2]]);
+  assertEquals(externalLock.trees, 0);
 });
 
 Deno.test("VaManager.destroy() releases the lock that the manager offers, whichever its outer lock is", () => {

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { Arena, PageTable, VaManager } from "../../mod.ts";
 import { phaseBehind } from "../../src/va/mapping.ts";
 import { rng, seeds } from "../seed.ts";
@@ -94,5 +94,25 @@ Deno.test("PageTable maps the pages of a repeated block, whatever its size", () 
   });
   for (const into of [0, PAGE]) {
     assertEquals(table.read(start + into)?.offset, truth(phase, into, repeat));
+  }
+});
+
+Deno.test("VaManager gives 0 for what was -0 in a request", () => {
+  const arena = Arena.create({ byteLength: 2 ** 21 });
+  const vm = VaManager.create(arena, { range: 2 ** 47 });
+  const zeros = { start: -0, object: 1, offset: -0, phase: -0 };
+  for (const repeat of [-0, PAGE]) {
+    const request = { ...zeros, range: PAGE, repeat };
+    const inserted = vm.insert(request);
+    const found = [inserted, vm.lookup(0), vm.lookupMany([-0])[0]];
+    vm.bind(request);
+    found.push(vm.lookup(0), [...vm.mappings()][0]);
+    for (const mapping of found) {
+      for (const value of Object.values(mapping!)) {
+        assert(!Object.is(value, -0));
+      }
+    }
+    assert(Object.is(vm.translate(0), 0));
+    vm.unbind({ start: -0, range: PAGE });
   }
 });

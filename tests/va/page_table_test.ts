@@ -220,6 +220,48 @@ Deno.test("PageTable refuses what is not about whole pages, and executes nothing
   assertEquals(state(), mapped);
 });
 
+Deno.test("PageTable refuses repeated blocks that are not of whole pages, or begin within one", () => {
+  const vm = VaManager.create(Arena.create({ byteLength: 2 ** 20 }), {
+    range: 2 ** 47,
+  });
+  const table = new PageTable();
+  const request = { start: 0, range: 3 * PAGE, object: 1 };
+  for (
+    const block of [
+      { repeat: PAGE / 4 },
+      { repeat: 1.5 * PAGE },
+      { repeat: 2 * PAGE, phase: PAGE / 2 },
+    ]
+  ) {
+    const list = vm.mapOps({ ...request, ...block });
+    assertThrows(() => table.execute([list]), VaError, "whole pages");
+    for (const op of list) {
+      assertThrows(() => table.apply(op), VaError, "whole pages");
+    }
+    assertEquals(table.stats().writes, 0);
+  }
+  const list = vm.mapOps({ ...request, repeat: 2 * PAGE, phase: PAGE });
+  vm.commit(list);
+  table.execute([list]);
+  for (let at = 0; at < 3 * PAGE; at += 100) {
+    assertEquals(table.read(at)?.offset, vm.translate(at));
+  }
+  table.execute([vm.unmapOps(request)]);
+  // What is not in the table may go from the manager.
+  vm.bind({ ...request, repeat: PAGE / 4 });
+  table.execute([vm.unmapOps(request)]);
+});
+
+Deno.test("PageTable.read() finds nothing at what is no address", () => {
+  const table = new PageTable();
+  table.apply({ kind: "map", mapping: pages(0, 1, 1) });
+  table.setSparse(pages(1, 2), true);
+  assertEquals([placeAt(table, 0), placeAt(table, PAGE)], ["1@0", "zero"]);
+  for (const address of [2 ** 53, 2 ** 53 + PAGE, -1, 0.5, NaN, Infinity]) {
+    assertEquals(table.read(address), undefined);
+  }
+});
+
 Deno.test("PageTable maps the very last page", () => {
   const table = new PageTable();
   const last = { ...pages(0, 1, 1), start: 2 ** 53 - PAGE };

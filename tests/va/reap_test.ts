@@ -1,5 +1,13 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { Arena, SlabCache, Slabs, VaManager } from "../../mod.ts";
+import { stub } from "@std/testing/mock";
+import {
+  Arena,
+  ExternalLock,
+  RangeTree,
+  SlabCache,
+  Slabs,
+  VaManager,
+} from "../../mod.ts";
 import { compiledFor as treesFor } from "../../src/range_tree/compiled.ts";
 import { compiledFor as managersFor } from "../../src/va/compiled.ts";
 import { assertSucceeds } from "../compiler_program.ts";
@@ -13,6 +21,7 @@ import {
   replaceSome,
   worldOf,
 } from "./reaped.ts";
+import { objectsInUse } from "./worlds.ts";
 
 /** What is done to a manager, under its outer lock, by a thread that dies of it. */
 const OPERATIONS: Record<string, (vm: VaManager) => void> = {
@@ -74,39 +83,91 @@ for (
   });
 }
 
-/** What cuts a mapping, and takes none out whole: such a one would stay on its list, see `recover.ts`. */
-const CUTS = [
-  "a map over the middle of a mapping",
-  "an unmap of the middle of a mapping",
-];
-for (const name of CUTS) {
-  Deno.test(`VaManager finishes ${name} that a thread died of under the driver's lock`, () => {
-    const run = OPERATIONS[name];
-    const whole = worldOf("driver").vm;
-    const before = picture(whole);
-    run(whole);
-    const after = picture(whole);
-    let cuts = 0;
+const ONE_BY_ONE = "an unmap of an object";
+
+/** The pictures from one to another, if mappings go one after the other. */
+function oneByOne(before: string, after: string): string[] {
+  const there = before.split(" ");
+  const going = there.filter((each) => !after.split(" ").includes(each));
+  return [0, ...going.map((_, i) => i + 1)].map((gone) =>
+    there.filter((each) => !going.slice(0, gone).includes(each)).join(" ")
+  );
+}
+
+/** What is done under the driver's lock. (Of a VmBo that is being released something may stay: see `recover.ts`.) */
+const UNDER_DRIVERS_LOCK: typeof OPERATIONS = {
+  ...OPERATIONS,
+  "a map of one mapping and parts of two": (vm) =>
+    void vm.bind({ start: 450, range: 200, object: 3 }),
+  "a map in a hole": (vm) => void vm.bind({ start: 2000, range: 9, object: 1 }),
+  "an insertion": (vm) => void vm.insert({ start: 50, range: 9, object: 2 }),
+  "an unmap of a mapping": (vm) => vm.unbind({ start: 300, range: 100 }),
+  "a removal": (vm) => vm.remove(vm.lookup(500)!),
+  [ONE_BY_ONE]: (vm) => vm.commit(vm.unmapObjectOps(1)),
+};
+delete UNDER_DRIVERS_LOCK["releasing a VmBo"];
+
+for (const [name, run] of Object.entries(UNDER_DRIVERS_LOCK)) {
+  for (const by of ["buffer", "shared"] as const) {
+    for (const order of ["before", "after"] as const) {
+      Deno.test(`VaManager finishes ${name} that a thread died of under the driver's lock, ${order} that is reaped, ${by}`, () => {
+        const whole = worldOf("driver").vm;
+        const before = picture(whole);
+        run(whole);
+        const after = picture(whole);
+        const pictures = name === ONE_BY_ONE
+          ? oneByOne(before, after)
+          : [before, after];
+        for (let step = 0, died = true; died; step++) {
+          const { arena, vm } = worldOf("driver");
+          const victim = Arena.attach(arena[by]);
+          const theirs = VaManager.attach(victim, "vm");
+          const compiled = by === "shared" ? compiledOf(victim) : undefined;
+          died = diesAt(step, () => run(theirs), compiled);
+          if (!died) break;
+          const message = `at ${step}`;
+          // Nobody gets past a lock that it holds.
+          const isReapedFirst = order === "after" || victim.lockdep.held > 0;
+          if (isReapedFirst) arena.reap(victim.thread);
+          assertWorksOn(vm, pictures, true, message);
+          if (!isReapedFirst) arena.reap(victim.thread);
+          settle(arena);
+          const inUse = objectsInUse(arena);
+          assertEquals(inUse.va_mapping, vm.tree.count, message);
+          vm.destroy();
+          settle(arena);
+          const left = Object.entries(objectsInUse(arena))
+            .filter(([, count]) => count > 0);
+          assertEquals(left, [], message);
+          for (const cache of Slabs.of(arena).all()) cache.validate();
+        }
+      });
+    }
+  }
+}
+
+Deno.test("VaManager.destroy() frees what a thread that died under the driver's lock has taken out and not freed", () => {
+  for (const order of ["before", "after"]) {
     for (let step = 0, died = true; died; step++) {
       const { arena, vm } = worldOf("driver");
       const victim = Arena.attach(arena.buffer);
       const theirs = VaManager.attach(victim, "vm");
-      died = diesAt(step, () => run(theirs));
+      died = diesAt(step, () => {
+        theirs.bind({ start: 450, range: 200, object: 3 });
+      });
       if (!died) break;
-      arena.reap(victim.thread);
-      const wasCutting = hasParts(vm);
-      if (wasCutting) cuts++;
-      assertWorksOn(vm, [before, after], wasCutting, `at ${step}`);
-      settle(arena);
-      const { objects } = cacheOf(arena, "va_mapping").stats();
-      if (wasCutting) assertEquals(objects, vm.tree.count, `at ${step}`);
+      // Nobody gets past a lock that it holds.
+      const isReapedFirst = order === "after" || victim.lockdep.held > 0;
+      if (isReapedFirst) arena.reap(victim.thread);
       vm.destroy();
+      if (!isReapedFirst) arena.reap(victim.thread);
       settle(arena);
-      for (const cache of Slabs.of(arena).all()) cache.validate();
+      const left = Object.entries(objectsInUse(arena))
+        .filter(([, count]) => count > 0);
+      assertEquals(left, [], `at ${step}, ${order} it is reaped`);
     }
-    assert(cuts > 10, `${cuts} cuts`);
-  });
-}
+  }
+});
 
 for (const at of [1, 2]) {
   Deno.test(`VaManager finishes a cut before the thread is reaped that died before its store ${at}`, () => {
@@ -148,7 +209,7 @@ for (const at of [1, 2]) {
 
 for (const debug of [false, true]) {
   Deno.test(`Arena.reap() sweeps what was cut under a driver's lock and names a VmBo that was freed since, debug ${debug}`, () => {
-    const run = OPERATIONS[CUTS[0]];
+    const run = OPERATIONS["a map over the middle of a mapping"];
     for (let step = 0, died = true; died; step++) {
       const arena = Arena.create({ byteLength: 2 ** 21, debug });
       const vm = VaManager.create(arena, { range: 2 ** 30, name: "vm" });
@@ -172,9 +233,15 @@ for (const debug of [false, true]) {
   });
 }
 
-/** Does something that dies at a shared access; says whether it came to that. */
-function diesAt(step: number, act: () => void): boolean {
-  using killing = dyingAfter(step);
+/** Does something that dies at a shared access, or at a call of what is compiled; says whether it came to that. */
+function diesAt(
+  step: number,
+  act: () => void,
+  compiled?: readonly object[],
+): boolean {
+  using killing = compiled === undefined
+    ? dyingAfter(step)
+    : dyingAfterCalls(step, compiled);
   try {
     act();
   } catch (error) {
@@ -400,29 +467,69 @@ Deno.test("Arena.reap() recovers a VA manager whose writer dies before any write
   assertSucceeds(new URL("./compiled_deaths.ts", import.meta.url));
 });
 
-Deno.test("Arena.reap() leaves no mapping, VmBo or header of a VA manager whose thread dies at any step of destroying it", () => {
-  for (let step = 0, died = true; died; step++) {
-    const { arena } = worldOf();
-    const victim = Arena.attach(arena.buffer);
-    const theirs = VaManager.attach(victim, "vm");
-    {
-      using killing = dyingAfter(step);
-      try {
-        theirs.destroy();
-      } catch (error) {
-        assert(killing.died, String(error));
+for (const lock of ["internal", "external"] as const) {
+  Deno.test(`Arena.reap() leaves nothing of a VA manager whose thread dies at any step of destroying it, lock ${lock}`, () => {
+    for (let step = 0, died = true; died; step++) {
+      const arena = Arena.create({ byteLength: 2 ** 21 });
+      const externalLock = lock === "external"
+        ? ExternalLock.create(arena)
+        : undefined;
+      const vm = VaManager.create(arena, {
+        range: 2 ** 30,
+        name: "vm",
+        outerLock: lock === "external" ? "driver" : "manager",
+        lock,
+        externalLock,
+      });
+      const lockFor = (on: Arena, vm: VaManager) =>
+        externalLock === undefined
+          ? vm.lock()
+          : ExternalLock.attach(on, externalLock.ref).guard();
+      {
+        using _guard = lockFor(arena, vm);
+        for (let i = 1; i <= 30; i++) {
+          vm.bind({ start: 100 * i, range: 50, object: 1 + i % 3 });
+        }
+        vm.insertRegion({ start: 0, range: 2 ** 20 });
       }
-      died = killing.died;
+      const victim = Arena.attach(arena.buffer);
+      const theirs = VaManager.attach(victim, "vm");
+      if (externalLock !== undefined) lockFor(victim, theirs);
+      died = diesAt(step, () => theirs.destroy());
+      if (!died) break;
+      arena.reap(victim.thread);
+      // It is whole, or there is none.
+      if (arena.roots.names().includes("vm")) {
+        using _guard = externalLock && lockFor(arena, vm);
+        VaManager.attach(arena, "vm").destroy();
+      }
+      const left = Object.entries(objectsInUse(arena))
+        .filter(([name, count]) => name !== "external_lock" && count > 0);
+      assertEquals(left, [], `died at access ${step}`);
     }
-    arena.reap(victim.thread);
-    // It is whole, or there is none.
-    if (arena.roots.names().includes("vm")) {
-      VaManager.attach(arena, "vm").destroy();
-    }
-    arena.rcu.barrier();
-    const left = ["va_manager", "va_mapping", "va_bo"].map((name) =>
-      cacheOf(arena, name).stats().objects
-    );
-    assertEquals(left, [0, 0, 0], `died at access ${step}`);
+  });
+}
+
+Deno.test("Arena.reap() leaves a tree alone that lies where one of a manager lay which the dead thread has destroyed", () => {
+  const { arena, vm } = worldOf();
+  const place = vm.tree.ref;
+  const victim = Arena.attach(arena.buffer);
+  const theirs = VaManager.attach(victim, "vm");
+  const { destroy } = RangeTree.prototype;
+  let left = 1;
+  {
+    using _dying = stub(RangeTree.prototype, "destroy", function () {
+      if (left-- === 0) throw new Killed();
+      destroy.call(this);
+    });
+    assertThrows(() => theirs.destroy(), Killed);
   }
+  let tree: RangeTree;
+  do {
+    arena.rcu.barrier();
+    tree = RangeTree.create(arena);
+  } while (tree.ref !== place);
+  tree.storeRange(1, 2, 3);
+  arena.reap(victim.thread);
+  assertEquals(tree.load(1), 3);
 });

@@ -331,7 +331,12 @@ Deno.test("VaManager refuses ranges that can't be mapped, and says why", () => {
       [PAGE, NaN, "empty"],
       [0.5, PAGE, "empty"],
       [-PAGE, PAGE, "empty"],
+      [PAGE, 0.5, "empty"],
+      [PAGE, PAGE + 0.5, "empty"],
+      [PAGE, "1" as unknown as number, "empty"],
       [PAGE, 2 ** 53, "overflow"],
+      [PAGE, Infinity, "overflow"],
+      [2 ** 53, PAGE, "overflow"],
       [0, 2 * PAGE, "outside"],
       [100 * PAGE, 2 * PAGE, "outside"],
       [49 * PAGE, 2 * PAGE, "reserved"],
@@ -369,6 +374,20 @@ Deno.test("VaManager.insert() refuses what overlaps, remove() what is not there"
   vm.remove(mapping);
   assertEquals(vm.count, 0);
   assertEquals(assertThrows(() => vm.remove(mapping), VaError).code, "ENOENT");
+});
+
+Deno.test("VaManager.mappings() gives those of the window that it got, whatever becomes of that", () => {
+  const { vm } = world();
+  for (let page = 0; page < 9; page++) vm.insert(pages(page, 1));
+  const window = { start: 2 * PAGE, range: 3 * PAGE };
+  const mappings = vm.mappings(window);
+  Object.assign(window, { start: 0, range: 9 * PAGE });
+  const starts: number[] = [];
+  for (const { start } of mappings) {
+    starts.push(start / PAGE);
+    window.range = PAGE;
+  }
+  assertEquals(starts, [2, 3, 4]);
 });
 
 Deno.test("VaManager.mappings() survives the removal of the current mapping", () => {

@@ -1,5 +1,5 @@
 /**
- * The layout of a mapping, of a VmBo and of a manager's header, in bytes. See `../mapping.ts`, `../vm_bo.ts` and `../va_state.ts`, which
+ * The layout of a mapping, of a VmBo and of a manager's header, in bytes. See `../mapping.ts`, `../vm_bo.ts` and `../header.ts`, which
  * own the layouts and say who may write what; a test compares what both make of the same mappings.
  */
 
