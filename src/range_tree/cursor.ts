@@ -24,6 +24,7 @@ import {
 import { assertTracksGaps, GapSearch } from "./gaps.ts";
 import { generationOf } from "./header.ts";
 import { MAX_INDEX } from "./node.ts";
+import { NodeReserve } from "./node_supply.ts";
 import type { TreeParts } from "./parts.ts";
 import { Walk } from "./walk.ts";
 import { Writer } from "./writer.ts";
@@ -88,7 +89,7 @@ export class Cursor implements Disposable {
   /** … as the tree was at this generation. */
   #generation = 0;
   /** Nodes that were preallocated. */
-  readonly #reserve: number[] = [];
+  readonly #reserve = new NodeReserve();
 
   /** A cursor at `index` … `last`; use {@linkcode RangeTree.cursor}. */
   constructor(parts: TreeParts, index: number, last: number) {
@@ -426,7 +427,9 @@ export class Cursor implements Disposable {
    * Lock: none. Memory: no. Drops the lock: no.
    */
   destroy(): void {
-    for (const node of this.#reserve.splice(0)) this.#parts.nodes.free(node);
+    const { leaves, inner } = this.#reserve;
+    for (const node of leaves.splice(0)) this.#parts.nodes.free(node);
+    for (const node of inner.splice(0)) this.#parts.nodes.free(node);
   }
 
   /** As {@linkcode Cursor.destroy}. */
@@ -635,7 +638,7 @@ export class Cursor implements Disposable {
     const { header, nodes } = this.#parts;
     const writer = this.#writer;
     const first = this.#index, last = this.#last;
-    const before = this.#reserve.length === 0
+    const before = this.#reserve.isEmpty
       ? writer.storeRange(header, nodes, first, last, value)
       : writer.storeRangeFrom(
         this.#reserve,

@@ -5,8 +5,8 @@
  * inner node would be the only one of its page, so that a lookup would miss the processor's cache of pages (TLB) for it as it does for
  * the leaf. Among themselves the inner nodes of a million ranges lie in a few hundred pages.
  *
- * Which of both a node lies in is a matter of speed alone: a node of any height is right in either, and what is allocated before its
- * height is known, or when there is no room in its own, comes from the other one. So a node goes back to the cache that its page
+ * Which of both a node lies in is a matter of speed alone: a node of any height is right in either, and what finds no room in its own
+ * comes from the other one. So a node goes back to the cache that its page
  * belongs to, not to that of its height. What is written into the link word of a node is the same for both.
  *
  * @module

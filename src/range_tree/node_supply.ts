@@ -6,23 +6,47 @@
  */
 import type { Arena } from "../memory/arena.ts";
 import { OutOfMemoryError } from "../memory/page_allocator.ts";
-import { setParent } from "./node.ts";
+import { heightOf, setParent } from "./node.ts";
 import type { NodeCaches } from "./node_caches.ts";
 import { MAX_HEIGHT } from "./path.ts";
 
 /** A store builds at most three nodes a height, and a root. */
 const MAX_TAKEN = 3 * MAX_HEIGHT + 1;
-const NOTHING: number[] = [];
+
+/** Nodes that were allocated beforehand. */
+export class NodeReserve {
+  /** Leaves to be. */
+  readonly leaves: number[] = [];
+  /** Nodes to be above them. */
+  readonly inner: number[] = [];
+
+  /** Whether there is none. */
+  get isEmpty(): boolean {
+    return this.leaves.length + this.inner.length === 0;
+  }
+
+  /** Those for that height. */
+  ofHeight(height: number): number[] {
+    return height === 0 ? this.leaves : this.inner;
+  }
+}
+
+const NOTHING = new NodeReserve();
 
 /** The nodes that one store takes. */
 export class NodeSupply {
   readonly #arena: Arena;
   readonly #taken = new Int32Array(MAX_TAKEN);
   #count = 0;
-  /** Nodes that were allocated beforehand, for the stores up to the next `useFirst`. */
-  #reserve: number[] = NOTHING;
-  /** How many of them were taken. */
-  #reserveUsed = 0;
+  /** Those of them that were not allocated beforehand. */
+  readonly #allocated = new Int32Array(MAX_TAKEN);
+  #allocatedCount = 0;
+  /** Nodes that were, for the stores up to the next `useFirst`. */
+  #reserve = NOTHING;
+  /** How many leaves of it were taken. */
+  #leavesUsed = 0;
+  /** And how many of the nodes above them. */
+  #innerUsed = 0;
 
   /** A supply of nodes of one arena. */
   constructor(arena: Arena) {
@@ -40,13 +64,14 @@ export class NodeSupply {
   }
 
   /** Has the stores from now on take these nodes first; none without an argument. */
-  useFirst(reserve: number[] = NOTHING): void {
+  useFirst(reserve: NodeReserve = NOTHING): void {
     this.#reserve = reserve;
   }
 
   /** Begins a store: nothing is taken. */
   begin(): void {
-    this.#count = this.#reserveUsed = 0;
+    this.#count = this.#allocatedCount = 0;
+    this.#leavesUsed = this.#innerUsed = 0;
   }
 
   /**
@@ -55,27 +80,42 @@ export class NodeSupply {
    * @throws {OutOfMemoryError} If there is none; all that was taken has gone back.
    */
   take(nodes: NodeCaches, height: number): number {
-    const node = this.#reserveUsed < this.#reserve.length
-      ? this.#reserve[this.#reserveUsed++]
-      : this.#allocate(nodes, height);
+    const reserved = this.#reserve.ofHeight(height);
+    const used = height === 0 ? this.#leavesUsed : this.#innerUsed;
+    let node: number;
+    if (used < reserved.length) {
+      node = reserved[used];
+      if (height === 0) this.#leavesUsed++;
+      else this.#innerUsed++;
+    } else {
+      node = this.#allocate(nodes, height);
+      this.#allocated[this.#allocatedCount++] = node;
+    }
     this.#taken[this.#count++] = node;
     return node;
   }
 
   /** Ends a store that was published: what it took of the reserve is no longer there. */
   commit(): void {
-    if (this.#reserveUsed > 0) this.#reserve.splice(0, this.#reserveUsed);
+    const { leaves, inner } = this.#reserve;
+    if (this.#leavesUsed > 0) leaves.splice(0, this.#leavesUsed);
+    if (this.#innerUsed > 0) inner.splice(0, this.#innerUsed);
   }
 
   /** Ends a store that is not published: the reserve then holds what it took, and nothing else. */
   keep(nodes: NodeCaches): void {
-    for (const node of this.#reserve.splice(this.#reserveUsed)) {
+    const { words } = this.#arena, reserve = this.#reserve;
+    for (const node of reserve.leaves.splice(this.#leavesUsed)) {
       nodes.free(node);
     }
+    for (const node of reserve.inner.splice(this.#innerUsed)) nodes.free(node);
     for (let i = 0; i < this.#count; i++) {
       // Not linked: a mover that looks at it gives up.
-      setParent(this.#arena.words, this.#taken[i], 0);
-      if (i >= this.#reserveUsed) this.#reserve.push(this.#taken[i]);
+      setParent(words, this.#taken[i], 0);
+    }
+    for (let i = 0; i < this.#allocatedCount; i++) {
+      const node = this.#allocated[i];
+      reserve.ofHeight(heightOf(words, node)).push(node);
     }
   }
 
@@ -89,8 +129,8 @@ export class NodeSupply {
   }
 
   #giveUp(nodes: NodeCaches): never {
-    for (let i = this.#reserveUsed; i < this.#count; i++) {
-      nodes.free(this.#taken[i]);
+    for (let i = 0; i < this.#allocatedCount; i++) {
+      nodes.free(this.#allocated[i]);
     }
     this.begin();
     const [leaves, inner] = nodes.all;

@@ -56,7 +56,7 @@ import {
   spliceNode,
 } from "./node.ts";
 import type { NodeCaches } from "./node_caches.ts";
-import { NodeSupply } from "./node_supply.ts";
+import { type NodeReserve, NodeSupply } from "./node_supply.ts";
 import { Pool } from "./pool.ts";
 import { Rebuild } from "./rebuild.ts";
 import { retireNode } from "./subtree.ts";
@@ -214,7 +214,7 @@ export class Writer {
    * @throws {OutOfMemoryError} If they do not suffice and another can't be allocated; tree and reserve are as they were.
    */
   storeRangeFrom(
-    reserve: number[],
+    reserve: NodeReserve,
     header: number,
     nodes: NodeCaches,
     first: number,
@@ -236,7 +236,7 @@ export class Writer {
    * @throws {OutOfMemoryError} If a node can't be allocated; the reserve is as it was.
    */
   rehearse(
-    reserve: number[],
+    reserve: NodeReserve,
     header: number,
     nodes: NodeCaches,
     first: number,

@@ -5,7 +5,8 @@
  * can fail. What the changes then take comes from the reserve. A store builds at most three nodes a level and a root (see
  * `rebuild.ts`), whatever it replaces, so what is to be set aside is
  *
- *     stores promised × (3 × levels + 1)
+ *     leaves       stores promised × 3
+ *     inner nodes  stores promised × (3 × (levels − 1) + 1)
  *
  * where *levels* is what the highest of the manager's trees can come to have **once all that was promised is stored**. No
  * two free runs of a tree touch, so one with `count` entries has at most `2 × count + 1` slots in its leaves, and every node
@@ -22,9 +23,6 @@
  * is set aside as pages, which are made slabs only if it comes to the worst; and a reserve keeps what it has from job to job
  * until it is trimmed: in the steady state a job costs only the nodes that it really used.
  *
- * Nodes are set aside in the cache of leaves, whatever becomes of them: nearly all become leaves, and a node of any height is right
- * there (`../range_tree/node_caches.ts`).
- *
  * Accounting: objects at hand + objects that the pages make ≥ objects promised, for each cache, at any time.
  *
  * @module
@@ -33,6 +31,7 @@ import { type Arena, OutOfMemoryError } from "../memory/mod.ts";
 import { entryCountOf, heldRootOf } from "../range_tree/header.ts";
 import type { RangeTree } from "../range_tree/mod.ts";
 import { heightOf } from "../range_tree/node.ts";
+import { NodeReserve } from "../range_tree/node_supply.ts";
 import { TreeLock } from "../range_tree/tree_lock.ts";
 import type { SlabCache } from "../slab/mod.ts";
 import type { VaSupply } from "./apply.ts";
@@ -63,9 +62,21 @@ function fewestSlots(levels: number): number {
   return levels === 1 ? 1 : 2 * 7 ** (levels - 1);
 }
 
-/** The most nodes that one store builds in a tree of so many levels. */
-function nodesPerStore(levels: number): number {
-  return 3 * levels + 1;
+/** The most leaves that one store builds. */
+const LEAVES_PER_STORE = 3;
+/** The most nodes above them, in a tree of so many levels. */
+function innerPerStore(levels: number): number {
+  return 3 * (levels - 1) + 1;
+}
+
+/** How many leaves so many stores are likely to need: nearly every one replaces one, and none may be short of what it can take. */
+function likelyLeaves(stores: number): number {
+  return stores === 0 ? 0 : Math.max(2 * stores, LEAVES_PER_STORE);
+}
+
+/** How many nodes above them: fewer. But what is missing becomes a slab of its own, of which one node may be all that is used. */
+function likelyInner(stores: number, levels: number): number {
+  return stores === 0 ? 0 : Math.max(stores, innerPerStore(levels));
 }
 
 /**
@@ -144,11 +155,12 @@ export interface Promised {
  */
 export class Reserve implements VaSupply {
   readonly #state: VaState;
-  readonly #nodes: Stack;
+  readonly #leaves: Stack;
+  readonly #inner: Stack;
   readonly #mappings: Stack;
   readonly #bos: Stack;
   /** What one store may take: small, because a store takes from its front. Counts as set aside. */
-  readonly #working: number[] = [];
+  readonly #working = new NodeReserve();
   // The sums of all promises.
   #stores = 0;
   #mappingCount = 0;
@@ -163,7 +175,8 @@ export class Reserve implements VaSupply {
   constructor(state: VaState) {
     const { arena, caches } = state;
     this.#state = state;
-    this.#nodes = new Stack(arena, state.nodes.leaves);
+    this.#leaves = new Stack(arena, state.nodes.leaves);
+    this.#inner = new Stack(arena, state.nodes.inner);
     this.#mappings = new Stack(arena, caches.mappings);
     this.#bos = new Stack(arena, caches.bos);
   }
@@ -225,9 +238,16 @@ export class Reserve implements VaSupply {
 
   /** Frees what is promised to nobody. Needs no lock. */
   trim(): void {
-    for (const node of this.#working.splice(0)) this.#nodes.push(node);
-    const nodes = this.#stores * nodesPerStore(this.#levels);
-    this.#nodes.trim(nodes, this.#likely(nodes));
+    const { leaves, inner } = this.#working;
+    for (const node of leaves.splice(0)) this.#leaves.push(node);
+    for (const node of inner.splice(0)) this.#inner.push(node);
+    const stores = this.#stores;
+    this.#leaves.trim(stores * LEAVES_PER_STORE, likelyLeaves(stores));
+    const levels = this.#levels;
+    this.#inner.trim(
+      stores * innerPerStore(levels),
+      likelyInner(stores, levels),
+    );
     this.#mappings.trim(this.#mappingCount, this.#mappingCount);
     this.#bos.trim(this.#boCount, this.#boCount);
   }
@@ -255,21 +275,22 @@ export class Reserve implements VaSupply {
 
   #fillUp(more: number): boolean {
     const levels = levelsAtMost(this.#weight(more));
-    const nodes = this.#stores * nodesPerStore(levels);
-    const there = this.#working.length;
+    const stores = this.#stores;
+    const { leaves, inner } = this.#working;
+    const mostLeaves = stores * LEAVES_PER_STORE - leaves.length;
+    const mostInner = stores * innerPerStore(levels) - inner.length;
     if (
-      !this.#nodes.fill(nodes - there, this.#likely(nodes) - there) ||
+      !this.#leaves.fill(mostLeaves, likelyLeaves(stores) - leaves.length) ||
+      !this.#inner.fill(
+        mostInner,
+        likelyInner(stores, levels) - inner.length,
+      ) ||
       !this.#mappings.fill(this.#mappingCount, this.#mappingCount) ||
       !this.#bos.fill(this.#boCount, this.#boCount)
     ) return false;
     this.#levels = levels;
     this.#limit = fewestSlots(levels + 1) - 1;
     return true;
-  }
-
-  /** Nearly every store replaces one leaf. */
-  #likely(nodes: number): number {
-    return Math.min(nodes, 2 * this.#stores);
   }
 
   /** The weight of the heaviest tree, with so many stores more than were promised. Under the outer lock. */
@@ -337,9 +358,11 @@ export class Reserve implements VaSupply {
   ): void {
     const { writer, nodes, words } = this.#state;
     const working = this.#working;
+    const { leaves, inner } = working;
     const root = heldRootOf(words, tree.ref);
-    const most = nodesPerStore(root === 0 ? 0 : heightOf(words, root) + 1);
-    while (working.length < most) working.push(this.#nodes.pop());
+    const mostInner = root === 0 ? 0 : innerPerStore(heightOf(words, root) + 1);
+    while (leaves.length < LEAVES_PER_STORE) leaves.push(this.#leaves.pop());
+    while (inner.length < mostInner) inner.push(this.#inner.pop());
     writer.storeRangeFrom(working, tree.ref, nodes, first, last, value);
   }
 

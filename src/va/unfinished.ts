@@ -79,7 +79,7 @@ export function finishChange(state: VaState): void {
 export function lostMappings(state: VaState): number[] {
   const { arena: { rcu }, bos, caches, words } = state;
   const ours = new Set(bos.refs());
-  // Within it what is listed stays a mapping, if not the same one.
+  // Within it what is listed stays a mapping, if not the same one. Those of other managers may come to lists meanwhile: not to ours.
   rcu.readLock();
   try {
     return caches.mappings.objects().filter((ref) =>

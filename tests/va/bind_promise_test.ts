@@ -10,7 +10,9 @@ import {
   VaError,
   VaManager,
 } from "../../mod.ts";
+import { heightOf } from "../../src/range_tree/node.ts";
 import { levelsAtMost } from "../../src/va/reserve.ts";
+import { cacheOf, nodesOf } from "../range_tree/worlds.ts";
 import { rng, seeds } from "../seed.ts";
 import { failAfter, objectsInUse, pages } from "./worlds.ts";
 
@@ -226,6 +228,34 @@ Deno.test("BindQueue with strategy submit has nothing set aside for jobs that ha
   assertEquals([vm.count, queue.pending], [20_000, 20_000]);
   queue.trim();
   assertEquals(objectsInUse(arena).va_mapping, 20_000);
+});
+
+Deno.test("BindQueue puts leaves and the nodes above them into slabs of their own, and fills these", () => {
+  const { arena, vm } = world(2 ** 24);
+  const random = rng(1);
+  const queue = new BindQueue(vm);
+  const [leaves, inner] = ["range_node", "range_inner"].map((name) =>
+    cacheOf(arena, name)
+  );
+  for (let i = 0; i < 3000; i++) {
+    const ops = Array.from(
+      { length: 1 + random.int(8) },
+      () => map(3 * random.int(30_000), 1 + random.int(4)),
+    );
+    queue.submit(ops, { sync: true });
+    if (random.int(3) === 0) queue.trim();
+  }
+  vm.tree.validate();
+  assert(vm.tree.height > 2);
+  for (const node of nodesOf(arena, vm.tree)) {
+    const isInner = heightOf(arena.words, node) > 0;
+    assertEquals([leaves.owns(node), inner.owns(node)], [!isInner, isInner]);
+  }
+  queue.trim();
+  arena.rcu.barrier();
+  inner.shrink();
+  const { objects, slabs } = inner.stats();
+  assert(slabs * inner.capacity < 2 * objects, `${objects} in ${slabs}`);
 });
 
 Deno.test("VaManager.destroy() ends the jobs of its queues and frees what was set aside for them", async () => {
