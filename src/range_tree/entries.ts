@@ -5,7 +5,9 @@
  * buffer of its own; once one buffer was used up, those of a few leaves. Before an entry is given out of the buffer, the
  * tree's generation is compared with the one at which the buffer was filled; if the tree has changed since, the buffer is
  * thrown away and filled anew from the index that comes next. So each entry was in the tree at the moment when it was given
- * out, and nothing is held between steps.
+ * out, and nothing is held between steps. (A writer notes the generation last: what it has replaced may be given out until then,
+ * also to who has looked up what took its place. Were the generation noted before the publishing store as well, each store would
+ * take one more locked instruction.)
  *
  * @module
  */

@@ -589,7 +589,8 @@ export class RangeTree implements Iterable<Entry> {
 
   /**
    * Every entry that overlaps `from` … `to`, whole, in order; all by default. The tree may change meanwhile: each entry was in
-   * it at the moment when it was given out, so one that was stored since the last was given out may begin before that one's end.
+   * it at the moment when it was given out, but for what a store was replacing that had not returned yet; one that was stored since
+   * the last was given out may begin before that one's end.
    *
    * Lock: own read, in each step. Memory: no. Drops the lock: yes, between its steps.
    *

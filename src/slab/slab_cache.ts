@@ -294,15 +294,14 @@ export class SlabCache {
    * may be given back like any other.
    */
   addSlabsOutside(from: number, to: number, count: number): void {
-    this.#arena.lockdep.assertMayAllocate("SlabCache.addSlabsOutside");
-    this.#locked("SlabCache.addSlabsOutside", () => {
-      for (let left = count; left > 0; left--) {
-        const pfn = this.#newSlabOf((mobility) =>
-          this.#lists.tryPageOutside(from, to, mobility)
-        );
-        if (pfn < 0) return;
-      }
-    });
+    const site = "SlabCache.addSlabsOutside";
+    this.#arena.lockdep.assertMayAllocate(site);
+    const tryPage = (mobility: Mobility) =>
+      this.#lists.tryPageOutside(from, to, mobility);
+    for (let left = count; left > 0; left--) {
+      // A hold of its own for each: the free blocks of the window may be many.
+      if (this.#locked(site, () => this.#newSlabOf(tryPage)) < 0) return;
+    }
   }
 
   /**
