@@ -107,7 +107,7 @@ function sweep(
 ): void {
   const { words, doubles, rcu, roots } = arena;
   rcu.readLock();
-  // Seen alive in this section, so that their trees are there until it ends.
+  // Seen alive in this section, so that their trees are there until it ends, or known to be gone.
   const managers = headers.objects()
     .filter((header) => isLiveManager(words, header));
   /** What the managers' trees of one kind hold at an index. */
@@ -170,9 +170,9 @@ function destroyTree(arena: Arena, tree: number): void {
   RangeTree.attach(arena, tree).destroy();
 }
 
-/** What a tree holds at an index. Inside a read section. */
+/** What a tree, if there is one, holds at an index. Inside a read section. */
 function lookUp(arena: Arena, tree: number, index: number): number {
-  const root = rootOf(arena.words, tree);
+  const root = tree === 0 ? 0 : rootOf(arena.words, tree);
   return root !== 0 && index >= 0 && index <= MAX_INDEX
     ? lookup(arena.words, arena.doubles, root, index)
     : 0;

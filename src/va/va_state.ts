@@ -179,23 +179,24 @@ export function outerLockIndex(header: number): number {
   return header * 16 + LOCK;
 }
 
-/** The refs of a manager's trees. Of one that is no more, 0, or of trees that went with it. */
+/** The refs of a manager's trees. Of one that is no more, 0, or of trees that went with it. From any thread. */
 export function treesOf(
   words: Words,
   header: number,
 ): { tree: number; bos: number; regions: number } {
   const base = header * 16;
   return {
-    tree: words[base + TREE] >>> 0,
-    bos: words[base + BOS] >>> 0,
-    regions: words[base + REGIONS] >>> 0,
+    // Pairs with the stores of `forgetTrees`.
+    tree: load(words, base + TREE) >>> 0,
+    bos: load(words, base + BOS) >>> 0,
+    regions: load(words, base + REGIONS) >>> 0,
   };
 }
 
 /** Notes that the trees of a manager that is no more were destroyed: before its header is freed. */
 export function forgetTrees(words: Words, header: number): void {
   const base = header * 16;
-  words[base + TREE] = words[base + BOS] = words[base + REGIONS] = 0;
+  for (const which of [TREE, BOS, REGIONS]) store(words, base + which, 0);
 }
 
 /** The mapping of the reserved node, 0 = none. */
