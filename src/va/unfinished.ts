@@ -20,9 +20,9 @@
  * - All lists are made anew from the tree.
  *
  * **None is freed twice.** Whoever reaps the dead thread frees what is claimed by it, in no tree, and on no list of a living manager,
- * and looks in this order: the first and the last by atomic loads, then the claim. What is freed here is claimed here before it is
- * taken out of the tree, or off its list, by an atomic store. So who finds it there no more finds the other claim. And if this thread
- * dies in the middle: what it has not claimed is found by the next one, and the rest by whoever reaps it.
+ * and looks at the trees first, then at the list, by atomic loads, and at the claim last. What is freed here is claimed here before
+ * it is taken out of the tree, or off its list, by an atomic store. So who finds it there no more finds the other claim. And if this
+ * thread dies in the middle: what it has not claimed is found by the next one, and the rest by whoever reaps it.
  *
  * @module
  */
@@ -64,7 +64,7 @@ export function finishChange(state: VaState): void {
     tree.storeRange(first, last, fresh[i]);
   });
   state.replaced.settle();
-  const gone = cut.union(new Set(lostMappings(state)));
+  const gone = new Set([...cut, ...lostMappings(state)]);
   for (const mapping of gone) {
     mappings.claim(mapping);
     clearPlace(words, mapping);
