@@ -11,7 +11,7 @@
  * | 5 | the mapping that stands for the reserved node | immutable once published |
  * | 6 | goes up when a VmBo is freed | plain; under the outer lock |
  * | 7, 8 | the VmBo that came last to the list of external ones, of evicted ones | plain; under the outer lock |
- * | 9 | whether a change of mappings is under way: see `unfinished.ts` | under the outer lock |
+ * | 9 | whether a change of mappings, or the release of a VmBo, is under way: see `unfinished.ts` | under the outer lock |
  * | 10–11, 12–13 | start, last, `f64` | immutable once published |
  * | 16 | the outer lock that the manager offers | itself |
  * | 17–24 | mappings that were replaced: see `replaced.ts` | atomic; under the outer lock |
@@ -359,7 +359,7 @@ export class VaState {
   }
 
   /**
-   * Whether a change of mappings is under way, so that an entry of the tree may be a part of one, or a list not be what the tree says.
+   * Whether a change of mappings is under way, so that an entry of the tree may be a part of one, or a list not be what the trees say.
    * Under the outer lock.
    */
   get isChanging(): boolean {

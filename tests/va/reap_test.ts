@@ -94,7 +94,7 @@ function oneByOne(before: string, after: string): string[] {
   );
 }
 
-/** What is done under the driver's lock. (Of a VmBo that is being released something may stay: see `recover.ts`.) */
+/** What is done under the driver's lock. */
 const UNDER_DRIVERS_LOCK: typeof OPERATIONS = {
   ...OPERATIONS,
   "a map of one mapping and parts of two": (vm) =>
@@ -105,7 +105,6 @@ const UNDER_DRIVERS_LOCK: typeof OPERATIONS = {
   "a removal": (vm) => vm.remove(vm.lookup(500)!),
   [ONE_BY_ONE]: (vm) => vm.commit(vm.unmapObjectOps(1)),
 };
-delete UNDER_DRIVERS_LOCK["releasing a VmBo"];
 
 for (const [name, run] of Object.entries(UNDER_DRIVERS_LOCK)) {
   for (const by of ["buffer", "shared"] as const) {
