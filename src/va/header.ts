@@ -9,7 +9,7 @@
  * | 5 | the mapping that stands for the reserved node | immutable once published |
  * | 6 | goes up when a VmBo is freed | plain; under the outer lock |
  * | 7, 8 | the VmBo that came last to the list of external ones, of evicted ones | plain; under the outer lock |
- * | 9 | whether a change of mappings is under way: see `unfinished.ts` | under the outer lock |
+ * | 9 | whether a change of mappings, or the release of a VmBo, is under way: see `unfinished.ts` | under the outer lock |
  * | 10–11, 12–13 | start, last, `f64` | immutable once published |
  * | 16 | the outer lock that the manager offers | itself |
  * | 17–24 | mappings that were replaced: see `replaced.ts` | atomic; under the outer lock |
@@ -97,23 +97,24 @@ export function outerLockIndex(header: number): number {
   return header * 16 + LOCK;
 }
 
-/** The refs of a manager's trees. Of one that is no more, 0, or of trees that went with it. */
+/** The refs of a manager's trees. Of one that is no more, 0, or of trees that went with it. From any thread. */
 export function treesOf(
   words: Words,
   header: number,
 ): { tree: number; bos: number; regions: number } {
   const base = header * 16;
   return {
-    tree: words[base + TREE] >>> 0,
-    bos: words[base + BOS] >>> 0,
-    regions: words[base + REGIONS] >>> 0,
+    // Pairs with the stores of `forgetTrees`.
+    tree: load(words, base + TREE) >>> 0,
+    bos: load(words, base + BOS) >>> 0,
+    regions: load(words, base + REGIONS) >>> 0,
   };
 }
 
 /** Notes that the trees of a manager that is no more were destroyed: before its header is freed. */
 export function forgetTrees(words: Words, header: number): void {
   const base = header * 16;
-  words[base + TREE] = words[base + BOS] = words[base + REGIONS] = 0;
+  for (const which of [TREE, BOS, REGIONS]) store(words, base + which, 0);
 }
 
 /** The mapping of the reserved node, 0 = none. */

@@ -15,8 +15,8 @@
  * it had, that is another thread's. (So it is with a manager that it was making, once the header names its trees.)
  *
  * A manager whose outer lock is the driver's can't be known to have been in use. Its trees are in order, and a change of mappings that
- * was under way is finished by whoever changes the manager next. So a mapping that is on a list of such a manager is left to that one.
- * (A VmBo that was being released may stay in use, and on the lists of external and evicted ones.)
+ * was under way is finished by whoever changes the manager next. So a mapping, or a VmBo, that is on a list of such a manager is left
+ * to that one.
  *
  * @module
  */
@@ -37,7 +37,7 @@ import {
   treesOf,
 } from "./header.ts";
 import { type VaCaches, vaCaches, VaState } from "./va_state.ts";
-import { isOnAnyList, managerOf, objectOfBo } from "./vm_bo.ts";
+import { clearFlags, isOnAnyList, managerOf, objectOfBo } from "./vm_bo.ts";
 
 const opened = new WeakMap<Arena, VaCaches>();
 
@@ -58,14 +58,13 @@ function recoverManagers(arena: Arena, caches: VaCaches, gone: number): void {
   const { words, thread } = arena;
   const managers = caches.headers.objects()
     .filter((header) => isLiveManager(words, header));
-  const repaired = new Set<number>();
   for (const header of managers) {
     if (!takeOver(arena, header, gone)) continue;
     const state = new VaState(arena, header);
-    if (tryToFinish(state)) repaired.add(header);
+    tryToFinish(state);
     spinUnlock(words, outerLockIndex(header), thread);
   }
-  sweep(arena, caches, gone, repaired);
+  sweep(arena, caches, gone);
 }
 
 /** Takes the outer lock that a manager offers over from a thread that is gone, if it had it; not from whatever lies there by now. */
@@ -81,19 +80,14 @@ function takeOver(
   return isTaken;
 }
 
-/**
- * Puts a manager in order, if that can be done now, and says whether it could; else whoever changes it next does it. Under the outer
- * lock.
- */
-function tryToFinish(state: VaState): boolean {
+/** Puts a manager in order, if that can be done now; else whoever changes it next does it. Under the outer lock. */
+function tryToFinish(state: VaState): void {
   // An external lock, which was not known to be held, is needed to store.
-  if (state.isChanging && state.tree.lockMode === "external") return false;
+  if (state.isChanging && state.tree.lockMode === "external") return;
   try {
     finishChange(state);
-    return true;
   } catch (error) {
-    if (error instanceof OutOfMemoryError) return false;
-    throw error;
+    if (!(error instanceof OutOfMemoryError)) throw error;
   }
 }
 
@@ -101,11 +95,10 @@ function sweep(
   arena: Arena,
   { headers, mappings, bos, trees }: VaCaches,
   gone: number,
-  repaired: ReadonlySet<number>,
 ): void {
   const { words, doubles, rcu, roots } = arena;
   rcu.readLock();
-  // Seen alive in this section, so that their trees are there until it ends.
+  // Seen alive in this section, so that their trees are there until it ends, or known to be gone.
   const managers = headers.objects()
     .filter((header) => isLiveManager(words, header));
   /** What the managers' trees of one kind hold at an index. */
@@ -113,9 +106,6 @@ function sweep(
     managers.some((header) =>
       lookUp(arena, treesOf(words, header)[which], index) === ref
     );
-  /** Whether no list of that manager is of use to anybody but this thread, which has made it, or to anybody at all. */
-  const isSettled = (manager: number) =>
-    repaired.has(manager) || !isLiveManager(words, manager);
   const lostMappings = mappings.claimedBy(gone).filter((ref) => {
     // What remains of it while it is mapped over is at its ends.
     const isMapped = isHeld(ref, startOf(doubles, ref), "tree") ||
@@ -126,14 +116,14 @@ function sweep(
     if (isMapped) return false;
     const bo = sharedBoOf(words, ref);
     const isOnList = bo !== 0 && bos.isAllocated(bo) &&
-      !isSettled(managerOf(words, bo));
+      isLiveManager(words, managerOf(words, bo));
     // The claim is read last: see `unfinished.ts`.
     return !isOnList && mappings.claimant(ref).thread === gone;
   });
   const lostBos = bos.claimedBy(gone).filter((bo) =>
     !isHeld(bo, objectOfBo(words, bo), "bos") &&
-    bos.claimant(bo).thread === gone &&
-    (!isOnAnyList(words, bo) || isSettled(managerOf(words, bo)))
+    !(isOnAnyList(words, bo) && isLiveManager(words, managerOf(words, bo))) &&
+    bos.claimant(bo).thread === gone
   );
   rcu.readUnlock();
   const dead = headers.claimedBy(gone)
@@ -155,6 +145,7 @@ function sweep(
   }
   for (const ref of lostMappings) clearPlace(words, ref);
   mappings.deferLost(lostMappings);
+  for (const bo of lostBos) clearFlags(words, bo);
   bos.deferLost(lostBos);
   headers.deferLost(dead);
 }
@@ -168,9 +159,9 @@ function destroyTree(arena: Arena, tree: number): void {
   RangeTree.attach(arena, tree).destroy();
 }
 
-/** What a tree holds at an index. Inside a read section. */
+/** What a tree, if there is one, holds at an index. Inside a read section. */
 function lookUp(arena: Arena, tree: number, index: number): number {
-  const root = rootOf(arena.words, tree);
+  const root = tree === 0 ? 0 : rootOf(arena.words, tree);
   return root !== 0 && index >= 0 && index <= MAX_INDEX
     ? lookup(arena.words, arena.doubles, root, index)
     : 0;

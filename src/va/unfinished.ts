@@ -16,13 +16,14 @@
  *   thread had made for it are in no tree, and whoever reaps it frees them.)
  * - A mapping that names a VmBo of the manager, and that no entry leads to, was taken out of the tree and not yet off its list. Such
  *   are looked for among all mappings of the arena: a list is of no use for it, since the thread may have died while it took one off.
- *   A mapping that is on no list names no VmBo, in whatever hands it is and also when it was freed, so no others are found.
+ *   A mapping that is on no list names no VmBo, in whatever hands it is and also when it was freed, so no others are found. So it is
+ *   with a VmBo that is flagged as external or evicted, and that was taken out of its tree to be released.
  * - All lists are made anew from the tree.
  *
  * **None is freed twice.** Whoever reaps the dead thread frees what is claimed by it, in no tree, and on no list of a living manager,
- * and looks in this order: the first and the last by atomic loads, then the claim. What is freed here is claimed here before it is
- * taken out of the tree, or off its list, by an atomic store. So who finds it there no more finds the other claim. And if this thread
- * dies in the middle: what it has not claimed is found by the next one, and the rest by whoever reaps it.
+ * and looks at the trees first, then at the list, by atomic loads, and at the claim last. What is freed here is claimed here before
+ * it is taken out of the tree, or off its list, by an atomic store. So who finds it there no more finds the other claim. And if this
+ * thread dies in the middle: what it has not claimed is found by the next one, and the rest by whoever reaps it.
  *
  * @module
  */
@@ -37,6 +38,7 @@ import {
   startOf,
 } from "./mapping.ts";
 import type { VaState } from "./va_state.ts";
+import { clearFlags, isOnAnyList, managerOf } from "./vm_bo.ts";
 
 /** An entry that is a part of its mapping. */
 interface Part {
@@ -64,27 +66,42 @@ export function finishChange(state: VaState): void {
     tree.storeRange(first, last, fresh[i]);
   });
   state.replaced.settle();
-  const gone = cut.union(new Set(lostMappings(state)));
+  const lost = lostIn(state);
+  const gone = new Set([...cut, ...lost.mappings]);
   for (const mapping of gone) {
     mappings.claim(mapping);
     clearPlace(words, mapping);
+  }
+  for (const bo of lost.bos) {
+    state.caches.bos.claim(bo);
+    clearFlags(words, bo);
   }
   bos.repair(tree, state.links);
   state.isChanging = false;
   // One by one: so each is in this thread's hands until it is queued.
   for (const mapping of gone) mappings.defer(mapping);
+  for (const bo of lost.bos) state.caches.bos.defer(bo);
 }
 
-/** The mappings that name a VmBo of the manager, and that no entry leads to. Under the outer lock, with nothing noted as replaced. */
-export function lostMappings(state: VaState): number[] {
+/**
+ * The mappings that name a VmBo of the manager, and its VmBos that are on a list of external or evicted ones, to which its trees do not
+ * lead. Under the outer lock, with nothing noted as replaced.
+ */
+export function lostIn(state: VaState): { mappings: number[]; bos: number[] } {
   const { arena: { rcu }, bos, caches, words } = state;
   const ours = new Set(bos.refs());
-  // Within it what is listed stays a mapping, if not the same one. Those of other managers may come to lists meanwhile: not to ours.
+  // Within it what is listed stays an object of its kind, if not the same one. Those of other managers may come to lists meanwhile: not
+  // to ours.
   rcu.readLock();
   try {
-    return caches.mappings.objects().filter((ref) =>
+    const mappings = caches.mappings.objects().filter((ref) =>
       ours.has(sharedBoOf(words, ref)) && !state.isInTree(ref)
     );
+    const lostBos = caches.bos.objects().filter((bo) =>
+      isOnAnyList(words, bo) && managerOf(words, bo) === state.header &&
+      !ours.has(bo)
+    );
+    return { mappings, bos: lostBos };
   } finally {
     rcu.readUnlock();
   }

@@ -66,10 +66,10 @@ import {
   specOf,
 } from "./request.ts";
 import { openManagers } from "./recover.ts";
-import { lostMappings } from "./unfinished.ts";
+import { lostIn } from "./unfinished.ts";
 import { forgetTrees, isLiveManager } from "./header.ts";
 import { VaState } from "./va_state.ts";
-import type { VmBo } from "./vm_bo.ts";
+import { clearFlags, type VmBo } from "./vm_bo.ts";
 
 const binders = new WeakMap<VaManager, Binder>();
 
@@ -655,7 +655,13 @@ export class VaManager {
         `Cannot release the VmBo of object ${object}: ${bo.count} mappings are linked to it`,
       );
     }
-    this.#state.bos.release(bo.ref);
+    const state = this.#state;
+    state.isChanging = true;
+    try {
+      state.bos.release(bo.ref);
+    } finally {
+      state.isChanging = false;
+    }
   }
 
   /** The VmBos of objects that are shared with other managers, in the order in which they became so. Under the outer lock. */
@@ -763,9 +769,9 @@ export class VaManager {
     // Mappings and VmBos outlive the trees that lead to them by a grace period.
     // Once each: what remains of one that was being cut when a thread died may be several entries.
     const mapped = [...tree].map((entry) => entry.value);
-    const lost = state.isChanging ? lostMappings(state) : [];
-    const mappings = [...new Set([...mapped, ...lost])];
-    const bos = state.bos.refs();
+    const lost = state.isChanging ? lostIn(state) : { mappings: [], bos: [] };
+    const mappings = [...new Set([...mapped, ...lost.mappings])];
+    const bos = [...state.bos.refs(), ...lost.bos];
     for (const mapping of mappings) caches.mappings.claim(mapping);
     for (const bo of bos) caches.bos.claim(bo);
     const trees = [tree, boTree, regions];
@@ -775,6 +781,7 @@ export class VaManager {
     for (const each of trees) each.destroy();
     forgetTrees(state.words, state.header);
     for (const mapping of mappings) clearPlace(state.words, mapping);
+    for (const bo of bos) clearFlags(state.words, bo);
     caches.mappings.deferAll(mappings);
     caches.bos.deferAll(bos);
     caches.headers.defer(state.header);

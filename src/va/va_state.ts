@@ -254,7 +254,7 @@ export class VaState {
   }
 
   /**
-   * Whether a change of mappings is under way, so that an entry of the tree may be a part of one, or a list not be what the tree says.
+   * Whether a change of mappings is under way, so that an entry of the tree may be a part of one, or a list not be what the trees say.
    * Under the outer lock.
    */
   get isChanging(): boolean {

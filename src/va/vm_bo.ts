@@ -6,13 +6,14 @@
  * |---|---|
  * | 0 | the object's id |
  * | 1, 2, 3 | first and last mapping of the list, and how many there are |
- * | 4 | flags: external, evicted |
+ * | 4 | flags: external, evicted; 0 also when it was freed |
  * | 5, 6 | next and previous VmBo on the manager's list of external objects |
  * | 7, 8 | next and previous VmBo on the manager's list of evicted objects |
  * | 9 | the manager's header |
  * | 15 | whose hands it was in last; link of the queue of deferred frees |
  *
- * All of it is plain memory that only the holder of the manager's outer lock touches; the lock orders the accesses. A second
+ * All of it is plain memory that only the holder of the manager's outer lock touches; the lock orders the accesses. But for the flags,
+ * which are stored atomically, because whoever looks for what a dead thread has left loads them without that lock. A second
  * range tree leads from an object's id to its VmBo. Mappings that were replaced may be on a list until it is looked at: see
  * `replaced.ts`.
  *
@@ -21,7 +22,7 @@
 import { OutOfMemoryError } from "../memory/mod.ts";
 import type { RangeTree } from "../range_tree/mod.ts";
 import type { SlabCache } from "../slab/mod.ts";
-import type { Words } from "../sync/mod.ts";
+import { load, store, type Words } from "../sync/atomics.ts";
 import { VaError, VaNotFoundError } from "./errors.ts";
 import {
   boOf,
@@ -63,9 +64,15 @@ export function objectOfBo(words: Words, bo: number): number {
   return words[bo * 16 + OBJECT] >>> 0;
 }
 
-/** Whether a VmBo is on one of its manager's lists. */
+/** Whether a VmBo is on one of its manager's lists. From any thread. */
 export function isOnAnyList(words: Words, bo: number): boolean {
-  return words[bo * 16 + FLAGS] !== 0;
+  // Pairs with the stores of whoever puts it there, or takes it off.
+  return load(words, bo * 16 + FLAGS) !== 0;
+}
+
+/** Notes that a VmBo, which is no more, is on none of its manager's lists. */
+export function clearFlags(words: Words, bo: number): void {
+  store(words, bo * 16 + FLAGS, 0);
 }
 
 /** What a table of VmBos works on. */
@@ -218,23 +225,33 @@ export class BoTable {
   setFlag(bo: number, flag: number, on: boolean): void {
     const words = this.#words, base = bo * 16;
     if (((words[base + FLAGS] & flag) !== 0) === on) return;
-    words[base + FLAGS] ^= flag;
-    const list = flag === EXTERNAL ? EXTERNAL_LIST : EVICTED_LIST;
-    const headIndex = flag === EXTERNAL
-      ? this.#target.externalIndex
-      : this.#target.evictedIndex;
-    if (on) {
-      const next = words[headIndex] >>> 0;
-      words[base + list] = next;
-      words[base + list + 1] = 0;
-      if (next !== 0) words[next * 16 + list + 1] = bo;
-      words[headIndex] = bo;
-      return;
-    }
+    // Pairs with the load of `isOnAnyList`.
+    store(words, base + FLAGS, words[base + FLAGS] ^ flag);
+    if (on) return this.#enlist(bo, flag);
+    const { list, headIndex } = this.#listOf(flag);
     const next = words[base + list] >>> 0, prev = words[base + list + 1] >>> 0;
     if (prev === 0) words[headIndex] = next;
     else words[prev * 16 + list] = next;
     if (next !== 0) words[next * 16 + list + 1] = prev;
+  }
+
+  /** Puts a VmBo at the front of the list of those that have a flag. */
+  #enlist(bo: number, flag: number): void {
+    const words = this.#words, base = bo * 16;
+    const { list, headIndex } = this.#listOf(flag);
+    const next = words[headIndex] >>> 0;
+    words[base + list] = next;
+    words[base + list + 1] = 0;
+    if (next !== 0) words[next * 16 + list + 1] = bo;
+    words[headIndex] = bo;
+  }
+
+  /** Where the list of the VmBos that have a flag begins, and where each one names the next. */
+  #listOf(flag: number): { list: number; headIndex: number } {
+    const { externalIndex, evictedIndex } = this.#target;
+    return flag === EXTERNAL
+      ? { list: EXTERNAL_LIST, headIndex: externalIndex }
+      : { list: EVICTED_LIST, headIndex: evictedIndex };
   }
 
   /**
@@ -250,11 +267,10 @@ export class BoTable {
     words[externalIndex] = words[evictedIndex] = 0;
     words[generationIndex]++;
     for (const bo of bos) {
-      const base = bo * 16, flags = words[base + FLAGS];
+      const base = bo * 16;
       words[base + HEAD] = words[base + TAIL] = words[base + COUNT] = 0;
-      words[base + FLAGS] = 0;
       for (const flag of [EXTERNAL, EVICTED]) {
-        if ((flags & flag) !== 0) this.setFlag(bo, flag, true);
+        if ((words[base + FLAGS] & flag) !== 0) this.#enlist(bo, flag);
       }
     }
     const known = new Set(bos);

@@ -10,6 +10,7 @@ import {
 } from "../../mod.ts";
 import { compiledFor as treesFor } from "../../src/range_tree/compiled.ts";
 import { compiledFor as managersFor } from "../../src/va/compiled.ts";
+import { BoTable } from "../../src/va/vm_bo.ts";
 import { assertSucceeds } from "../compiler_program.ts";
 import { cacheOf } from "../range_tree/worlds.ts";
 import { dyingAfter, dyingAfterCalls, Killed } from "../stress/dying.ts";
@@ -94,7 +95,7 @@ function oneByOne(before: string, after: string): string[] {
   );
 }
 
-/** What is done under the driver's lock. (Of a VmBo that is being released something may stay: see `recover.ts`.) */
+/** What is done under the driver's lock. */
 const UNDER_DRIVERS_LOCK: typeof OPERATIONS = {
   ...OPERATIONS,
   "a map of one mapping and parts of two": (vm) =>
@@ -105,7 +106,6 @@ const UNDER_DRIVERS_LOCK: typeof OPERATIONS = {
   "a removal": (vm) => vm.remove(vm.lookup(500)!),
   [ONE_BY_ONE]: (vm) => vm.commit(vm.unmapObjectOps(1)),
 };
-delete UNDER_DRIVERS_LOCK["releasing a VmBo"];
 
 for (const [name, run] of Object.entries(UNDER_DRIVERS_LOCK)) {
   for (const by of ["buffer", "shared"] as const) {
@@ -165,6 +165,61 @@ Deno.test("VaManager.destroy() frees what a thread that died under the driver's 
       const left = Object.entries(objectsInUse(arena))
         .filter(([, count]) => count > 0);
       assertEquals(left, [], `at ${step}, ${order} it is reaped`);
+    }
+  }
+});
+
+Deno.test("Arena.reap() frees nothing that another thread finds and frees at the same time, under the driver's lock", () => {
+  const acts: Record<string, (vm: VaManager) => void> = {
+    bind: (vm) => vm.bind({ start: 5000, range: 1 }),
+    destroy: (vm) => vm.destroy(),
+  };
+  for (const [name, act] of Object.entries(acts)) {
+    for (const when of ["isAllocated", "claimant"] as const) {
+      const { arena, vm } = worldOf("driver");
+      const victim = Arena.attach(arena.buffer);
+      const theirs = VaManager.attach(victim, "vm");
+      const unlink = stub(BoTable.prototype, "unlink", () => {
+        throw new Killed();
+      });
+      try {
+        assertThrows(
+          () => theirs.unbind({ start: 200, range: 700 }),
+          Killed,
+        );
+      } finally {
+        unlink.restore();
+      }
+      const reaper = Arena.attach(arena.buffer);
+      Slabs.of(reaper);
+      VaManager.attach(reaper, "vm");
+      const cache = cacheOf(
+        reaper,
+        when === "isAllocated" ? "va_bo" : "va_mapping",
+      );
+      const original = cache[when].bind(cache) as (ref: number) => never;
+      let isDone = false;
+      // In the middle of the reaper's look at the first mapping.
+      cache[when] = (ref: number) => {
+        if (when === "isAllocated" && !isDone) {
+          isDone = true;
+          act(vm);
+        }
+        const answer = original(ref);
+        if (when === "claimant" && !isDone) {
+          isDone = true;
+          act(vm);
+        }
+        return answer;
+      };
+      reaper.reap(victim.thread);
+      assert(isDone);
+      if (name === "bind") vm.destroy();
+      settle(arena);
+      const left = Object.entries(objectsInUse(arena))
+        .filter(([, count]) => count > 0);
+      assertEquals(left, [], `${name} at ${when}`);
+      for (const cache of Slabs.of(arena).all()) cache.validate();
     }
   }
 });
