@@ -206,7 +206,11 @@ export function reservedOf(words: Words, header: number): number {
 
 /** Whether the object is the header of a manager that was not destroyed. */
 export function isLiveManager(words: Words, header: number): boolean {
-  return (load(words, header * 16 + LIFE) & LIVE_MASK) === LIVE;
+  return isLive(load(words, header * 16 + LIFE));
+}
+
+function isLive(life: number): boolean {
+  return (life & LIVE_MASK) === LIVE;
 }
 
 /** Marks a manager as destroyed. */
@@ -269,7 +273,11 @@ export class VaState {
   /** The word of the slot in which {@linkcode VaState.enterWhole} found a mapping last, if it is compiled. */
   #heldSlot = 0;
 
-  /** The manager with that header. */
+  /**
+   * The manager with that header.
+   *
+   * @throws {Error} If it is no more.
+   */
   constructor(arena: Arena, header: number) {
     const words = this.words = arena.words;
     const base = header * 16;
@@ -277,6 +285,8 @@ export class VaState {
     this.doubles = arena.doubles;
     this.header = header;
     this.life = load(words, base + LIFE);
+    // All that is dead looks the same: a handle of it would be taken for good.
+    if (!isLive(this.life)) refuseDestroyed("VaManager.attach");
     this.flags = words[base + FLAGS];
     this.start = arena.doubles[header * 8 + START];
     this.last = arena.doubles[header * 8 + LAST];
