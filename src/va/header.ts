@@ -124,7 +124,12 @@ export function reservedOf(words: Words, header: number): number {
 
 /** Whether the object is the header of a manager that was not destroyed. */
 export function isLiveManager(words: Words, header: number): boolean {
-  return (load(words, header * 16 + LIFE) & LIVE_MASK) === LIVE;
+  return isLife(lifeOf(words, header));
+}
+
+/** Whether a word of life is that of a manager which was not destroyed then. */
+export function isLife(life: number): boolean {
+  return (life & LIVE_MASK) === LIVE;
 }
 
 /** Marks a manager as destroyed. */

@@ -162,17 +162,20 @@ export class VaManager {
    */
   static attach(arena: Arena, root: string | number): VaManager {
     const header = typeof root === "string" ? arena.roots.get(root) : root;
-    if (
-      header === 0 || !openManagers(arena).headers.isAllocated(header) ||
-      !isLiveManager(arena.words, header)
-    ) {
-      throw new VaNotFoundError(
-        `Cannot attach to a VA manager: there is none at ${
-          JSON.stringify(root)
-        }`,
-      );
+    const isThere = () =>
+      header !== 0 && openManagers(arena).headers.isAllocated(header) &&
+      isLiveManager(arena.words, header);
+    if (isThere()) {
+      try {
+        return new VaManager(arena, header);
+      } catch (error) {
+        // It may be destroyed at this moment.
+        if (isThere()) throw error;
+      }
     }
-    return new VaManager(arena, header);
+    throw new VaNotFoundError(
+      `Cannot attach to a VA manager: there is none at ${JSON.stringify(root)}`,
+    );
   }
 
   /** The tree of the mappings, for statistics and validation: what it stores are refs of mappings. */

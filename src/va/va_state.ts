@@ -35,6 +35,7 @@ import {
   HEADER_BYTES,
   HEADER_LINK,
   isChanging,
+  isLife,
   killManager,
   lifeOf,
   LINKED_BY_HAND,
@@ -164,11 +165,17 @@ export class VaState {
   /** The word of the slot in which {@linkcode VaState.enterWhole} found a mapping last, if it is compiled. */
   #heldSlot = 0;
 
-  /** The manager with that header. */
+  /**
+   * The manager with that header.
+   *
+   * @throws {Error} If it is no more.
+   */
   constructor(arena: Arena, header: number) {
     const words = this.words = arena.words;
     // First: so what is read below is of this life, or this one has ended.
     this.life = lifeOf(words, header);
+    // All that is dead looks the same: a handle of it would be taken for good.
+    if (!isLife(this.life)) throw destroyedIn("VaManager.attach");
     const { tree, bos, regions } = treesOf(words, header);
     const { start, last } = boundsOf(arena.doubles, header);
     this.arena = arena;
@@ -274,10 +281,7 @@ export class VaState {
   #refuseDestroyed(site: string): never {
     // Who has destroyed it could not free what this thread has set aside for it.
     this.reserve.close();
-    throw new VaError(
-      "ENOENT",
-      `Cannot use the VA manager in ${site}: it was destroyed`,
-    );
+    throw destroyedIn(site);
   }
 
   /** Whether the manager was not destroyed. */
@@ -655,4 +659,11 @@ export class VaState {
       `Cannot ${what} [${start}, +${range}): ${WHY[reason]}`,
     );
   }
+}
+
+function destroyedIn(site: string): VaError {
+  return new VaError(
+    "ENOENT",
+    `Cannot use the VA manager in ${site}: it was destroyed`,
+  );
 }

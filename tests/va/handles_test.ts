@@ -16,7 +16,7 @@ import {
   VaRangeError,
 } from "../../mod.ts";
 import { spinLockOwner } from "../../src/sync/spin_lock.ts";
-import { outerLockIndex } from "../../src/va/header.ts";
+import { killManager, outerLockIndex } from "../../src/va/header.ts";
 import { rng, seeds } from "../seed.ts";
 import { PAGE } from "./mirror.ts";
 import { objectsInUse, pages } from "./worlds.ts";
@@ -508,6 +508,36 @@ Deno.test("VaManager.destroy() waits for the thread that holds the manager's own
       other.destroy();
     });
     assertThrows(() => late.lock(), VaError, "it was destroyed");
+  }
+});
+
+Deno.test("VaManager.attach() finds no manager where it is destroyed meanwhile", () => {
+  const ends: ((vm: VaManager, arena: Arena) => void)[] = [
+    (vm) => vm.destroy(),
+    // As whoever destroys it begins.
+    (vm, arena) => killManager(arena.words, vm.ref),
+  ];
+  for (const [i, end] of ends.entries()) {
+    const { arena, vm } = world();
+    const theirs = Arena.attach(arena.buffer);
+    const { load } = Atomics;
+    let looks = 0;
+    using _ending = stub(
+      Atomics,
+      "load",
+      ((words: Int32Array, at: number) => {
+        const found = load(words, at);
+        if (at === vm.ref * 16 && looks++ === 0) end(vm, arena);
+        return found;
+      }) as typeof load,
+    );
+    assertThrows(
+      () => VaManager.attach(theirs, vm.ref),
+      VaNotFoundError,
+      undefined,
+      `${i}`,
+    );
+    assert(looks > 0);
   }
 });
 

@@ -169,6 +169,62 @@ Deno.test("VaManager.destroy() frees what a thread that died under the driver's 
   }
 });
 
+for (const order of ["first", "second"] as const) {
+  Deno.test(`VaManager finishes a change under the driver's lock that a second thread died of finishing, the ${order} reaped before`, () => {
+    for (const at of ["store", "unlink"] as const) {
+      for (let step = 0, died = true; died; step++) {
+        const { arena, vm } = worldOf("driver");
+        const [first, second] = [1, 2].map(() => Arena.attach(arena.buffer));
+        const theirs = VaManager.attach(first, "vm");
+        dieAt(at, theirs, () => {
+          // One mapping goes, two are cut.
+          theirs.bind({ start: 450, range: 200, object: 3 });
+        });
+        const next = VaManager.attach(second, "vm");
+        died = diesAt(step, () => void next.obtainBo(9));
+        if (!died) break;
+        // Nobody gets past a lock, or a read section, that it is in.
+        const isInTheWay = second.lockdep.held > 0 ||
+          arena.words[second.rcu.readerIndex] !== 0;
+        const gone = order === "first" && !isInTheWay
+          ? [first, second]
+          : [second, first];
+        for (const { thread } of gone) arena.reap(thread);
+        const message = `${at}, at ${step}`;
+        vm.unbind({ start: 5000, range: 10 });
+        vm.tree.validate();
+        assertInOrder(vm, message);
+        settle(arena);
+        const inUse = objectsInUse(arena);
+        assertEquals(inUse.va_mapping, vm.tree.count, message);
+        vm.destroy();
+        settle(arena);
+        const left = Object.entries(objectsInUse(arena))
+          .filter(([, count]) => count > 0);
+        assertEquals(left, [], message);
+      }
+    }
+  });
+}
+
+/** Does something that dies before its second store into the tree of mappings, or before it takes a mapping off its list. */
+function dieAt(at: "store" | "unlink", vm: VaManager, act: () => void): void {
+  let stores = 0;
+  const { tree } = vm;
+  const storeRange = tree.storeRange.bind(tree);
+  if (at === "store") {
+    tree.storeRange = (...range) => {
+      if (stores++ === 1) throw new Killed();
+      storeRange(...range);
+    };
+    return void assertThrows(act, Killed);
+  }
+  using _dying = stub(BoTable.prototype, "unlink", () => {
+    throw new Killed();
+  });
+  assertThrows(act, Killed);
+}
+
 Deno.test("Arena.reap() frees nothing that another thread finds and frees at the same time, under the driver's lock", () => {
   const acts: Record<string, (vm: VaManager) => void> = {
     bind: (vm) => vm.bind({ start: 5000, range: 1 }),
@@ -179,17 +235,7 @@ Deno.test("Arena.reap() frees nothing that another thread finds and frees at the
       const { arena, vm } = worldOf("driver");
       const victim = Arena.attach(arena.buffer);
       const theirs = VaManager.attach(victim, "vm");
-      const unlink = stub(BoTable.prototype, "unlink", () => {
-        throw new Killed();
-      });
-      try {
-        assertThrows(
-          () => theirs.unbind({ start: 200, range: 700 }),
-          Killed,
-        );
-      } finally {
-        unlink.restore();
-      }
+      dieAt("unlink", theirs, () => theirs.unbind({ start: 200, range: 700 }));
       const reaper = Arena.attach(arena.buffer);
       Slabs.of(reaper);
       VaManager.attach(reaper, "vm");
