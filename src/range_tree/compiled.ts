@@ -28,7 +28,7 @@ export interface CompiledTrees extends CompiledStores {
   lookUp(header: number, index: number, flags: number): number;
   /**
    * The entry at an index, 0 where it is reserved, of a tree of those flags, whose readers need the lock: as `enterStoreRange`
-   * takes and releases it. What the answer means, `TreeLock.endWholeRead` knows.
+   * takes and releases it. What the answer means, `TreeLock.endCompiledRead` knows.
    */
   enterLookUp(header: number, index: number, flags: number): number;
   /** The entry at an index, inside a read section or under the lock. It is signed. */
@@ -152,7 +152,7 @@ export interface CompiledStores {
   erase(header: number, index: number, leaves: number, inner: number): number;
   /**
    * As `storeRange`, but takes the lock first and releases it, if it is the tree's own, unless the answer is below 0; what the
-   * answer means then, `TreeLock.endWhole` knows.
+   * answer means then, `TreeLock.endCompiled` knows.
    *
    * @param identity Which tree it must be.
    */

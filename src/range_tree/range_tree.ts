@@ -262,10 +262,10 @@ export class RangeTree implements Iterable<Entry> {
   #load(index: number, site: string): number {
     const lock = this.#lock;
     const compiled = this.#compiled;
-    if (compiled !== undefined && lock.mayReadWhole()) {
+    if (compiled !== undefined && lock.mayReadCompiled()) {
       const found = compiled.enterLookUp(this.ref, index, lock.seenFlags);
       // Whatever was added to say that the lock was still held.
-      if (lock.endWholeRead(found)) return found >>> 0;
+      if (lock.endCompiledRead(found)) return found >>> 0;
     }
     const flags = this.#lock.enterReader(site);
     const value = this.#loadInside(index, isRcu(flags));
@@ -842,7 +842,7 @@ export class RangeTree implements Iterable<Entry> {
     checkValue(value);
     const lock = this.#lock, { nodes } = this.#parts;
     const compiled = this.#compiled;
-    if (compiled !== undefined && lock.startWhole(site)) {
+    if (compiled !== undefined && lock.beginCompiled(site)) {
       const answer = compiled.enterStoreRange(
         this.ref,
         lock.identity,
@@ -852,7 +852,7 @@ export class RangeTree implements Iterable<Entry> {
         nodes.leafStock,
         nodes.innerStock,
       );
-      if (lock.endWhole(site, answer)) return this.#arena.rcu.poll();
+      if (lock.endCompiled(site, answer)) return this.#arena.rcu.poll();
     } else lock.enterWriter(site);
     try {
       this.#writer.storeRange(this.ref, nodes, first, last, value);
@@ -871,7 +871,7 @@ export class RangeTree implements Iterable<Entry> {
     checkEntry(value);
     const lock = this.#lock, { nodes } = this.#parts;
     const compiled = this.#compiled;
-    if (compiled !== undefined && lock.startWhole(site)) {
+    if (compiled !== undefined && lock.beginCompiled(site)) {
       const answer = compiled.enterInsertRange(
         this.ref,
         lock.identity,
@@ -881,7 +881,7 @@ export class RangeTree implements Iterable<Entry> {
         nodes.leafStock,
         nodes.innerStock,
       );
-      if (lock.endWhole(site, answer)) {
+      if (lock.endCompiled(site, answer)) {
         this.#arena.rcu.poll();
         return answer % 2 === 1;
       }
@@ -897,7 +897,7 @@ export class RangeTree implements Iterable<Entry> {
     const site = "RangeTree.erase";
     const lock = this.#lock, { nodes } = this.#parts;
     const compiled = this.#compiled;
-    if (compiled !== undefined && lock.startWhole(site)) {
+    if (compiled !== undefined && lock.beginCompiled(site)) {
       const answer = compiled.enterErase(
         this.ref,
         lock.identity,
@@ -905,7 +905,7 @@ export class RangeTree implements Iterable<Entry> {
         nodes.leafStock,
         nodes.innerStock,
       );
-      if (lock.endWhole(site, answer)) {
+      if (lock.endCompiled(site, answer)) {
         this.#arena.rcu.poll();
         // Whatever was added to say that the lock was still held.
         return answer >>> 0;

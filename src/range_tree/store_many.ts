@@ -75,7 +75,7 @@ export function storeSome(
   const { arena, header, lock, nodes } = parts;
   const { firsts, lasts, values } = some;
   let at = 0;
-  if (compiled !== undefined && lock.startWhole(site)) {
+  if (compiled !== undefined && lock.beginCompiled(site)) {
     leaveForCompiled(parts, some, count);
     const answer = compiled.enterStoreMany(
       header,
@@ -85,7 +85,7 @@ export function storeSome(
       nodes.innerStock,
     );
     at = arena.words[arena.scratchIndex + STORED];
-    if (lock.endWhole(site, answer)) return arena.rcu.poll();
+    if (lock.endCompiled(site, answer)) return arena.rcu.poll();
   } else lock.enterWriter(site);
   try {
     for (; at < count; at++) {

@@ -187,7 +187,7 @@ export class TreeLock {
 
   /**
    * Notes that this thread is about to take the tree's own lock by a compiled loop, which does all the rest of
-   * {@linkcode TreeLock.enterWriter}, but for waiting. Its answer is for {@linkcode TreeLock.endWhole}.
+   * {@linkcode TreeLock.enterWriter}, but for waiting. Its answer is for {@linkcode TreeLock.endCompiled}.
    *
    * @throws {LockdepError} If this thread holds a lock of its class.
    */
@@ -206,7 +206,7 @@ export class TreeLock {
    *
    * @throws {LockdepError} If the lock is the tree's own and this thread holds one of its class.
    */
-  startWhole(site: string): boolean {
+  beginCompiled(site: string): boolean {
     const { lockdep } = this.#arena;
     if (!lockdep.mayAllocate) return false;
     if (!this.#internal) return this.#isHeldByCaller();
@@ -222,7 +222,7 @@ export class TreeLock {
    *
    * @throws {Error} If the tree was destroyed.
    */
-  endWhole(site: string, answer: number): boolean {
+  endCompiled(site: string, answer: number): boolean {
     if (answer >= 0) {
       if (answer >= IS_HELD) this.unlock();
       else if (this.#internal) this.noteExit();
@@ -241,14 +241,14 @@ export class TreeLock {
    * something to report, or does something else. Lockdep is told nothing: with no lock held there is nothing to compare this one
    * with, and it is released before anything else is done.
    */
-  mayReadWhole(): boolean {
+  mayReadCompiled(): boolean {
     if (isRcu(this.#flags)) return false;
     if (this.#internal) return this.#arena.lockdep.held === 0;
     return this.#isHeldByCaller();
   }
 
   /** Takes the answer of such a loop; says whether it is one. If not, reading has not begun. */
-  endWholeRead(answer: number): boolean {
+  endCompiledRead(answer: number): boolean {
     if (answer >= IS_HELD || answer === LOST) this.unlock();
     return answer >= 0;
   }

@@ -152,8 +152,8 @@ export function applySpan(
   list: OperationList,
   supply: VaSupply,
 ): void {
-  const { whole } = list;
-  if (whole !== undefined && bindInPlace(state, whole, supply)) return;
+  const { exact } = list;
+  if (exact !== undefined && bindInPlace(state, exact, supply)) return;
   const change = changeOf(list);
   if (change !== undefined) carryOut(state, change, supply);
 }
@@ -196,7 +196,7 @@ function bindInPlace(
     bo = bos.find(object);
     if (bo === 0) return false;
   }
-  const replaced = state.enterWhole("VaManager.bind", start, last);
+  const replaced = state.enterExact("VaManager.bind", start, last);
   let mapping = 0;
   try {
     if (replaced >= 0) mapping = supply.createMapping(spec);
@@ -257,7 +257,7 @@ function unbindInPlace(
 ): boolean {
   const last = start + range - 1;
   const { tree } = state;
-  const removed = state.enterWhole("VaManager.unbind", start, last);
+  const removed = state.enterExact("VaManager.unbind", start, last);
   try {
     if (removed > 0) {
       state.isChanging = true;

@@ -38,15 +38,15 @@ export interface CompiledManagers {
   locateMany(header: number, life: number, tree: number, count: number): number;
   /** What covers a range, its fields in the scratch words; 0 = it is a hole, -2 = neither. Under the outer lock. */
   covering(tree: number, first: number, last: number): number;
-  /** `VaState.enterWhole` without waiting; below -1 it has not, and `TreeLock.endWhole` knows what is left to be done. */
-  enterWhole(
+  /** `VaState.enterExact` without waiting; below -1 it has not, and `TreeLock.endCompiled` knows what is left to be done. */
+  enterExact(
     tree: number,
     identity: number,
     first: number,
     last: number,
   ): number;
   /** The same under the tree's lock. Of a mapping the first of the scratch words then names the word of the slot. */
-  heldWhole(tree: number, first: number, last: number): number;
+  heldExact(tree: number, first: number, last: number): number;
   /** `VaState.fetch`; the addresses are the first doubles of the scratch words. */
   fetch(tree: number, count: number): void;
   /** `VaState.replaceAndExit`; in what it returns bit 0 says that the lock is released, bit 1 that what is noted must be settled. */

@@ -161,9 +161,9 @@ export class OperationList implements Iterable<VaOp> {
   }
 
   /** What the list maps, if it does so where nothing is, or in the place of exactly one mapping; nothing if it does more. */
-  get whole(): MappingSpec | undefined {
+  get exact(): MappingSpec | undefined {
     const covering = this.#covering, request = this.#request;
-    if (request === undefined) return wholeOf(this);
+    if (request === undefined) return exactOf(this);
     // What else is in the list, the driver has added: that changes nothing.
     return covering === undefined || isSameSpan(covering, request)
       ? request
@@ -243,7 +243,7 @@ export class OperationList implements Iterable<VaOp> {
   }
 }
 
-function wholeOf(list: OperationList): MappingSpec | undefined {
+function exactOf(list: OperationList): MappingSpec | undefined {
   const op = list.at(list.length - 1);
   if (op?.kind !== "map" || list.length > 2) return undefined;
   const before = list.length === 1 ? undefined : list.at(0);

@@ -22,6 +22,7 @@
  */
 import { type Arena, openForReap } from "../memory/arena.ts";
 import { OutOfMemoryError } from "../memory/mod.ts";
+import { perArena } from "../memory/per_arena.ts";
 import { externalLockOf, isLiveHeader, rootOf } from "../range_tree/header.ts";
 import { ExternalLock, MAX_INDEX, RangeTree } from "../range_tree/mod.ts";
 import { lookup } from "../range_tree/node.ts";
@@ -39,20 +40,14 @@ import {
 import { type VaCaches, vaCaches, VaState } from "./va_state.ts";
 import { clearFlags, isOnAnyList, managerOf, objectOfBo } from "./vm_bo.ts";
 
-const opened = new WeakMap<Arena, VaCaches>();
-
 openForReap("VA managers", (arena) => openManagers(arena));
 
 /** Opens the caches of an arena's managers, and sees to it that this thread can put them in order. */
-export function openManagers(arena: Arena): VaCaches {
-  let caches = opened.get(arena);
-  if (caches === undefined) {
-    const fresh = caches = vaCaches(arena);
-    opened.set(arena, fresh);
-    arena.onReap("VA managers", (gone) => recoverManagers(arena, fresh, gone));
-  }
+export const openManagers: (arena: Arena) => VaCaches = perArena((arena) => {
+  const caches = vaCaches(arena);
+  arena.onReap("VA managers", (gone) => recoverManagers(arena, caches, gone));
   return caches;
-}
+});
 
 function recoverManagers(arena: Arena, caches: VaCaches, gone: number): void {
   const { words, thread } = arena;

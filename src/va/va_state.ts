@@ -162,7 +162,7 @@ export class VaState {
   readonly #compiled: CompiledManagers | undefined;
   /** Where compiled loops leave the fields of a mapping, as if it were one. */
   readonly #copied: number;
-  /** The word of the slot in which {@linkcode VaState.enterWhole} found a mapping last, if it is compiled. */
+  /** The word of the slot in which {@linkcode VaState.enterExact} found a mapping last, if it is compiled. */
   #heldSlot = 0;
 
   /**
@@ -513,15 +513,15 @@ export class VaState {
    *
    * @throws {Error} As {@linkcode TreeLock.enterWriter}; then the lock is not held.
    */
-  enterWhole(site: string, first: number, last: number): number {
+  enterExact(site: string, first: number, last: number): number {
     const compiled = this.#compiled, { treeLock } = this;
     if (compiled === undefined) {
       treeLock.enterWriter(site);
-      return this.#heldWhole(first, last);
+      return this.#heldExact(first, last);
     }
     if (treeLock.isInternal) {
       treeLock.noteEnter(site);
-      const found = compiled.enterWhole(
+      const found = compiled.enterExact(
         this.tree.ref,
         treeLock.identity,
         first,
@@ -530,14 +530,14 @@ export class VaState {
       this.#heldSlot = this.words[this.arena.scratchIndex];
       if (found >= NEITHER) return found;
       // Another thread holds the lock, or there is something to be reported: this waits for it, or throws.
-      treeLock.endWhole(site, found);
+      treeLock.endCompiled(site, found);
     } else treeLock.enterWriter(site);
-    const held = compiled.heldWhole(this.tree.ref, first, last);
+    const held = compiled.heldExact(this.tree.ref, first, last);
     this.#heldSlot = this.words[this.arena.scratchIndex];
     return held;
   }
 
-  #heldWhole(first: number, last: number): number {
+  #heldExact(first: number, last: number): number {
     const walk = this.walk;
     walk.to(this.tree.ref, first);
     const mapping = walk.value;
@@ -546,7 +546,7 @@ export class VaState {
   }
 
   /**
-   * Puts a new mapping in the place of the one that {@linkcode VaState.enterWhole} has found, releases the tree's lock, links the
+   * Puts a new mapping in the place of the one that {@linkcode VaState.enterExact} has found, releases the tree's lock, links the
    * new one to a VmBo, unless that is 0, and sees to it that the old one is unlinked and deferred, now or later. Needs no memory.
    */
   replaceAndExit(old: number, fresh: number, bo: number): void {

@@ -56,7 +56,7 @@ function doom(victim: Arena, module: WebAssembly.Module): Dying {
     exports as unknown as Dying,
   );
   for (
-    const name of ["enterWhole", "replaceAndExit", "unlinkNoted"] as const
+    const name of ["enterExact", "replaceAndExit", "unlinkNoted"] as const
   ) {
     const original = dying[name] as (...numbers: number[]) => number;
     dying[name] = (...numbers: number[]) => {

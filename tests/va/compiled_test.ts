@@ -310,7 +310,7 @@ Deno.test("VaManager.mapOps() and unmapOps() name each part of a mapping that a 
   }
 });
 
-Deno.test("VaState.enterWhole() finds the mapping of exactly a range, or a hole, as the TypeScript does", () => {
+Deno.test("VaState.enterExact() finds the mapping of exactly a range, or a hole, as the TypeScript does", () => {
   const { arena, compiled: vm, plain } = twins();
   const states = [arena, Arena.attach(arena.buffer)]
     .map((each) => new VaState(each, vm.ref));
@@ -322,7 +322,7 @@ Deno.test("VaState.enterWhole() finds the mapping of exactly a range, or a hole,
     for (let range = 1; range <= 12; range++) {
       const first = start * PAGE, last = first + range * PAGE - 1;
       const found = states.map((state) => {
-        const ref = state.enterWhole("test", first, last);
+        const ref = state.enterExact("test", first, last);
         state.treeLock.exitWriter();
         return ref;
       });

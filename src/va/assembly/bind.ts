@@ -30,7 +30,7 @@ import {
   MAPPING_PREV,
 } from "./mapping";
 
-// What `heldWhole` leaves: the word of the slot.
+// What `heldExact` leaves: the word of the slot.
 const SLOT_WORD: usize = 0;
 // Behind what `goDown` leaves: what nobody looks at.
 const TOUCHED: usize = 192;
@@ -44,22 +44,22 @@ const FULL: i32 = 2;
 /** How many replaced mappings a header can note. */
 const MAX_NOTES: u32 = 8;
 
-/** Takes the lock of a tree of that identity and does what `heldWhole` does; what else is answered is that of `enterTree`. */
-export function enterWhole(
+/** Takes the lock of a tree of that identity and does what `heldExact` does; what else is answered is that of `enterTree`. */
+export function enterExact(
   tree: u32,
   identity: i32,
   first: f64,
   last: f64,
 ): i32 {
   const refused = enterTree(tree, identity);
-  return refused != 0 ? refused : heldWhole(tree, first, last);
+  return refused != 0 ? refused : heldExact(tree, first, last);
 }
 
 /**
  * The mapping of exactly that range, the word of whose slot is left in the scratch words; 0 = a hole covers all of it, -1 = neither.
  * Under the tree's lock.
  */
-export function heldWhole(tree: u32, first: f64, last: f64): i32 {
+export function heldExact(tree: u32, first: f64, last: f64): i32 {
   let ref = load<u32>(addressOf(tree), HEADER_ROOT);
   if (ref == 0) return 0;
   const key = f64x2.splat(first);
@@ -107,7 +107,7 @@ export function fetch(tree: u32, count: i32): void {
 }
 
 /**
- * Stores a new mapping in the slot that `heldWhole` found, releases the tree's lock, links the new mapping to its VmBo, unless that is
+ * Stores a new mapping in the slot that `heldExact` found, releases the tree's lock, links the new mapping to its VmBo, unless that is
  * 0, and notes the old one, which is taken off its list later: see `../replaced.ts`. The word for the note is empty.
  *
  * @returns `RELEASED` unless somebody sleeps on the lock, who must be woken; and `FULL` if there is no word for another note.

@@ -1,3 +1,3 @@
 export { bind } from "../../range_tree/assembly/thread";
 export { covering, locate, locateMany, translate, translateMany } from "./lookup";
-export { enterWhole, fetch, heldWhole, replaceAndExit, unlinkNoted } from "./bind";
+export { enterExact, fetch, heldExact, replaceAndExit, unlinkNoted } from "./bind";
