@@ -4,7 +4,7 @@
  * @module
  */
 import { entryCountOf } from "../range_tree/header.ts";
-import type { Arena } from "../memory/mod.ts";
+import { perArena } from "../memory/per_arena.ts";
 import type { Lockdep } from "../sync/mod.ts";
 import {
   applyRequest,
@@ -22,14 +22,12 @@ import type { Promised } from "./reserve.ts";
 import { specOf } from "./request.ts";
 import { MAX_FETCHED, type VaState } from "./va_state.ts";
 
-/** The managers for whose jobs this thread may have memory set aside, for each arena. */
-const provided = new WeakMap<Arena, Set<VaState>>();
+/** The managers for whose jobs this thread may have memory set aside. */
+const provided = perArena(() => new Set<VaState>());
 
 /** Notes that memory is set aside for one; of those that others have destroyed meanwhile it is freed. */
 function provide(state: VaState): void {
-  const { arena } = state;
-  let all = provided.get(arena);
-  if (all === undefined) provided.set(arena, all = new Set());
+  const all = provided(state.arena);
   if (all.has(state)) return;
   for (const other of all) {
     if (other.isLive) continue;
@@ -195,8 +193,7 @@ export class Binder {
 
   /** Notes that nothing is set aside any more. */
   #forget(): void {
-    const { arena } = this.#state;
-    provided.get(arena)?.delete(this.#state);
+    provided(this.#state.arena).delete(this.#state);
   }
 
   #setRegion({ start, range }: VaSpan, value: number): void {
