@@ -6,7 +6,7 @@
  */
 import type { Arena } from "../memory/arena.ts";
 import { OutOfMemoryError } from "../memory/page_allocator.ts";
-import { heightOf, setParent } from "./node.ts";
+import { setParent } from "./node.ts";
 import type { NodeCaches } from "./node_caches.ts";
 import { MAX_HEIGHT } from "./path.ts";
 
@@ -40,6 +40,8 @@ export class NodeSupply {
   #count = 0;
   /** Those of them that were not allocated beforehand. */
   readonly #allocated = new Int32Array(MAX_TAKEN);
+  /** And the heights that they are for: what is only rehearsed does not stand in them. */
+  readonly #heights = new Uint8Array(MAX_TAKEN);
   #allocatedCount = 0;
   /** Nodes that were, for the stores up to the next `useFirst`. */
   #reserve = NOTHING;
@@ -89,6 +91,7 @@ export class NodeSupply {
       else this.#innerUsed++;
     } else {
       node = this.#allocate(nodes, height);
+      this.#heights[this.#allocatedCount] = height;
       this.#allocated[this.#allocatedCount++] = node;
     }
     this.#taken[this.#count++] = node;
@@ -114,8 +117,7 @@ export class NodeSupply {
       setParent(words, this.#taken[i], 0);
     }
     for (let i = 0; i < this.#allocatedCount; i++) {
-      const node = this.#allocated[i];
-      reserve.ofHeight(heightOf(words, node)).push(node);
+      reserve.ofHeight(this.#heights[i]).push(this.#allocated[i]);
     }
   }
 

@@ -28,7 +28,6 @@ const provided = perArena(() => new Set<VaState>());
 /** Notes that memory is set aside for one; of those that others have destroyed meanwhile it is freed. */
 function provide(state: VaState): void {
   const all = provided(state.arena);
-  if (all.has(state)) return;
   for (const other of all) {
     if (other.isLive) continue;
     other.reserve.close();

@@ -12,7 +12,7 @@
  *
  * A manager that the thread was destroying goes: its header still names its trees, which the thread has claimed before it ended the
  * manager's life. Those that it had not yet destroyed are destroyed here. Where another tree lies by now in the place of one that
- * it had, that is another thread's. (So it is with a manager that it was making, once the header names its trees.)
+ * it had, that is another thread's.
  *
  * A manager whose outer lock is the driver's can't be known to have been in use. Its trees are in order, and a change of mappings that
  * was under way is finished by whoever changes the manager next. So a mapping, or a VmBo, that is on a list of such a manager is left

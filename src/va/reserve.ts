@@ -270,6 +270,8 @@ export class Reserve implements VaSupply {
     if (this.#fillUp(more)) return true;
     // What was replaced is to be freed like all the rest, by whoever makes room.
     this.#state.replaced.settle();
+    // And what was got in vain goes back to all.
+    this.trim();
     return false;
   }
 

@@ -27,6 +27,31 @@ function limit(
   });
 }
 
+for (const attached of [false, true]) {
+  for (const isEmpty of [false, true]) {
+    Deno.test(`Cursor.preallocate() keeps a leaf that comes from the other cache for the leaf it is for, attached ${attached}, empty ${isEmpty}`, () => {
+      const made = Arena.create({ byteLength: 2 ** 21 });
+      const arena = attached ? Arena.attach(made.buffer) : made;
+      const { leaves, inner } = bothOf(arena);
+      const other = RangeTree.create(arena), tree = RangeTree.create(arena);
+      if (!isEmpty) tree.storeRange(10, 20, 5);
+      // So that there are objects that were inner nodes.
+      for (let i = 0; i < 800; i++) other.store(i * 2, 1);
+      other.clear();
+      arena.rcu.barrier();
+      while (arena.pages.tryAllocate(0, "movable") >= 0);
+      while (leaves.tryAllocate() !== 0);
+      using _guard = tree.lock();
+      using cursor = tree.cursor(30, 40);
+      cursor.preallocate(9);
+      while (leaves.tryAllocate() !== 0);
+      while (inner.tryAllocate() !== 0);
+      cursor.store(9);
+      assertEquals(tree.cursor(35).walk(), 9);
+    });
+  }
+}
+
 const EXACT =
   "Cursor.preallocate() takes exactly the nodes that the store needs, which then needs none";
 Deno.test(EXACT, () => {
