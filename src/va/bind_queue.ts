@@ -185,16 +185,23 @@ export class BindQueue {
     const how = checkedOptions(options);
     if (!how.sync) this.#assertLocks();
     const checked = checkedOps(ops, this.#world);
-    if (how.sync) this.#assertNothingAhead(checked, how);
+    if (how.sync) return this.#submitNow(checked, how);
     const pending = this.#prepareLocking(checked, how);
     this.#arm(pending, how);
-    const { job } = pending;
-    if (how.sync) {
-      this.flush();
-      // With strategy "run" a rule can be broken only now.
-      if (pending.error !== undefined) throw pending.error;
-    } else if (pending.waitsFor === 0) this.#flushSoon();
-    return job;
+    if (pending.waitsFor === 0) this.#flushSoon();
+    return pending.job;
+  }
+
+  /** Prepares a job and executes it at once, so that what is refused is neither in the tree nor in the queue. */
+  #submitNow(ops: readonly CheckedOp[], how: CheckedOptions): BindJob {
+    this.#assertNothingAhead(ops, how);
+    const pending = this.#run(
+      "BindQueue.submit",
+      () => this.#prepare(ops, how),
+    );
+    // With strategy "run" a rule can be broken only now.
+    if (pending.error !== undefined) throw pending.error;
+    return pending.job;
   }
 
   /**
@@ -301,23 +308,33 @@ export class BindQueue {
     return false;
   }
 
-  /** Phase run of the first job: must not allocate. Says whether there was anything left to run it on. */
+  /** Executes the first job; says whether there was anything left to run it on. */
   #runFirst(): boolean {
-    const binder = this.#binder;
+    const binder = this.#binder, first = this.#pending[0];
+    try {
+      // Not taken before: without the lock nothing is begun, and the job stays where it is.
+      this.#run("BindQueue", () => this.#pending.shift()!);
+      return true;
+    } catch (error) {
+      if (binder.isLive || this.#pending[0] !== first) throw error;
+      binder.destroyed();
+      return false;
+    }
+  }
+
+  /**
+   * Phase run, of the job that is begun under the lock: must not allocate. What is thrown before there is one is thrown.
+   */
+  #run(site: string, begin: () => PendingJob): PendingJob {
     let pending: PendingJob | undefined, failure: Error | undefined;
     this.#isExecuting = true;
     try {
       using _lock = this.#lock();
-      binder.assertWriter("BindQueue");
-      // Not before: without the lock nothing is begun, and the job stays where it is.
-      pending = this.#pending.shift()!;
+      this.#binder.assertOuterLock(site);
+      pending = begin();
       this.#execute(pending);
     } catch (error) {
-      if (pending === undefined) {
-        if (binder.isLive) throw error;
-        binder.destroyed();
-        return false;
-      }
+      if (pending === undefined) throw error;
       failure = error as Error;
     } finally {
       this.#isExecuting = false;
@@ -329,7 +346,7 @@ export class BindQueue {
     this.#free(pending);
     // A mistake of the program is not a job that failed.
     if (failure !== undefined && !(failure instanceof VaError)) throw failure;
-    return true;
+    return pending;
   }
 
   #execute(pending: PendingJob): void {

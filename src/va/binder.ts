@@ -4,6 +4,7 @@
  * @module
  */
 import { entryCountOf } from "../range_tree/header.ts";
+import { OutOfMemoryError } from "../memory/mod.ts";
 import { perArena } from "../memory/per_arena.ts";
 import type { Lockdep } from "../sync/mod.ts";
 import {
@@ -89,6 +90,11 @@ export class Binder {
   }
 
   /** Checks that the manager lives, and that its outer lock is held if it is the manager's own. */
+  assertOuterLock(site: string): void {
+    this.#state.assertOuterLock(site);
+  }
+
+  /** That, and finishes what a thread was changing that died. As `VaState.assertWriter`. */
   assertWriter(site: string): void {
     this.#state.assertWriter(site);
   }
@@ -144,16 +150,20 @@ export class Binder {
   }
 
   /**
-   * Sees to it that what was set aside is still enough. Allocates if other threads have made the trees so much larger.
+   * Sees to it that what was set aside is still enough. Allocates if other threads have made the trees so much larger, or if one died
+   * of a change, which is finished.
    *
    * @throws {VaError} If there is no room for that; nothing was changed.
    */
   keepPromises(): void {
+    try {
+      this.#state.assertWriter("BindQueue");
+    } catch (error) {
+      if (!(error instanceof OutOfMemoryError)) throw error;
+      throw noLongerKept("a thread died of a change that takes more to finish");
+    }
     if (this.#state.reserve.keepPromises()) return;
-    throw new VaError(
-      "ESTALE",
-      "Cannot execute a bind job: other threads have made the trees larger than memory was set aside for, and there is no more",
-    );
+    throw noLongerKept("other threads have made the trees larger");
   }
 
   /**
@@ -199,4 +209,11 @@ export class Binder {
     const { reserve, regions } = this.#state;
     reserve.storeRange(regions, start, start + range - 1, value);
   }
+}
+
+function noLongerKept(why: string): VaError {
+  return new VaError(
+    "ESTALE",
+    `Cannot execute a bind job: ${why} than memory was set aside for, and there is no more`,
+  );
 }

@@ -239,6 +239,15 @@ export class VaState {
     return (this.flags & OWN_OUTER_LOCK) !== 0;
   }
 
+  /** Checks that the manager lives, and that its outer lock is held if it is the manager's own. */
+  assertOuterLock(site: string): void {
+    this.assertLive(site);
+    if (!this.ownsOuterLock) return;
+    const { lockdep, rcu } = this.arena;
+    const lock = outerLockIndex(this.header);
+    lockdep.assertHeld(lock, rcu.depth, site, this.#lockClass);
+  }
+
   /**
    * Checks that the manager lives, and that its outer lock is held if it is the manager's own; and puts in order what a thread left that
    * died within it.
@@ -246,12 +255,7 @@ export class VaState {
    * @throws {OutOfMemoryError} If that takes memory, and there is none; nothing was changed.
    */
   assertWriter(site: string): void {
-    this.assertLive(site);
-    if (this.ownsOuterLock) {
-      const { lockdep, rcu } = this.arena;
-      const lock = outerLockIndex(this.header);
-      lockdep.assertHeld(lock, rcu.depth, site, this.#lockClass);
-    }
+    this.assertOuterLock(site);
     // What follows is there only where a thread died that held the outer lock.
     if (this.replaced.isInDoubt) {
       this.replaced.settle();

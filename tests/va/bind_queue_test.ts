@@ -277,6 +277,31 @@ for (const strategy of STRATEGIES) {
     assertEquals([table.read(0)?.object, vm.lookup(0)?.object], [2, 2]);
   });
 
+  Deno.test(`BindQueue executes a synchronous job under one hold of the lock, or not at all, strategy ${strategy}`, async () => {
+    let holds = 0, mayHold = 1;
+    const guard = () => {
+      if (holds === mayHold) throw new Error("broken");
+      holds++;
+      return { [Symbol.dispose]() {} };
+    };
+    const arena = Arena.create({ byteLength: 2 ** 22 });
+    const vm = VaManager.create(arena, { range: 2 ** 47 });
+    const table = new PageTable();
+    const queue = new BindQueue(vm, {
+      strategy,
+      mutex: { guard },
+      backend: table,
+    });
+    queue.submit([map(0, 1)], { sync: true });
+    assertEquals([holds, table.read(0)?.object], [1, 1]);
+    const submit = () => queue.submit([map(1, 1)], { sync: true });
+    assertThrows(submit, Error, "broken");
+    mayHold = 9;
+    await Promise.resolve();
+    assertEquals([queue.flush(), queue.pending, vm.count], [0, 0, 1]);
+    assertEquals(submit().state, "done");
+  });
+
   Deno.test(`BindQueue without a mutex refuses a job that would be executed without the manager's own lock, strategy ${strategy}`, () => {
     const arena = Arena.create({ byteLength: 2 ** 22 });
     const vm = VaManager.create(arena, {

@@ -1,11 +1,14 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { stub } from "@std/testing/mock";
 import {
   Arena,
+  BindQueue,
   ExternalLock,
   RangeTree,
   SlabCache,
   Slabs,
+  Timeline,
+  VaError,
   VaManager,
 } from "../../mod.ts";
 import { compiledFor as treesFor } from "../../src/range_tree/compiled.ts";
@@ -131,14 +134,7 @@ for (const [name, run] of Object.entries(UNDER_DRIVERS_LOCK)) {
           if (isReapedFirst) arena.reap(victim.thread);
           assertWorksOn(vm, pictures, true, message);
           if (!isReapedFirst) arena.reap(victim.thread);
-          settle(arena);
-          const inUse = objectsInUse(arena);
-          assertEquals(inUse.va_mapping, vm.tree.count, message);
-          vm.destroy();
-          settle(arena);
-          const left = Object.entries(objectsInUse(arena))
-            .filter(([, count]) => count > 0);
-          assertEquals(left, [], message);
+          assertNothingLost(arena, vm, message);
           for (const cache of Slabs.of(arena).all()) cache.validate();
         }
       });
@@ -161,10 +157,7 @@ Deno.test("VaManager.destroy() frees what a thread that died under the driver's 
       if (isReapedFirst) arena.reap(victim.thread);
       vm.destroy();
       if (!isReapedFirst) arena.reap(victim.thread);
-      settle(arena);
-      const left = Object.entries(objectsInUse(arena))
-        .filter(([, count]) => count > 0);
-      assertEquals(left, [], `at ${step}, ${order} it is reaped`);
+      assertNothingLeft(arena, `at ${step}, ${order} it is reaped`);
     }
   }
 });
@@ -194,17 +187,81 @@ for (const order of ["first", "second"] as const) {
         vm.unbind({ start: 5000, range: 10 });
         vm.tree.validate();
         assertInOrder(vm, message);
-        settle(arena);
-        const inUse = objectsInUse(arena);
-        assertEquals(inUse.va_mapping, vm.tree.count, message);
-        vm.destroy();
-        settle(arena);
-        const left = Object.entries(objectsInUse(arena))
-          .filter(([, count]) => count > 0);
-        assertEquals(left, [], message);
+        assertNothingLost(arena, vm, message);
       }
     }
   });
+}
+
+/** Nothing is in use but what is mapped, and once the manager is destroyed nothing at all. */
+function assertNothingLost(arena: Arena, vm: VaManager, message: string): void {
+  settle(arena);
+  assertEquals(objectsInUse(arena).va_mapping, vm.tree.count, message);
+  vm.destroy();
+  assertNothingLeft(arena, message);
+}
+
+function assertNothingLeft(arena: Arena, message: string): void {
+  settle(arena);
+  const left = Object.entries(objectsInUse(arena))
+    .filter(([, count]) => count > 0);
+  assertEquals(left, [], message);
+}
+
+for (const strategy of ["submit", "run"] as const) {
+  Deno.test(`BindQueue ends a job also where a thread died of a change and there is no room to finish it, strategy ${strategy}`, async () => {
+    const { arena, vm } = worldOf("driver");
+    const victim = Arena.attach(arena.buffer);
+    const theirs = VaManager.attach(victim, "vm");
+    const queue = new BindQueue(vm, { strategy, pageSize: 100 });
+    const [ready, done] = [new Timeline(), new Timeline()];
+    const job = queue.submit([{
+      op: "map",
+      start: 5000,
+      range: 100,
+      object: 1,
+    }], {
+      inFences: [{ timeline: ready, value: 1 }],
+      outFences: [{ timeline: done, value: 1 }],
+    });
+    dieAt("store", theirs, () => {
+      theirs.bind({ start: 450, range: 200, object: 3 });
+    });
+    const before = picture(vm);
+    const taken = takeAll(arena);
+    ready.signal(1);
+    await done.reach(1);
+    // What changed the tree at submit has only to write the page table.
+    assertEquals(job.state, strategy === "submit" ? "done" : "failed");
+    if (strategy === "run") {
+      const error = await assertRejects(() => job.ended, VaError);
+      assertEquals(error.code, "ESTALE");
+    }
+    assertEquals(picture(vm), before);
+    assertEquals(queue.pending, 0);
+    giveBack(arena, taken);
+    arena.reap(victim.thread);
+    vm.unbind({ start: 5000, range: 100 });
+    assertInOrder(vm, strategy);
+    queue.trim();
+    assertNothingLost(arena, vm, strategy);
+  });
+}
+
+/** Takes all pages, and all mappings that there is room for in those that there are. */
+function takeAll(arena: Arena): { pages: number[]; mappings: number[] } {
+  const mappings = cacheOf(arena, "va_mapping");
+  const taken = { pages: [] as number[], mappings: [] as number[] };
+  for (let pfn; (pfn = arena.pages.tryAllocate(0, "movable")) >= 0;) {
+    taken.pages.push(pfn);
+  }
+  for (let ref; (ref = mappings.tryAllocate()) !== 0;) taken.mappings.push(ref);
+  return taken;
+}
+
+function giveBack(arena: Arena, taken: ReturnType<typeof takeAll>): void {
+  for (const ref of taken.mappings) cacheOf(arena, "va_mapping").free(ref);
+  for (const pfn of taken.pages) arena.pages.free(pfn);
 }
 
 /** Does something that dies before its second store into the tree of mappings, or before it takes a mapping off its list. */
