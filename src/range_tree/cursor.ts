@@ -533,36 +533,39 @@ export class Cursor implements Disposable {
 
   #next(max: number, skipsEmpty: boolean): number {
     if (this.#last >= max) return this.#end("overflow");
+    const from = this.#index;
     switch (this.#state) {
       case "start":
       case "paused":
       case "none":
-        this.#to(this.#index);
+        this.#to(from);
         break;
       case "underflow":
-        if (this.#to(this.#index) !== 0) return this.#walk.value;
+        if (this.#to(from) !== 0) return this.#walk.value;
     }
-    return this.#forward(max, skipsEmpty);
+    return this.#forward(max, skipsEmpty, from);
   }
 
   #prev(min: number, skipsEmpty: boolean): number {
     if (this.#index <= min) return this.#end("underflow");
+    let from = this.#last;
     switch (this.#state) {
       case "start":
       case "paused":
       case "none":
-        this.#to(this.#index);
+        from = this.#index;
+        this.#to(from);
         break;
       case "overflow":
-        if (this.#to(this.#index) !== 0) return this.#walk.value;
+        from = this.#index;
+        if (this.#to(from) !== 0) return this.#walk.value;
     }
-    return this.#backward(min, skipsEmpty);
+    return this.#backward(min, skipsEmpty, from);
   }
 
-  /** Goes on to the next range, or entry. What contains the cursor's index, which may have come in meanwhile, is passed. */
-  #forward(max: number, skipsEmpty: boolean): number {
+  /** Goes on to the next range, or entry. What contains `from`, which may have come in meanwhile, is passed. */
+  #forward(max: number, skipsEmpty: boolean, from = this.#index): number {
     const walk = this.#walk, { header } = this.#parts;
-    const from = this.#index;
     this.#position();
     do {
       if (!walk.forward(header, max)) {
@@ -573,10 +576,9 @@ export class Cursor implements Disposable {
     return this.#arrive();
   }
 
-  /** Goes back to the range, or entry, before. What contains the cursor's last index, which may have come in meanwhile, is passed. */
-  #backward(min: number, skipsEmpty: boolean): number {
+  /** Goes back to the range, or entry, before. What contains `from`, which may have come in meanwhile, is passed. */
+  #backward(min: number, skipsEmpty: boolean, from = this.#last): number {
     const walk = this.#walk, { header } = this.#parts;
-    const from = this.#last;
     this.#position();
     do {
       if (!walk.backward(header, min)) {

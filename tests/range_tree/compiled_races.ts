@@ -70,11 +70,15 @@ assert(tree.height > 2, "some leaves are the last ones under their parents");
 
 /** The last index of a leaf over whose end was stored; -1 if it was not since it was looked at. */
 let bound = -1;
-/** Stores over the last range of a leaf, which ends there, and the first one behind, and a bit more. */
+/** How far before and behind that it stores: over the ranges on both sides and a bit more, … */
+const WIDE = [WIDTH + 2, WIDTH + 2] as const;
+/** … or over all but a bit of the one that a search for an index in its middle comes from. */
+const FROM_LEFT = [WIDTH - 2, 2] as const, FROM_RIGHT = [2, WIDTH - 2] as const;
+let [before, behind]: readonly [number, number] = WIDE;
 function interfere(at: number): void {
   if (bound >= 0) return;
   bound = at;
-  tree.storeRange(at - WIDTH - 2, at + WIDTH + 2, OTHER);
+  tree.storeRange(at - before, at + behind, OTHER);
 }
 /** Has the tree as it was before that; what was in it before and after is returned. */
 function restoreBoth(before: readonly Entry[]): Entry[] {
@@ -148,20 +152,15 @@ function byCursor(step: CursorStep, isThere = true): Search {
   };
 }
 
-const BEHIND: Search[] = [
-  (view, index) => view.next(index),
-  byCursor("find"),
-  byCursor("next"),
-  byCursor("next", false),
-  byCursor("nextRange"),
-];
-const BEFORE: Search[] = [
-  (view, index) => view.prev(index),
-  byCursor("findReverse"),
-  byCursor("prev"),
-  byCursor("prev", false),
-  byCursor("prevRange"),
-];
+/** Those that come from the index, and those that come from a range that was found. */
+const BEHIND: Record<"index" | "range", Search[]> = {
+  index: [(view, index) => view.next(index), byCursor("next", false)],
+  range: [byCursor("find"), byCursor("next"), byCursor("nextRange")],
+};
+const BEFORE: Record<"index" | "range", Search[]> = {
+  index: [(view, index) => view.prev(index), byCursor("prev", false)],
+  range: [byCursor("findReverse"), byCursor("prev"), byCursor("prevRange")],
+};
 
 function assertBeside(
   arena: Arena,
@@ -186,12 +185,33 @@ function assertBeside(
   return true;
 }
 
+function assertAllBeside(
+  arena: Arena,
+  search: Search,
+  isBehind: boolean,
+  margins: readonly [number, number],
+): void {
+  [before, behind] = margins;
+  let met = 0;
+  for (let index = 15; index < END - 15; index += WIDTH) {
+    if (assertBeside(arena, search, index, isBehind)) met++;
+  }
+  assert(met > 0, `${search} never left a leaf`);
+}
+
 for (const arena of [reader, Arena.attach(reader.buffer)]) {
-  for (const search of [...BEHIND, ...BEFORE]) {
-    let met = 0;
-    for (let index = 15; index < END - 15; index += WIDTH) {
-      if (assertBeside(arena, search, index, BEHIND.includes(search))) met++;
+  for (const isBehind of [true, false]) {
+    const { index, range } = isBehind ? BEHIND : BEFORE;
+    for (const search of [...index, ...range]) {
+      assertAllBeside(arena, search, isBehind, WIDE);
     }
-    assert(met > 0, `${search} never left a leaf`);
+    for (const search of index) {
+      assertAllBeside(
+        arena,
+        search,
+        isBehind,
+        isBehind ? FROM_LEFT : FROM_RIGHT,
+      );
+    }
   }
 }
