@@ -29,7 +29,10 @@ export interface Window {
   readonly beside: readonly number[];
   /** The objects in them: what emptying it costs in moves. */
   readonly moves: number;
-  /** How many new slabs are needed outside of it, because the others have too little room: for the objects of `slabs` … */
+  /**
+   * How many new slabs are needed outside of it, because the others have too little room: for the objects of `slabs` … (Each is
+   * reckoned as one page. In debug arenas it takes two, which moves may give back meanwhile, or not: then they were in vain.)
+   */
   readonly slabsLacking: number;
   /** … and for those of `beside`. */
   readonly besideLacking: number;

@@ -503,8 +503,8 @@ export class Arena {
    * was opened in it, must not be used afterwards: another thread may get the slot. What takes a lock, enters a read section, allocates
    * or waits throws then; but trees of lock mode `"none"` and the like, which take none, may work on.
    *
-   * What cursors have preallocated (`Cursor.destroy`) and queues have set aside (`BindQueue.trim`) is to be given back before: nobody
-   * can afterwards.
+   * What cursors have preallocated (`Cursor.destroy`) and queues have set aside (`BindQueue.trim`) is to be given back before, and a
+   * background compactor that was driven slice by slice stopped (`BackgroundCompactor.stop`): nobody can afterwards.
    *
    * @throws {Error} If the thread has left already; or, in debug mode, if an object was used after it was freed: it may be called
    * again then.

@@ -9,8 +9,8 @@
  * the page allocator only after a grace period that began when the slab was empty. The allocator's own records are not in
  * the pages. And nothing that was in a free page is needed: a new slab's page is filled with zeros in any case.
  *
- * A block of which all was handed back that can be carries a mark in its frame record, which splitting, joining and allocating it clear, as they
- * do all of the record; so a call costs nothing for what an earlier one has handed back.
+ * A block of which all was handed back that can be carries a mark in its frame record, which splitting, joining and allocating it
+ * clear, as they do all of the record; so a call costs nothing for what an earlier one has handed back.
  *
  * @module
  */
@@ -28,7 +28,8 @@ const HUGE_ORDER = 9;
 export interface ReleaseOptions {
   /**
    * Only whole huge pages of 2 MiB: no huge page is broken up that backs the buffer. Free blocks of order 9 and 10 are that in
-   * arenas of 64 MiB or more; in smaller ones they need not lie as huge pages do, and only the whole ones in them go back (each time anew).
+   * arenas of 64 MiB or more; in smaller ones they need not lie as huge pages do, and only the whole ones in them go back
+   * (each time anew).
    *
    * @default {false}
    */

@@ -6,8 +6,8 @@
  * the leaf. Among themselves the inner nodes of a million ranges lie in a few hundred pages.
  *
  * Which of both a node lies in is a matter of speed alone: a node of any height is right in either, and what finds no room in its own
- * comes from the other one. So a node goes back to the cache that its page
- * belongs to, not to that of its height. What is written into the link word of a node is the same for both.
+ * comes from the other one. So a node goes back to the cache that its page belongs to, not to that of its height. What is written
+ * into the link word of a node is the same for both.
  *
  * @module
  */

@@ -8,7 +8,7 @@
  * | 6–7, 8–9 | repeat, phase, `f64` | immutable once published |
  * | 10 | object id, 0 = none | immutable once published |
  * | 11 | flags | atomic |
- * | 12 | the VmBo on whose list it is, 0 = it is on none, also when it was freed | under the manager's outer lock; cleared atomically |
+ * | 12 | the VmBo on whose list it is, 0 = it is on none, also when it was freed | under the manager's outer lock; cleared atomically, unless it is noted as replaced (`replaced.ts`) |
  * | 13, 14 | next and previous mapping on that list | plain; under the manager's outer lock |
  * | 15 | whose hands it was in last; link of the queue of deferred frees | the queue, once the mapping is out of the tree |
  *

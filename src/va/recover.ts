@@ -31,9 +31,11 @@ import { isNoted } from "./replaced.ts";
 import { clearPlace, lastOf, sharedBoOf, startOf } from "./mapping.ts";
 import { finishChange } from "./unfinished.ts";
 import {
+  flagsOf,
   forgetTrees,
   isLiveManager,
   outerLockIndex,
+  OWN_OUTER_LOCK,
   reservedOf,
   treesOf,
 } from "./header.ts";
@@ -55,24 +57,29 @@ function recoverManagers(arena: Arena, caches: VaCaches, gone: number): void {
     .filter((header) => isLiveManager(words, header));
   for (const header of managers) {
     if (!takeOver(arena, header, gone)) continue;
-    const state = new VaState(arena, header);
-    tryToFinish(state);
+    tryToFinish(new VaState(arena, header));
     spinUnlock(words, outerLockIndex(header), thread);
   }
   sweep(arena, caches, gone);
 }
 
-/** Takes the outer lock that a manager offers over from a thread that is gone, if it had it; not from whatever lies there by now. */
+/**
+ * Takes the lock that a manager offers over from a thread that is gone, if it had it; not from whatever lies there by now. Says whether
+ * it is held now: not where the outer lock is the driver's, since who holds that may destroy the manager meanwhile.
+ */
 function takeOver(
   { words, rcu, thread }: Arena,
   header: number,
   gone: number,
 ): boolean {
+  const lock = outerLockIndex(header);
   rcu.readLock();
   const isTaken = isLiveManager(words, header) &&
-    spinTakeOver(words, outerLockIndex(header), gone, thread);
+    spinTakeOver(words, lock, gone, thread);
+  const isOuter = (flagsOf(words, header) & OWN_OUTER_LOCK) !== 0;
+  if (isTaken && !isOuter) spinUnlock(words, lock, thread);
   rcu.readUnlock();
-  return isTaken;
+  return isTaken && isOuter;
 }
 
 /** Puts a manager in order, if that can be done now; else whoever changes it next does it. Under the outer lock. */

@@ -159,6 +159,8 @@ export class VaState {
   /** A walk over the tree of mappings. */
   readonly walk: Walk;
   readonly #lockClass: number;
+  /** Whether {@linkcode VaState.lock} was called and the lock is held still. */
+  #isHeld = false;
   readonly #compiled: CompiledManagers | undefined;
   /** Where compiled loops leave the fields of a mapping, as if it were one. */
   readonly #copied: number;
@@ -331,6 +333,7 @@ export class VaState {
       while ((held = this.#look(site, index, held)) !== 0) {
         spinSleep(this.words, index, held);
       }
+      this.#isHeld = true;
     } catch (error) {
       lockdep.release(index);
       if (held !== 0) spinPassOn(this.words, index);
@@ -356,8 +359,10 @@ export class VaState {
     }
   }
 
-  /** Releases it. Whoever destroys the manager holds it, or the driver's lock under which it was taken. */
+  /** Releases it, unless that was done with the manager's end. Whoever destroys it holds it, or the driver's lock under which it was taken. */
   unlock(): void {
+    if (!this.#isHeld) return;
+    this.#isHeld = false;
     const { thread, lockdep } = this.arena;
     const index = outerLockIndex(this.header);
     // Where a manager was that was destroyed under this lock, another one's may be by now.
@@ -374,6 +379,7 @@ export class VaState {
     const index = outerLockIndex(this.header);
     killManager(this.words, this.header);
     if (spinLockOwner(this.words, index) !== thread) return;
+    this.#isHeld = false;
     spinUnlock(this.words, index, thread);
     lockdep.release(index);
   }

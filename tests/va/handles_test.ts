@@ -511,6 +511,20 @@ Deno.test("VaManager.destroy() waits for the thread that holds the manager's own
   }
 });
 
+Deno.test("VaManager.lock() held when the manager is destroyed ends once, and no other hold with it", () => {
+  const { arena, vm } = world();
+  const { lockdep } = arena;
+  const guard = vm.lock();
+  vm.destroy();
+  assertEquals(lockdep.held, 0);
+  // As a manager that came to lie in the same place.
+  const kind = lockdep.lockClass("va manager", "VaManager.lock()");
+  lockdep.acquire(kind, outerLockIndex(vm.ref), "test");
+  guard[Symbol.dispose]();
+  assertEquals(lockdep.held, 1);
+  lockdep.release(outerLockIndex(vm.ref));
+});
+
 Deno.test("VaManager.attach() finds no manager where it is destroyed meanwhile", () => {
   const ends: ((vm: VaManager, arena: Arena) => void)[] = [
     (vm) => vm.destroy(),

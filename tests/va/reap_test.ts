@@ -13,6 +13,7 @@ import {
 } from "../../mod.ts";
 import { compiledFor as treesFor } from "../../src/range_tree/compiled.ts";
 import { compiledFor as managersFor } from "../../src/va/compiled.ts";
+import { outerLockIndex } from "../../src/va/header.ts";
 import { BoTable } from "../../src/va/vm_bo.ts";
 import { assertSucceeds } from "../compiler_program.ts";
 import { cacheOf } from "../range_tree/worlds.ts";
@@ -192,6 +193,34 @@ for (const order of ["first", "second"] as const) {
     }
   });
 }
+
+Deno.test("Arena.reap() takes the lock that a manager offers over also where that goes, under the driver's lock, in the same moment", () => {
+  const { arena, vm } = worldOf("driver");
+  const victim = Arena.attach(arena.buffer);
+  VaManager.attach(victim, "vm").lock();
+  const reaper = Arena.attach(arena.buffer);
+  VaManager.attach(reaper, "vm");
+  const lock = outerLockIndex(vm.ref);
+  const { compareExchange } = Atomics;
+  let takeovers = 0;
+  {
+    using _destroying = stub(
+      Atomics,
+      "compareExchange",
+      ((words: Int32Array, at: number, expected: number, value: number) => {
+        const was = compareExchange(words, at, expected, value);
+        if (at === lock && was === victim.thread && takeovers++ === 0) {
+          vm.destroy();
+        }
+        return was;
+      }) as typeof compareExchange,
+    );
+    reaper.reap(victim.thread);
+  }
+  assertEquals(takeovers, 1);
+  reaper.leave();
+  assertNothingLeft(arena, "destroyed");
+});
 
 /** Nothing is in use but what is mapped, and once the manager is destroyed nothing at all. */
 function assertNothingLost(arena: Arena, vm: VaManager, message: string): void {

@@ -168,7 +168,10 @@ function link(bo: u32, mapping: u32): void {
   store<u32>(list, load<u32>(list, BO_COUNT) + 1, BO_COUNT);
 }
 
-/** As `BoTable.unlink`. */
+/**
+ * As `BoTable.unlink`. Who looks at the VmBo's word without the outer lock learns nothing of either value: as long as the mapping is not in
+ * this thread's hands it is noted (`replaced.ts`), and then it is not for others to free.
+ */
 function unlink(mapping: usize): void {
   const bo = load<u32>(mapping, MAPPING_BO);
   if (bo == 0) return;
