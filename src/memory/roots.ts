@@ -53,11 +53,14 @@ export class Roots {
   /**
    * Gives a ref a name.
    *
-   * @throws {RangeError} If the name is empty, longer than 56 bytes or would not come back as it is, or the table is full.
+   * @throws {RangeError} If the name is empty, longer than 56 bytes or would not come back as it is, the ref is none (0), or the table
+   * is full.
    * @throws {Error} If the name is taken.
    */
   add(name: string, ref: number): void {
     const encoded = encodeName(name, NAME_WORDS, ACTION);
+    // It is what `get` answers of a name that is not taken.
+    if (ref >>> 0 === 0) throw new RangeError(`${ACTION}: ${ref} is no ref`);
     this.#locked(() => {
       if (this.#find(name) !== 0) {
         throw new Error(`${ACTION}: ${JSON.stringify(name)} is taken`);

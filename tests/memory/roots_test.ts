@@ -43,6 +43,13 @@ Deno.test("Roots.add() refuses a name that is taken, and changes nothing", () =>
   assertEquals(words.slice(), before);
 });
 
+Deno.test("Roots.add() refuses a name for nothing, and changes nothing", () => {
+  const { roots } = Arena.create({ byteLength: 2 ** 20 });
+  assertThrows(() => roots.add("tree", 0), RangeError, "0 is no ref");
+  roots.add("tree", 64);
+  assertEquals(roots.get("tree"), 64);
+});
+
 Deno.test("Roots.add() takes names of 1 to 56 bytes", () => {
   const { words, one } = twoThreads();
   for (const name of ["", "x".repeat(57), "ö".repeat(29)]) {
