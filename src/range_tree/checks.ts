@@ -50,37 +50,58 @@ export function checkEntry(value: number): void {
 }
 
 /**
- * A copy of many numbers, so that what is looked up is what was checked, and reading the list is done before anything is begun.
+ * A list whose numbers stay what they are as long as no code of the caller runs: the list itself, if it is a typed array in memory of
+ * this thread, else a copy, so that reading it is done before anything is begun.
  *
- * @param check What each of them is given to, as it is in the list; by default all are taken.
- * @throws {RangeError} If that is no list, or the check throws one.
+ * @throws {RangeError} If it is no list.
  */
-export function copyNumbers(
-  numbers: ArrayLike<number>,
-  check: (number: number) => void = () => {},
-): Float64Array<ArrayBuffer> {
+export function settled(numbers: ArrayLike<number>): ArrayLike<number> {
   checkList(numbers);
-  const copied = new Float64Array(numbers.length);
-  for (let at = 0; at < copied.length; at++) {
-    const number = numbers[at];
-    check(number);
-    copied[at] = number;
+  if (ArrayBuffer.isView(numbers) && numbers.buffer instanceof ArrayBuffer) {
+    return numbers;
+  }
+  const copied: number[] = [];
+  for (let at = 0, { length } = numbers; at < length; at++) {
+    copied.push(numbers[at]);
   }
   return copied;
 }
 
 /**
- * Ranges and what is to be stored over them.
+ * A copy of many numbers, of which all are taken.
  *
- * @throws {RangeError} If these are no lists, there is not a last index and an entry for each first one, or one of them is not as it
- * must be.
+ * @throws {RangeError} If that is no list.
  */
-export function checkMany(
+export function copyNumbers(
+  numbers: ArrayLike<number>,
+): Float64Array<ArrayBuffer> {
+  checkList(numbers);
+  const copied = new Float64Array(numbers.length);
+  for (let at = 0; at < copied.length; at++) copied[at] = numbers[at];
+  return copied;
+}
+
+/**
+ * Many indices, which are settled.
+ *
+ * @throws {RangeError} If one of them is none.
+ */
+export function checkIndices(indices: ArrayLike<number>): void {
+  for (let at = 0, { length } = indices; at < length; at++) {
+    checkIndex(indices[at]);
+  }
+}
+
+/**
+ * Ranges and what is to be stored over them, in lists that are settled.
+ *
+ * @throws {RangeError} If there is not a last index and an entry for each first one, or one of them is not as it must be.
+ */
+export function checkRanges(
   firsts: ArrayLike<number>,
   lasts: ArrayLike<number>,
   values: ArrayLike<number>,
 ): void {
-  for (const list of [firsts, lasts, values]) checkList(list);
   const { length } = firsts;
   if (lasts.length !== length || values.length !== length) {
     throw new RangeError(

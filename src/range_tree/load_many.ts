@@ -12,7 +12,7 @@ export function loadSome(
   { arena, header, lock }: TreeParts,
   compiled: CompiledTrees,
   site: string,
-  indices: Float64Array,
+  indices: ArrayLike<number>,
   from: number,
   entries: Uint32Array,
 ): number {

@@ -20,10 +20,10 @@ import { guardOf } from "../sync/guard.ts";
 import {
   checkEntry,
   checkIndex,
-  checkMany,
+  checkIndices,
   checkRange,
   checkValue,
-  copyNumbers,
+  settled,
 } from "./checks.ts";
 import { AT_ONCE, compiledFor, type CompiledTrees } from "./compiled.ts";
 import { Cursor } from "./cursor.ts";
@@ -61,7 +61,7 @@ import type {
 } from "./options.ts";
 import type { TreeParts } from "./parts.ts";
 import { Room } from "./room.ts";
-import { copySome, someRanges, storeSome } from "./store_many.ts";
+import { settledRanges, storeSome } from "./store_many.ts";
 import { TreeLock } from "./tree_lock.ts";
 import { TreeMemory } from "./tree_memory.ts";
 import { type Entry, PROTECTED, RESERVED, Walk } from "./walk.ts";
@@ -305,15 +305,16 @@ export class RangeTree implements Iterable<Entry> {
    */
   loadMany(indices: ArrayLike<number>): Uint32Array<ArrayBuffer> {
     const site = "RangeTree.loadMany";
-    const copied = copyNumbers(indices, checkIndex);
-    const entries = new Uint32Array(copied.length);
+    const own = settled(indices);
+    checkIndices(own);
+    const entries = new Uint32Array(own.length);
     const compiled = this.#compiled;
     if (entries.length === 0) this.#lock.flags(site);
     for (let at = 0; at < entries.length;) {
       if (compiled === undefined) {
-        entries[at] = this.#load(copied[at], site);
+        entries[at] = this.#load(own[at], site);
         at++;
-      } else at += loadSome(this.#parts, compiled, site, copied, at, entries);
+      } else at += loadSome(this.#parts, compiled, site, own, at, entries);
     }
     return entries;
   }
@@ -357,8 +358,7 @@ export class RangeTree implements Iterable<Entry> {
    * Lock: own, one hold for up to sixteen. Memory: may. Drops the lock: yes, between them.
    *
    * @param values The entries, of those that {@linkcode RangeTree} names.
-   * @throws {RangeError} If the lists are not of one length, or a range or an entry is out of bounds; the tree is as it was, unless
-   * the lists became so meanwhile.
+   * @throws {RangeError} If the lists are not of one length, or a range or an entry is out of bounds; the tree is as it was.
    * @throws {OutOfMemoryError} If there is no room; the message says how many are stored.
    *
    * @example Fill a page table
@@ -376,13 +376,11 @@ export class RangeTree implements Iterable<Entry> {
     lasts: ArrayLike<number>,
     values: ArrayLike<number>,
   ): void {
-    checkMany(firsts, lasts, values);
-    const count = firsts.length, some = someRanges();
+    const ranges = settledRanges(firsts, lasts, values);
+    const count = ranges.firsts.length;
     if (count === 0) this.#lock.flags("RangeTree.storeMany");
     for (let from = 0; from < count; from += AT_ONCE) {
-      // Copied and checked once more: so what is stored is what was checked, whatever becomes of the lists meanwhile.
-      const copied = copySome(some, firsts, lasts, values, from);
-      storeSome(this.#parts, this.#writer, this.#compiled, some, copied, from);
+      storeSome(this.#parts, this.#writer, this.#compiled, ranges, from);
     }
   }
 

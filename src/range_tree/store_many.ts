@@ -5,7 +5,7 @@
  * @module
  */
 import { OutOfMemoryError } from "../memory/page_allocator.ts";
-import { checkRange, checkValue } from "./checks.ts";
+import { checkRanges, settled } from "./checks.ts";
 import { AT_ONCE, type CompiledStores } from "./compiled.ts";
 import type { TreeParts } from "./parts.ts";
 import type { Writer } from "./writer.ts";
@@ -16,50 +16,34 @@ const LASTS = 32;
 const VALUES = 96;
 const STORED = 112;
 
-/** As many ranges as are stored at once: their first indices, their last ones, the entries. */
-export interface SomeRanges {
-  readonly firsts: Float64Array;
-  readonly lasts: Float64Array;
-  readonly values: Float64Array;
-}
-
-/** Room for them. */
-export function someRanges(): SomeRanges {
-  const room = new Float64Array(3 * AT_ONCE);
-  return {
-    firsts: room.subarray(0, AT_ONCE),
-    lasts: room.subarray(AT_ONCE, 2 * AT_ONCE),
-    values: room.subarray(2 * AT_ONCE),
-  };
+/** Ranges and what is to be stored over them, in lists that are settled. */
+export interface Ranges {
+  readonly firsts: ArrayLike<number>;
+  readonly lasts: ArrayLike<number>;
+  readonly values: ArrayLike<number>;
 }
 
 /**
- * Copies the ranges from one on, as many as there is room for; returns how many.
+ * The caller's ranges, which stay as they were checked, whatever becomes of its lists.
  *
- * @throws {RangeError} If a range or an entry is out of bounds.
+ * @throws {RangeError} If these are no lists, or not of one length, or a range or an entry is out of bounds.
  */
-export function copySome(
-  some: SomeRanges,
+export function settledRanges(
   firsts: ArrayLike<number>,
   lasts: ArrayLike<number>,
   values: ArrayLike<number>,
-  from: number,
-): number {
-  const count = Math.min(AT_ONCE, firsts.length - from);
-  for (let i = 0; i < count; i++) {
-    const first = firsts[from + i], last = lasts[from + i];
-    const value = values[from + i];
-    checkRange(first, last);
-    checkValue(value);
-    some.firsts[i] = first;
-    some.lasts[i] = last;
-    some.values[i] = value;
-  }
-  return count;
+): Ranges {
+  const ranges = {
+    firsts: settled(firsts),
+    lasts: settled(lasts),
+    values: settled(values),
+  };
+  checkRanges(ranges.firsts, ranges.lasts, ranges.values);
+  return ranges;
 }
 
 /**
- * Stores so many ranges, before which so many of the caller's were stored.
+ * Stores as many ranges as can be at once, from the one at `from` on.
  *
  * @throws {OutOfMemoryError} If there is no room; it says how many are stored.
  */
@@ -67,33 +51,33 @@ export function storeSome(
   parts: TreeParts,
   writer: Writer,
   compiled: CompiledStores | undefined,
-  some: SomeRanges,
-  count: number,
-  before: number,
+  ranges: Ranges,
+  from: number,
 ): void {
   const site = "RangeTree.storeMany";
   const { arena, header, lock, nodes } = parts;
-  const { firsts, lasts, values } = some;
-  let at = 0;
+  const { firsts, lasts, values } = ranges;
+  const end = Math.min(from + AT_ONCE, firsts.length);
+  let at = from;
   if (compiled !== undefined && lock.beginCompiled(site)) {
-    leaveForCompiled(parts, some, count);
+    leaveForCompiled(parts, ranges, from, end);
     const answer = compiled.enterStoreMany(
       header,
       lock.identity,
-      count,
+      end - from,
       nodes.leafStock,
       nodes.innerStock,
     );
-    at = arena.words[arena.scratchIndex + STORED];
+    at += arena.words[arena.scratchIndex + STORED];
     if (lock.endCompiled(site, answer)) return arena.rcu.poll();
   } else lock.enterWriter(site);
   try {
-    for (; at < count; at++) {
+    for (; at < end; at++) {
       writer.storeRange(header, nodes, firsts[at], lasts[at], values[at]);
     }
   } catch (error) {
     if (!(error instanceof OutOfMemoryError)) throw error;
-    throw storedSome(before + at, error);
+    throw storedSome(at, error);
   } finally {
     lock.exitWriterAndPoll();
   }
@@ -101,14 +85,16 @@ export function storeSome(
 
 function leaveForCompiled(
   { arena: { words, doubles, scratchIndex } }: TreeParts,
-  { firsts, lasts, values }: SomeRanges,
-  count: number,
+  { firsts, lasts, values }: Ranges,
+  from: number,
+  end: number,
 ): void {
-  const base = scratchIndex >>> 1;
-  for (let i = 0; i < count; i++) {
-    doubles[base + i] = firsts[i];
-    doubles[base + LASTS + i] = lasts[i];
-    words[scratchIndex + VALUES + i] = values[i];
+  const base = (scratchIndex >>> 1) - from;
+  const value = scratchIndex + VALUES - from;
+  for (let at = from; at < end; at++) {
+    doubles[base + at] = firsts[at];
+    doubles[base + LASTS + at] = lasts[at];
+    words[value + at] = values[at];
   }
 }
 
