@@ -8,6 +8,7 @@ import {
   type Arena,
   type Cursor,
   type Entry,
+  type EntryColumns,
   MAX_INDEX,
   RangeTree,
   type RangeTreeOptions,
@@ -38,6 +39,8 @@ export interface Keeper {
   hash(): number;
   /** The same, by a callback. */
   hashByCallback?(): number;
+  /** The same, by callbacks with many entries. */
+  hashByMany?(): number;
   /** The same, by a cursor under one hold of the lock, or in one read section. */
   hashByCursor?(): number;
   /** A copy that shares nothing with it that either changes. */
@@ -120,6 +123,16 @@ export function columnsOf(
   };
 }
 
+function foldColumns(
+  hash: number,
+  { count, firsts, lasts, values }: EntryColumns,
+): number {
+  for (let i = 0; i < count; i++) {
+    hash = foldEntry(hash, firsts[i], lasts[i], values[i]);
+  }
+  return hash;
+}
+
 class TreeKeeper implements Keeper {
   readonly skips = SKIPS_NOTHING;
   readonly inOneSection?: <Result>(work: () => Result) => Result;
@@ -179,6 +192,14 @@ class TreeKeeper implements Keeper {
     let hash = emptyHash();
     this.#tree.forEach((first, last, value) => {
       hash = foldEntry(hash, first, last, value);
+    });
+    return hash;
+  }
+
+  hashByMany(): number {
+    let hash = emptyHash();
+    this.#tree.forEachMany((entries) => {
+      hash = foldColumns(hash, entries);
     });
     return hash;
   }

@@ -17,6 +17,7 @@ export type OperationName =
   | "loadInOrder"
   | "iterate"
   | "iterateCallback"
+  | "iterateMany"
   | "iterateCursor"
   | "buildInOrder"
   | "buildRandom"
@@ -105,6 +106,14 @@ export const OPERATIONS: readonly Operation[] = [
   {
     name: "iterateCallback",
     label: "iterate, callback",
+    trees: ["RCU"],
+    ofPeers: "iterate",
+    native: ITERATE_NATIVE,
+    nativeGoal: ITERATE_GOAL,
+  },
+  {
+    name: "iterateMany",
+    label: "iterate, many at once",
     trees: ["RCU"],
     ofPeers: "iterate",
     native: ITERATE_NATIVE,

@@ -104,6 +104,10 @@ function measureStored(
       .time("iterateCallback", () => keeper.hashByCallback!());
     mustBe("iterating with a callback", called, built);
   }
+  if (keeper.hashByMany !== undefined) {
+    const called = times.time("iterateMany", () => keeper.hashByMany!());
+    mustBe("iterating over many at once", called, built);
+  }
   if (keeper.hashByCursor !== undefined) {
     const walked = times.time("iterateCursor", () => keeper.hashByCursor!());
     mustBe("iterating with a cursor", walked, built);

@@ -79,7 +79,7 @@ export interface CompiledTrees extends CompiledStores {
     min: number,
     skipsEmpty: boolean,
   ): number;
-  /** `Walk.copyForward`: how many ranges were copied, -1 if there is no such read section. */
+  /** `Walk.copyForward`: up to which index it got, -1 if there is no such read section. */
   copyForward(
     header: number,
     from: number,

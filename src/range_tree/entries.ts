@@ -1,7 +1,7 @@
 /**
  * Iterating over a tree's entries while it may change.
  *
- * A step takes its own read section (or the lock) only when it needs to look at the tree: it copies a leaf's ranges into a
+ * A step takes its own read section (or the lock) only when it needs to look at the tree: it copies a leaf's entries into a
  * buffer of its own; once one buffer was used up, those of a few leaves. Before an entry is given out of the buffer, the
  * tree's generation is compared with the one at which the buffer was filled; if the tree has changed since, the buffer is
  * thrown away and filled anew from the index that comes next. So each entry was in the tree at the moment when it was given
@@ -14,10 +14,19 @@
 import type { Words } from "../sync/atomics.ts";
 import { generationOf } from "./header.ts";
 import type { TreeParts } from "./parts.ts";
-import { CopiedRanges, type Entry, PROTECTED, type Walk } from "./walk.ts";
+import {
+  CopiedEntries,
+  type Entry,
+  type EntryColumns,
+  PROTECTED,
+  type Walk,
+} from "./walk.ts";
 
 /** From so many leaves a buffer is filled at most, if the one before was used up. */
 const LEAVES = 3;
+
+/** The buffer of an iterator that is at an end of its window. */
+const NONE = new CopiedEntries(0);
 
 /** The entries of a window, one after the other. */
 export class EntryIterator implements IterableIterator<Entry> {
@@ -27,8 +36,9 @@ export class EntryIterator implements IterableIterator<Entry> {
   readonly #walk: Walk;
   readonly #site: string;
   readonly #reverse: boolean;
-  readonly #ranges = new CopiedRanges();
-  /** How many of the ranges were passed: their entries were given out. */
+  /** Its buffer, until it has ended. */
+  #copied = NONE;
+  /** How many of the entries were given out. */
   #at = 0;
   /** The next buffer is filled from so many. */
   #leaves = 1;
@@ -62,93 +72,87 @@ export class EntryIterator implements IterableIterator<Entry> {
 
   /** The next entry of the window. */
   next(): IteratorResult<Entry> {
-    const ranges = this.#ranges;
-    const at = this.#step();
-    if (at < 0) return { done: true, value: undefined };
-    const { bounds, held } = ranges;
-    const value = this.#reverse
-      ? { first: bounds[at + 1], last: bounds[at] - 1, value: held[at] }
-      : { first: bounds[at] + 1, last: bounds[at + 1], value: held[at] };
+    if (this.#at === this.#copied.count || this.#hasChanged()) {
+      if (!this.#fill()) return { done: true, value: undefined };
+    }
+    const { firsts, lasts, values } = this.#copied, at = this.#at++;
+    const value = { first: firsts[at], last: lasts[at], value: values[at] };
     return { done: false, value };
   }
 
-  /** Calls back for each of the entries that are left, of an iterator that is not reverse. */
+  /** Calls back for each of the entries that are left. */
   forEach(
     callback: (first: number, last: number, value: number) => void,
   ): void {
-    const { bounds, held } = this.#ranges;
     const words = this.#words, header = this.#header;
     while (this.#fill()) {
-      const { count, generation } = this.#ranges;
+      const { count, firsts, generation, lasts, values } = this.#copied;
       let at = 0;
       do {
-        const value = held[at++];
-        if (value === 0) continue;
-        callback(bounds[at - 1] + 1, bounds[at], value);
-        if (generationOf(words, header) !== generation) break;
-      } while (at < count);
+        callback(firsts[at], lasts[at], values[at]);
+        at++;
+      } while (at < count && generationOf(words, header) === generation);
       this.#at = at;
     }
   }
 
-  /** Passes the next range of the buffer that is an entry, and says where it is; −1 if there is none. */
-  #step(): number {
-    const ranges = this.#ranges, held = ranges.held;
-    for (;;) {
-      let at = this.#at;
-      if (
-        at === ranges.count ||
-        generationOf(this.#words, this.#header) !== ranges.generation
-      ) {
-        if (!this.#fill()) return -1;
-        at = 0;
-      }
-      const { count } = ranges;
-      while (at < count) {
-        if (held[at++] !== 0) {
-          this.#at = at;
-          return at - 1;
-        }
-      }
-      this.#at = at;
+  /** Calls back for all entries that are left, some at a time. */
+  forEachMany(callback: (entries: EntryColumns) => void): void {
+    while (this.#fill()) {
+      this.#at = this.#copied.count;
+      callback(this.#copied);
     }
+  }
+
+  #hasChanged(): boolean {
+    return generationOf(this.#words, this.#header) !== this.#copied.generation;
   }
 
   /** Fills the buffer with what comes next; says whether there is any. */
   #fill(): boolean {
     this.#pass();
-    if (this.#from > this.#to) return false;
     const { lock } = this.#parts;
-    if (!this.#copy(lock.seenFlags)) {
-      const flags = lock.enterReader(this.#site);
-      try {
-        this.#copy(PROTECTED);
-      } finally {
-        lock.exitReader(flags);
+    while (this.#from <= this.#to) {
+      if (this.#copied === NONE) this.#copied = this.#walk.takeBuffer();
+      if (!this.#copy(lock.seenFlags)) {
+        const flags = lock.enterReader(this.#site);
+        try {
+          this.#copy(PROTECTED);
+        } finally {
+          lock.exitReader(flags);
+        }
       }
+      if (this.#copied.count > 0) return true;
+      this.#passTo(this.#copied.reached);
     }
-    if (this.#ranges.count > 0) return true;
-    // The tree is empty, and this is at its end for good.
-    this.#to = -1;
+    if (this.#copied !== NONE) this.#walk.giveBuffer(this.#copied);
+    this.#copied = NONE;
     return false;
   }
 
-  /** Empties the buffer; what was passed is no longer to be given out. */
+  /** Empties the buffer; what was given out is passed, and where the tree is still the same what else was looked at. */
   #pass(): void {
-    const ranges = this.#ranges, at = this.#at;
-    this.#leaves = at > 0 && at === ranges.count ? LEAVES : 1;
+    const copied = this.#copied, at = this.#at, isUsedUp = at === copied.count;
+    this.#leaves = at > 0 && isUsedUp ? LEAVES : 1;
     if (at > 0) {
-      if (this.#reverse) this.#to = ranges.bounds[at] - 1;
-      else this.#from = ranges.bounds[at] + 1;
+      const { firsts, lasts } = copied;
+      if (isUsedUp && !this.#hasChanged()) this.#passTo(copied.reached);
+      else this.#passTo(this.#reverse ? firsts[at - 1] : lasts[at - 1]);
     }
-    this.#at = ranges.count = 0;
+    this.#at = copied.count = 0;
+  }
+
+  /** Nothing up to there, or in reverse down to there, is to be given out any more. */
+  #passTo(index: number): void {
+    if (this.#reverse) this.#to = index - 1;
+    else this.#from = index + 1;
   }
 
   #copy(flags: number): boolean {
-    const walk = this.#walk, header = this.#header, ranges = this.#ranges;
+    const walk = this.#walk, header = this.#header, copied = this.#copied;
     const from = this.#from, to = this.#to, leaves = this.#leaves;
     return this.#reverse
-      ? walk.copyBackward(header, from, to, leaves, flags, ranges)
-      : walk.copyForward(header, from, to, leaves, flags, ranges);
+      ? walk.copyBackward(header, from, to, leaves, flags, copied)
+      : walk.copyForward(header, from, to, leaves, flags, copied);
   }
 }

@@ -13,7 +13,7 @@ export type {
 export type { Cursor, CursorState } from "./cursor.ts";
 export { ExternalLock } from "./external_lock.ts";
 export { RangeMap, type RangeMapEntry } from "./range_map.ts";
-export { type Entry, RESERVED } from "./walk.ts";
+export { type Entry, type EntryColumns, RESERVED } from "./walk.ts";
 export type { LockMode } from "./header.ts";
 export { type RangeTreeStats, TreeInvariantError } from "./inspect.ts";
 export { MAX_INDEX } from "./node.ts";

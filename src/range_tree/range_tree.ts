@@ -64,7 +64,13 @@ import { Room } from "./room.ts";
 import { settledRanges, storeSome } from "./store_many.ts";
 import { TreeLock } from "./tree_lock.ts";
 import { TreeMemory } from "./tree_memory.ts";
-import { type Entry, PROTECTED, RESERVED, Walk } from "./walk.ts";
+import {
+  type Entry,
+  type EntryColumns,
+  PROTECTED,
+  RESERVED,
+  Walk,
+} from "./walk.ts";
 import {
   bulkLoad,
   clearTree,
@@ -625,6 +631,39 @@ export class RangeTree implements Iterable<Entry> {
     to: number = MAX_INDEX,
   ): void {
     this.#iterate("RangeTree.forEach", from, to, false).forEach(callback);
+  }
+
+  /**
+   * Calls back for all entries that overlap `from` … `to`, whole, in order, some at a time; for all that there are by default. As
+   * {@linkcode RangeTree.forEach}, but with columns of up to 60 entries, which takes half the time: all of them were in the
+   * tree at some moment between the call before and this one. The columns are the same ones each time, so they are the callback's until
+   * it returns.
+   *
+   * Lock: own read, in each step. Memory: no. Drops the lock: yes, while it calls back.
+   *
+   * @throws {RangeError} If a bound is no safe integer from 0 on.
+   *
+   * @example Sum up
+   * ```ts
+   * import { Arena, RangeTree } from "@pollard/pollard";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const tree = RangeTree.create(Arena.create({ byteLength: 2 ** 20 }));
+   * tree.storeMany([10, 30, 50], [19, 34, 50], [1, 2, 3]);
+   * let indices = 0;
+   * tree.forEachMany(({ count, firsts, lasts }) => {
+   *   for (let i = 0; i < count; i++) indices += lasts[i] - firsts[i] + 1;
+   * });
+   * assertEquals(indices, 16);
+   * ```
+   */
+  forEachMany(
+    callback: (entries: EntryColumns) => void,
+    from = 0,
+    to: number = MAX_INDEX,
+  ): void {
+    this.#iterate("RangeTree.forEachMany", from, to, false)
+      .forEachMany(callback);
   }
 
   /**

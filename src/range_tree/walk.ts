@@ -17,14 +17,13 @@ import {
   type Doubles,
   heightOf,
   MAX_INDEX,
-  MAX_SLOTS,
   pivotOf,
   slotFor,
   slotOf,
 } from "./node.ts";
 
-/** The most ranges that are copied at once: those of three leaves. */
-const MAX_COPIED = 3 * MAX_SLOTS;
+/** The most entries that are copied at once. */
+const MAX_COPIED = 60;
 
 // Where compiled loops leave what they found, from the thread's scratch words on. A walk, in doubles: the range that covers the
 // index, and what its leaf covers …
@@ -37,10 +36,12 @@ const VALUE = 8;
 const LEAF = 9;
 const SLOT = 10;
 const COUNT = 11;
-// Copied ranges: their bounds in doubles from the beginning on; behind these and one more double in words what they hold, then the
-// tree's generation.
-const HELD = 2 * (MAX_COPIED + 2);
-const GENERATION = HELD + MAX_COPIED;
+// Copied entries: their first and last indices, in doubles from the beginning on; behind these in words what they hold, the tree's
+// generation, and how many there are.
+const LASTS = MAX_COPIED;
+const VALUES = 4 * MAX_COPIED;
+const GENERATION = VALUES + MAX_COPIED;
+const COPIED = GENERATION + 1;
 
 // What a compiled step answers if it went nowhere, and if it left the leaf.
 const NOWHERE = -1;
@@ -65,16 +66,44 @@ export interface Entry {
   readonly value: number;
 }
 
-/** Ranges that adjoin, stored or empty, as they were copied from a tree, in order or the last one first. */
-export class CopiedRanges {
+/** Entries as columns: the one at `i` of `count` is `values[i]`, over `firsts[i]` … `lasts[i]`. What lies behind them is of no use. */
+export interface EntryColumns {
   /** How many there are. */
+  readonly count: number;
+  /** The first index of each. */
+  readonly firsts: Float64Array;
+  /** The last index of each, inclusive. */
+  readonly lasts: Float64Array;
+  /** What is stored there. */
+  readonly values: Uint32Array;
+}
+
+/** Entries that follow each other, as they were copied from a tree, in order or the last one first. */
+export class CopiedEntries implements EntryColumns {
   count = 0;
+  readonly firsts: Float64Array;
+  readonly lasts: Float64Array;
+  readonly values: Uint32Array;
   /** The tree's generation before they were copied. */
   generation = 0;
-  /** The index before the first one, then the last one of each; of those in reverse, the index behind it, then the first one of each. */
-  readonly bounds: Float64Array = new Float64Array(MAX_COPIED + 1);
-  /** What each holds; 0 where that is read as empty. */
-  readonly held: Uint32Array = new Uint32Array(MAX_COPIED);
+  /** The last index, or in reverse the first one, up to which there was nothing else. */
+  reached = 0;
+
+  /** A buffer for so many; by default for what is copied at once. */
+  constructor(most = MAX_COPIED) {
+    this.firsts = new Float64Array(most);
+    this.lasts = new Float64Array(most);
+    this.values = new Uint32Array(most);
+  }
+
+  /** Adds a range, unless it is empty. */
+  add(first: number, last: number, value: number): void {
+    if (value === 0) return;
+    const at = this.count++;
+    this.firsts[at] = first;
+    this.lasts[at] = last;
+    this.values[at] = value;
+  }
 }
 
 /** A position in a tree: the range, stored or empty, that covers an index. */
@@ -97,6 +126,7 @@ export class Walk {
   readonly #scratch: number;
   /** What is read as empty: the reserved entry, or nothing but the empty one. */
   readonly #hidden: number;
+  #spare: CopiedEntries | undefined;
 
   /** A walk over the trees of one arena. It takes reserved ranges for empty, unless it is to see them. */
   constructor(arena: Arena, seesReserved = false) {
@@ -230,11 +260,11 @@ export class Walk {
   }
 
   /**
-   * Copies the ranges that overlap `from` … `to`, in order, as far as they lie in the first leaf that has any or in some behind it; says
-   * whether it could: not, if the tree's flags are not these, or say that readers need the lock, or this can't be done in one call.
-   * None are there only if the tree has no nodes. The flags are as in {@linkcode Walk.entryFrom}.
+   * Copies the entries that overlap `from` … `to`, in order, as far as they lie in the first leaf that covers any of it or in some behind
+   * it; says whether it could: not, if the tree's flags are not these, or say that readers need the lock, or this can't be done in one
+   * call. The flags are as in {@linkcode Walk.entryFrom}.
    *
-   * @param leaves The most leaves to copy from, up to three. (The TypeScript looks at one alone.)
+   * @param leaves The most leaves to copy from. (The TypeScript looks at one alone.)
    */
   copyForward(
     header: number,
@@ -242,66 +272,77 @@ export class Walk {
     to: number,
     leaves: number,
     flags: number,
-    ranges: CopiedRanges,
+    entries: CopiedEntries,
   ): boolean {
     const compiled = this.#compiled;
     if (compiled !== undefined) {
-      const copied = compiled.copyForward(header, from, to, leaves, flags);
-      return this.#takeCopies(copied, ranges);
+      const reached = compiled.copyForward(header, from, to, leaves, flags);
+      return this.#takeCopies(reached, entries);
     }
     if (flags !== PROTECTED) return false;
-    ranges.generation = generationOf(this.#words, header);
-    this.to(header, from);
-    ranges.bounds[0] = this.first - 1;
-    let copied = 0;
-    if (this.#leaf !== 0) {
-      do {
-        ranges.held[copied++] = this.value;
-        ranges.bounds[copied] = this.last;
-      } while (this.last < to && this.#stepInLeaf());
-    }
-    ranges.count = copied;
+    this.#beginCopying(header, from, entries);
+    do {
+      entries.add(this.first, this.last, this.value);
+    } while (this.last < to && this.#stepInLeaf());
+    entries.reached = this.last;
     return true;
   }
 
-  /** Copies the ranges of the last such leaf and of some before it, the last one first. As {@linkcode Walk.copyForward}. */
+  /** Copies the entries of the last such leaf and of some before it, the last one first. As {@linkcode Walk.copyForward}. */
   copyBackward(
     header: number,
     from: number,
     to: number,
     leaves: number,
     flags: number,
-    ranges: CopiedRanges,
+    entries: CopiedEntries,
   ): boolean {
     const compiled = this.#compiled;
     if (compiled !== undefined) {
-      const copied = compiled.copyBackward(header, from, to, leaves, flags);
-      return this.#takeCopies(copied, ranges);
+      const reached = compiled.copyBackward(header, from, to, leaves, flags);
+      return this.#takeCopies(reached, entries);
     }
     if (flags !== PROTECTED) return false;
-    ranges.generation = generationOf(this.#words, header);
-    this.to(header, to);
-    ranges.bounds[0] = this.last + 1;
-    let copied = 0;
-    if (this.#leaf !== 0) {
-      do {
-        ranges.held[copied++] = this.value;
-        ranges.bounds[copied] = this.first;
-      } while (this.first > from && this.#stepBackInLeaf());
-    }
-    ranges.count = copied;
+    this.#beginCopying(header, to, entries);
+    do {
+      entries.add(this.first, this.last, this.value);
+    } while (this.first > from && this.#stepBackInLeaf());
+    entries.reached = this.first;
     return true;
   }
 
-  #takeCopies(copied: number, ranges: CopiedRanges): boolean {
-    if (copied < 0) return false;
+  /** A buffer to copy to: the one that was given back last, if it was not taken again, since a new one takes as long as many steps. */
+  takeBuffer(): CopiedEntries {
+    const buffer = this.#spare ?? new CopiedEntries();
+    this.#spare = undefined;
+    return buffer;
+  }
+
+  /** Gives a buffer back. */
+  giveBuffer(buffer: CopiedEntries): void {
+    this.#spare = buffer;
+  }
+
+  #beginCopying(header: number, index: number, entries: CopiedEntries): void {
+    entries.generation = generationOf(this.#words, header);
+    entries.count = 0;
+    this.to(header, index);
+  }
+
+  #takeCopies(reached: number, entries: CopiedEntries): boolean {
+    if (reached < 0) return false;
     const words = this.#words, word = this.#scratch;
     const doubles = this.#doubles, double = word >>> 1;
-    const { bounds, held } = ranges;
-    for (let i = 0; i <= copied; i++) bounds[i] = doubles[double + i];
-    for (let i = 0; i < copied; i++) held[i] = words[word + HELD + i];
-    ranges.count = copied;
-    ranges.generation = words[word + GENERATION];
+    const { firsts, lasts, values } = entries;
+    const count = words[word + COPIED];
+    for (let i = 0; i < count; i++) {
+      firsts[i] = doubles[double + i];
+      lasts[i] = doubles[double + LASTS + i];
+      values[i] = words[word + VALUES + i];
+    }
+    entries.count = count;
+    entries.generation = words[word + GENERATION];
+    entries.reached = reached;
     return true;
   }
 

@@ -14,7 +14,7 @@ import {
 } from "../../src/range_tree/mod.ts";
 import { bindTo, compiledFor } from "../../src/range_tree/compiled.ts";
 import { flagsOf, generationOf } from "../../src/range_tree/header.ts";
-import { CopiedRanges, Walk } from "../../src/range_tree/walk.ts";
+import { CopiedEntries, Walk } from "../../src/range_tree/walk.ts";
 import { compile } from "../../tools/assemble.ts";
 
 const RANGES = 600;
@@ -40,17 +40,11 @@ function withInterference(name: string, text: string): string {
     INTERFERE;
 }
 
-/** The copied ranges, from the first to the last one. */
-function rangesOf({ bounds, count, held }: CopiedRanges, isReverse: boolean) {
-  const ranges: Entry[] = [];
-  for (let at = 0; at < count; at++) {
-    ranges.push(
-      isReverse
-        ? { first: bounds[at + 1], last: bounds[at] - 1, value: held[at] }
-        : { first: bounds[at] + 1, last: bounds[at + 1], value: held[at] },
-    );
-  }
-  return ranges;
+/** The copied entries, in the order in which they were copied. */
+function entriesOf({ count, firsts, lasts, values }: CopiedEntries): Entry[] {
+  return Array.from({ length: count }, (_, i) => (
+    { first: firsts[i], last: lasts[i], value: values[i] }
+  ));
 }
 
 function isSame(a: Entry, b: Entry): boolean {
@@ -99,7 +93,7 @@ const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
   env: { memory: reader.memory!, interfere },
 });
 bindTo(Object.assign(compiledFor(reader)!, exports), reader);
-const walk = new Walk(reader), copied = new CopiedRanges();
+const walk = new Walk(reader), copied = new CopiedEntries();
 const flags = flagsOf(reader.words, tree.ref);
 
 for (const isReverse of [false, true]) {
@@ -116,7 +110,7 @@ for (const isReverse of [false, true]) {
     const now = generationOf(reader.words, tree.ref);
     assertNotEquals(copied.generation, now, "nobody knows that it is old");
     const were = restoreBoth(before);
-    const ranges = rangesOf(copied, isReverse);
+    const ranges = entriesOf(copied);
     for (const range of ranges) assertWas(range, were);
     const end = ranges[ranges.length - 1];
     if (isReverse ? end.first === bound + 1 : end.last === bound) brokenOff++;

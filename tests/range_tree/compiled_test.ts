@@ -16,6 +16,7 @@ import {
 } from "../../src/range_tree/mod.ts";
 import { assertSucceeds } from "../compiler_program.ts";
 import { type Rng, rng, seeds } from "../seed.ts";
+import { calledMany } from "./called_many.ts";
 import { Mirror } from "./mirror.ts";
 import { chooseEntries, chooseRun, doOne } from "./sequences.ts";
 import { points } from "./worlds.ts";
@@ -104,6 +105,7 @@ function assertWindow(
     );
     return called;
   });
+  assertAlike(trees, entries, inside, (tree) => calledMany(tree, from, to));
   assertAlike(
     trees,
     entries.length,

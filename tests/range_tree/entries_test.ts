@@ -1,7 +1,8 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Arena } from "../../src/memory/mod.ts";
 import { type Entry, MAX_INDEX, RangeTree } from "../../src/range_tree/mod.ts";
 import { rng, seeds } from "../seed.ts";
+import { calledMany, entriesOf } from "./called_many.ts";
 import { Mirror } from "./mirror.ts";
 import { chooseEntries, chooseRun, doOne } from "./sequences.ts";
 import { points } from "./worlds.ts";
@@ -218,6 +219,102 @@ Deno.test("RangeTree.forEach() ends at what its callback throws, and holds nothi
     tree.destroy();
     assertThrows(() => tree.forEach(() => {}), Error, "it was destroyed");
   }
+});
+
+const MANY =
+  "RangeTree.forEachMany() calls back with what follows the last ones, whatever its callback stores";
+Deno.test(MANY, () => {
+  const counts = new Set<number>();
+  for (const seed of seeds(MANY)) {
+    for (let round = 0; round < 30; round++) {
+      const random = rng(seed * 1000 + round);
+      const run = chooseRun(random, 300);
+      const mirror = new Mirror();
+      mirror.entries = chooseEntries(random, run);
+      const { tree } = treeOf(mirror.entries);
+      tree.setRcu(random.int(2) === 0);
+      const to = random.pick([MAX_INDEX, 200]);
+      let at = random.int(100);
+      tree.forEachMany(
+        (entries) => {
+          const { count } = entries;
+          const expected = mirror.overlapping(at, to).slice(0, count);
+          assertEquals(entriesOf(entries), expected);
+          counts.add(count);
+          at = expected[count - 1].last + 1;
+          for (let changes = random.int(3); changes > 0; changes--) {
+            doOne(tree, mirror, random, run);
+          }
+        },
+        at,
+        to,
+      );
+      assertEquals(at > to ? undefined : mirror.find(at, to), undefined);
+    }
+  }
+  assert(counts.size > 5, "calls with different numbers of entries");
+});
+
+Deno.test("RangeTree.forEachMany() gives all of many entries, some dozens at a time but for the first ones", () => {
+  for (const memory of ["shared", "buffer"] as const) {
+    const { arena } = treeOf(points(2000, 5));
+    const tree = RangeTree.create(Arena.attach(arena[memory]));
+    tree.bulkLoad(points(2000, 5));
+    const counts: number[] = [];
+    const seen: Entry[] = [];
+    tree.forEachMany((entries) => {
+      counts.push(entries.count);
+      seen.push(...entriesOf(entries));
+    });
+    assertEquals(seen, points(2000, 5));
+    assert(counts.every((count) => count <= 60), `${counts}`);
+    if (memory === "shared") assert(counts.length < 2000 / 25, `${counts}`);
+  }
+});
+
+Deno.test("RangeTree.forEachMany() leaves the columns alone until its callback returns", () => {
+  const { tree } = treeOf(points(200, 2));
+  let calls = 0;
+  tree.forEachMany((entries) => {
+    calls++;
+    const before = entriesOf(entries);
+    assertEquals(calledMany(tree, 0, MAX_INDEX), points(200, 2));
+    assertEquals([...tree], points(200, 2));
+    assertEquals([...tree.entriesReverse(3, 9)].length, 3);
+    assertEquals(entriesOf(entries), before);
+  });
+  assert(calls > 2);
+});
+
+Deno.test("RangeTree.forEachMany() ends at what its callback throws, and holds nothing then", () => {
+  for (const rcu of [false, true]) {
+    const { arena, tree } = treeOf(points(100, 2));
+    tree.setRcu(rcu);
+    let calls = 0;
+    const call = () =>
+      tree.forEachMany(() => {
+        if (++calls === 2) throw new Error("enough");
+      });
+    assertThrows(call, Error, "enough");
+    assertEquals([arena.lockdep.held, arena.rcu.depth], [0, 0]);
+    assertEquals(calledMany(tree, 0, MAX_INDEX), points(100, 2));
+    assertThrows(() => tree.forEachMany(() => {}, -1), RangeError, "index -1");
+    tree.destroy();
+    assertThrows(() => tree.forEachMany(() => {}), Error, "it was destroyed");
+  }
+});
+
+Deno.test("RangeTree.entries() that has ended lets another have its buffer, and never looks at it again", () => {
+  const { tree } = treeOf(points(200, 2));
+  const ended = tree.entries(0, 3);
+  assertEquals([...ended].length, 2);
+  const second = tree.entries(100);
+  assertEquals(second.next().value?.first, 100);
+  for (let i = 0; i < 3; i++) assertEquals(ended.next().done, true);
+  const third = tree.entries(200);
+  assertEquals(third.next().value?.first, 200);
+  assertEquals(second.next().value?.first, 102);
+  assertEquals(third.next().value?.first, 202);
 });
 
 const REVERSE =

@@ -57,6 +57,7 @@ const RULES: Record<string, Rule> = {
     tree,
   ) => [...tree.entriesReverse(4, 40)]),
   "RangeTree.forEach": ownRead((tree) => tree.forEach(() => {}, 4, 40)),
+  "RangeTree.forEachMany": ownRead((tree) => tree.forEachMany(() => {}, 4, 40)),
   "RangeTree.countIn": ownRead((tree) => tree.countIn(4, 40)),
   "RangeTree.toString": none((tree) => tree.toString()),
   "RangeTree.height": ownRead((tree) => tree.height),
@@ -130,6 +131,7 @@ const DROPS_LOCK = [
   "entries",
   "entriesReverse",
   "forEach",
+  "forEachMany",
 ];
 
 /** What has no rule of its own: fields, and what makes or wraps others. */

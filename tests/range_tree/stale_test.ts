@@ -253,6 +253,7 @@ Deno.test("RangeTree that was destroyed refuses a cursor, an empty window and an
     const use of [
       () => tree.cursor(),
       () => tree.forEach(() => {}, 5, 1),
+      () => tree.forEachMany(() => {}, 5, 1),
       () => tree.entries(5, 1),
       () => tree.entriesReverse(5, 1),
       () => tree.allocRange(1, 1),

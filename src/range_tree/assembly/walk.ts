@@ -17,7 +17,7 @@ import {
   isRcu,
   linesOf,
   MAX_INDEX,
-  NODE_PIVOTS,
+  MAX_SLOTS,
   pivotBefore,
   pivotOf,
   RESERVED,
@@ -36,12 +36,15 @@ const LEAF: usize = 36;
 const SLOT: usize = 40;
 const COUNT: usize = 44;
 
-/** The most ranges that are copied: those of three leaves. */
-const MAX_COPIED: i32 = 63;
-// What copying leaves: the bounds of ranges that adjoin, one more than there are ranges, as doubles, and room for one that is written too
-// much; what each range holds, in words; and the tree's generation.
-const HELD: usize = (MAX_COPIED + 2) << 3;
-const GENERATION: usize = HELD + (MAX_COPIED << 2);
+/** The most entries that are copied: what follows their room in the scratch words is of the supply of nodes (`supply.ts`). */
+const MAX_COPIED: i32 = 60;
+// What copying leaves: the first index and the last one of each entry, as doubles, what it holds, in words; the tree's generation, and
+// how many there are.
+const FIRSTS: usize = 0;
+const LASTS: usize = MAX_COPIED << 3;
+const VALUES: usize = MAX_COPIED << 4;
+const GENERATION: usize = VALUES + (MAX_COPIED << 2);
+const COPIED: usize = GENERATION + 4;
 
 // Where the walk is. No two are under way at a time.
 let leaf: u32 = 0;
@@ -59,6 +62,8 @@ let parent: usize = 0;
 let place: i32 = 0;
 let parentMin: f64 = 0;
 let parentMax: f64 = 0;
+// How many entries were copied.
+let copied: i32 = 0;
 
 /** Walks to the range that covers an index. */
 export function seek(header: u32, index: f64): void {
@@ -218,8 +223,8 @@ export function stepBack(
 }
 
 /**
- * Copies the ranges that overlap `from` … `to`, stored or empty, from the first on, as far as they are in one of so many leaves, at
- * most three; says how many. The bounds are the index before the first one, then the last index of each.
+ * Copies the entries that overlap `from` … `to`, from the first on, as far as they are in one of so many leaves and there is
+ * room for a whole leaf, and leaves how many there are. Up to the index that it answers there are no others.
  */
 export function copyForward(
   header: u32,
@@ -227,52 +232,50 @@ export function copyForward(
   to: f64,
   leaves: i32,
   flags: i32,
-): i32 {
+): f64 {
   const entered = enter();
-  let copied: i32 = -1;
+  let reached: f64 = -1;
   if (isSafe(header, flags)) {
-    leaveGeneration(header);
+    beginCopying(header);
     walkTo(header, from);
     touchLeaves(place + 1, place + leaves + 1);
-    setBound(0, first - 1);
-    copied = copyOn(0, to);
-    while (--leaves > 0 && max < to) {
-      const next = max + 1;
+    reached = copyOn(to);
+    while (--leaves > 0 && max < to && hasRoom()) {
       toNextLeaf(header);
       // Where the way on led over a newer root, a range may begin before: then what follows is for another call.
-      if (first != next) break;
-      copied = copyOn(copied, to);
+      if (first != reached + 1) break;
+      reached = copyOn(to);
     }
+    store<i32>(scratch, copied, COPIED);
   }
   leave(entered);
-  return copied;
+  return reached;
 }
 
-/** As `copyForward`, but from the last range back: the bounds are the index behind that one, then the first index of each. */
+/** As `copyForward`, but from the last entry back: down to the index that it answers there are no others. */
 export function copyBackward(
   header: u32,
   from: f64,
   to: f64,
   leaves: i32,
   flags: i32,
-): i32 {
+): f64 {
   const entered = enter();
-  let copied: i32 = -1;
+  let reached: f64 = -1;
   if (isSafe(header, flags)) {
-    leaveGeneration(header);
+    beginCopying(header);
     walkTo(header, to);
     touchLeaves(place - leaves, place);
-    setBound(0, last + 1);
-    copied = copyBack(0, from);
-    while (--leaves > 0 && min > from) {
-      const next = min - 1;
+    reached = copyBack(from);
+    while (--leaves > 0 && min > from && hasRoom()) {
       toPreviousLeaf(header);
-      if (last != next) break;
-      copied = copyBack(copied, from);
+      if (last != reached - 1) break;
+      reached = copyBack(from);
     }
+    store<i32>(scratch, copied, COPIED);
   }
   leave(entered);
-  return copied;
+  return reached;
 }
 
 /** How many entries overlap `from` … `to`: inside a read section or under the lock. */
@@ -389,9 +392,10 @@ function generationOf(header: u32): i32 {
   return atomic.load<i32>(addressOf(header), HEADER_GENERATION);
 }
 
-/** Before anything is copied: so what is copied is at least as new. */
-function leaveGeneration(header: u32): void {
+/** Before anything is copied, notes the generation: so what is copied is at least as new. */
+function beginCopying(header: u32): void {
   store<i32>(scratch, generationOf(header), GENERATION);
+  copied = 0;
 }
 
 /** Goes on to the first range behind the leaf, where there is one. */
@@ -444,41 +448,47 @@ function toPreviousLeaf(header: u32): void {
 }
 
 /**
- * Copies the ranges of the leaf, from where the walk is on, that begin at or before `to`, behind those that were copied; says how many
- * there are then. In a tree without nodes there is nothing.
+ * Copies the entries of the leaf, from where the walk is on, that begin at or before `to`, behind those that were copied; answers where
+ * the last of these slots ends.
  */
-function copyOn(copied: i32, to: f64): i32 {
-  if (count == 0) return copied;
+function copyOn(to: f64): f64 {
+  // In a tree without nodes there is one empty range.
+  if (count == 0) return last;
   const end = max > to ? <i32>slotFor(node, f64x2.splat(to), false) + 1 : count;
-  // Two at a time, whatever of the last pair is too many is written again: here, or by the next leaf.
-  for (let at = slot, bound = copied + 1; at < end; at += 2, bound += 2) {
-    v128.store(
-      scratch + (<usize>bound << 3),
-      v128.load(node + (<usize>at << 3), NODE_PIVOTS),
-    );
+  let begin = first;
+  for (let at = slot; at < end; at++) {
+    const bound = pivotOf(node, at, max);
+    add(begin, bound, slotOf(node, at));
+    begin = bound + 1;
   }
-  for (let at = slot; at < end; at++) setHeld(copied++, slotOf(node, at));
-  setBound(copied, pivotOf(node, end - 1, max));
-  return copied;
+  return begin - 1;
 }
 
-/** As `copyOn`, from where the walk is back, those that end at or after `from`. */
-function copyBack(copied: i32, from: f64): i32 {
-  if (count == 0) return copied;
+/** As `copyOn`, from where the walk is back, those that end at or after `from`; answers where the last of the slots begins. */
+function copyBack(from: f64): f64 {
+  if (count == 0) return first;
   const end = min < from ? <i32>slotFor(node, f64x2.splat(from), false) : 0;
+  let bound = last;
   for (let at = slot; at >= end; at--) {
-    setHeld(copied++, slotOf(node, at));
-    setBound(copied, at > 0 ? pivotBefore(node, at) + 1 : min);
+    const begin = at > 0 ? pivotBefore(node, at) + 1 : min;
+    add(begin, bound, slotOf(node, at));
+    bound = begin - 1;
   }
-  return copied;
+  return bound + 1;
 }
 
-function setBound(at: i32, index: f64): void {
-  store<f64>(scratch + (<usize>at << 3), index);
+/** Whether there is room for the entries of a whole leaf more. */
+function hasRoom(): bool {
+  return copied + MAX_SLOTS <= MAX_COPIED;
 }
 
-function setHeld(at: i32, word: u32): void {
-  store<u32>(scratch + (<usize>at << 2), isEntry(word) ? word : 0, HELD);
+/** Writes a range behind the copied entries. There is no branch that could be predicted wrongly: on an empty one the next is written. */
+function add(begin: f64, end: f64, word: u32): void {
+  const at = scratch + (<usize>copied << 2);
+  store<f64>(at + (<usize>copied << 2), begin, FIRSTS);
+  store<f64>(at + (<usize>copied << 2), end, LASTS);
+  store<u32>(at, word, VALUES);
+  copied += i32(isEntry(word));
 }
 
 function countOn(to: f64): i32 {
