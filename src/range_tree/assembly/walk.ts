@@ -449,18 +449,20 @@ function toPreviousLeaf(header: u32): void {
 
 /**
  * Copies the entries of the leaf, from where the walk is on, that begin at or before `to`, behind those that were copied; answers where
- * the last of these slots ends.
+ * the last of these slots ends. There is no branch that could be predicted wrongly: over an empty range the next one is written.
  */
 function copyOn(to: f64): f64 {
   // In a tree without nodes there is one empty range.
   if (count == 0) return last;
   const end = max > to ? <i32>slotFor(node, f64x2.splat(to), false) + 1 : count;
-  let begin = first;
+  let begin = first, added = copied;
   for (let at = slot; at < end; at++) {
-    const bound = pivotOf(node, at, max);
-    add(begin, bound, slotOf(node, at));
+    const bound = pivotOf(node, at, max), word = slotOf(node, at);
+    writeEntry(added, begin, bound, word);
+    added += i32(isEntry(word));
     begin = bound + 1;
   }
+  copied = added;
   return begin - 1;
 }
 
@@ -468,27 +470,27 @@ function copyOn(to: f64): f64 {
 function copyBack(from: f64): f64 {
   if (count == 0) return first;
   const end = min < from ? <i32>slotFor(node, f64x2.splat(from), false) : 0;
-  let bound = last;
+  let bound = last, added = copied;
   for (let at = slot; at >= end; at--) {
-    const begin = at > 0 ? pivotBefore(node, at) + 1 : min;
-    add(begin, bound, slotOf(node, at));
+    const begin = at > 0 ? pivotBefore(node, at) + 1 : min, word = slotOf(node, at);
+    writeEntry(added, begin, bound, word);
+    added += i32(isEntry(word));
     bound = begin - 1;
   }
+  copied = added;
   return bound + 1;
+}
+
+function writeEntry(at: i32, begin: f64, end: f64, word: u32): void {
+  const words = scratch + (<usize>at << 2), doubles = words + (<usize>at << 2);
+  store<f64>(doubles, begin, FIRSTS);
+  store<f64>(doubles, end, LASTS);
+  store<u32>(words, word, VALUES);
 }
 
 /** Whether there is room for the entries of a whole leaf more. */
 function hasRoom(): bool {
   return copied + MAX_SLOTS <= MAX_COPIED;
-}
-
-/** Writes a range behind the copied entries. There is no branch that could be predicted wrongly: on an empty one the next is written. */
-function add(begin: f64, end: f64, word: u32): void {
-  const at = scratch + (<usize>copied << 2);
-  store<f64>(at + (<usize>copied << 2), begin, FIRSTS);
-  store<f64>(at + (<usize>copied << 2), end, LASTS);
-  store<u32>(at, word, VALUES);
-  copied += i32(isEntry(word));
 }
 
 function countOn(to: f64): i32 {
