@@ -99,8 +99,11 @@ export class EntryIterator implements IterableIterator<Entry> {
   /** Calls back for all entries that are left, some at a time. */
   forEachMany(callback: (entries: EntryColumns) => void): void {
     while (this.#fill()) {
-      this.#at = this.#copied.count;
+      const { count, lasts } = this.#copied, last = lasts[count - 1];
+      this.#at = count;
       callback(this.#copied);
+      // The columns are the callback's: it may have written there.
+      lasts[count - 1] = last;
     }
   }
 

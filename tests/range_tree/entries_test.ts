@@ -286,6 +286,21 @@ Deno.test("RangeTree.forEachMany() leaves the columns alone until its callback r
   assert(calls > 2);
 });
 
+Deno.test("RangeTree.forEachMany() lets its callback write to the columns", () => {
+  for (const changes of [false, true]) {
+    const { tree } = treeOf(points(200, 2));
+    const seen: Entry[] = [];
+    tree.forEachMany((entries) => {
+      seen.push(...entriesOf(entries));
+      entries.firsts.fill(-1);
+      entries.lasts.fill(MAX_INDEX);
+      entries.values.fill(0);
+      if (changes) tree.store(0, 5 + seen.length);
+    });
+    assertEquals(seen, points(200, 2));
+  }
+});
+
 Deno.test("RangeTree.forEachMany() ends at what its callback throws, and holds nothing then", () => {
   for (const rcu of [false, true]) {
     const { arena, tree } = treeOf(points(100, 2));
