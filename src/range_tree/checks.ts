@@ -34,7 +34,7 @@ export function checkRange(first: number, last: number): void {
  * @throws {RangeError} If it is no 32-bit unsigned integer.
  */
 export function checkValue(value: number): void {
-  if (value >>> 0 !== value) badValue(value);
+  if (typeof value !== "number" || value >>> 0 !== value) badValue(value);
 }
 
 /**
@@ -51,64 +51,60 @@ export function checkEntry(value: number): void {
 
 /**
  * A list whose numbers stay what they are as long as no code of the caller runs: the list itself, if it is a typed array in memory of
- * this thread, else a copy, so that reading it is done before anything is begun.
+ * this thread, else a copy. So what is checked is what is used, and reading the list is done before anything is begun.
  *
- * @throws {RangeError} If it is no list.
+ * @param check What each of those that are copied is given to, as it is in the list.
+ * @throws {RangeError} If it is no list, or the check throws one.
  */
-export function settled(numbers: ArrayLike<number>): ArrayLike<number> {
-  checkList(numbers);
-  if (ArrayBuffer.isView(numbers) && numbers.buffer instanceof ArrayBuffer) {
-    return numbers;
-  }
-  const copied: number[] = [];
-  for (let at = 0, { length } = numbers; at < length; at++) {
-    copied.push(numbers[at]);
-  }
-  return copied;
+export function settled(
+  numbers: ArrayLike<number>,
+  check: (number: number) => void,
+): ArrayLike<number> {
+  return ArrayBuffer.isView(numbers) && numbers.buffer instanceof ArrayBuffer
+    ? numbers
+    : copyNumbers(numbers, check);
 }
 
 /**
- * A copy of many numbers, of which all are taken.
+ * A copy of many numbers.
  *
- * @throws {RangeError} If that is no list.
+ * @param check What each of them is given to, as it is in the list; by default all are taken.
+ * @throws {RangeError} If that is no list, or the check throws one.
  */
 export function copyNumbers(
   numbers: ArrayLike<number>,
+  check: (number: number) => void = () => {},
 ): Float64Array<ArrayBuffer> {
-  checkList(numbers);
-  const copied = new Float64Array(numbers.length);
-  for (let at = 0; at < copied.length; at++) copied[at] = numbers[at];
+  const copied = new Float64Array(lengthOf(numbers));
+  for (let at = 0; at < copied.length; at++) {
+    const number = numbers[at];
+    check(number);
+    copied[at] = number;
+  }
   return copied;
 }
 
 /**
- * Many indices, which are settled.
+ * So many indices, which are settled.
  *
  * @throws {RangeError} If one of them is none.
  */
-export function checkIndices(indices: ArrayLike<number>): void {
-  for (let at = 0, { length } = indices; at < length; at++) {
-    checkIndex(indices[at]);
-  }
+export function checkIndices(indices: ArrayLike<number>, count: number): void {
+  for (let at = 0; at < count; at++) checkIndex(indices[at]);
 }
 
 /**
- * Ranges and what is to be stored over them, in lists that are settled.
+ * So many ranges and what is to be stored over them, in lists that are settled.
  *
- * @throws {RangeError} If there is not a last index and an entry for each first one, or one of them is not as it must be.
+ * @throws {RangeError} If one of them is not as it must be.
  */
 export function checkRanges(
   firsts: ArrayLike<number>,
   lasts: ArrayLike<number>,
   values: ArrayLike<number>,
+  count: number,
 ): void {
-  const { length } = firsts;
-  if (lasts.length !== length || values.length !== length) {
-    throw new RangeError(
-      `Cannot store ${length} ranges: there are ${lasts.length} last indices and ${values.length} entries`,
-    );
-  }
-  for (let at = 0; at < length; at++) {
+  for (let at = 0; at < count; at++) {
     checkRange(firsts[at], lasts[at]);
     checkValue(values[at]);
   }
@@ -134,11 +130,14 @@ export function checkRoom(size: number, min: number, max: number): void {
   );
 }
 
-function checkList(list: ArrayLike<number>): void {
-  if (
-    typeof list === "object" && Number.isSafeInteger(list?.length) &&
-    list.length >= 0
-  ) return;
+/**
+ * How long a list is.
+ *
+ * @throws {RangeError} If it is none.
+ */
+export function lengthOf(list: ArrayLike<number>): number {
+  const length = typeof list === "object" ? list?.length : undefined;
+  if (Number.isSafeInteger(length) && length! >= 0) return length!;
   throw new RangeError(`Cannot use ${shown(list)} as a list of numbers`);
 }
 

@@ -2,10 +2,11 @@
  * Iterating over a tree's entries while it may change.
  *
  * A step takes its own read section (or the lock) only when it needs to look at the tree: it copies a leaf's entries into a
- * buffer of its own; once one buffer was used up, those of a few leaves. Before an entry is given out of the buffer, the
- * tree's generation is compared with the one at which the buffer was filled; if the tree has changed since, the buffer is
- * thrown away and filled anew from the index that comes next. So each entry was in the tree at the moment when it was given
- * out, and nothing is held between steps. (A writer notes the generation last: what it has replaced may be given out until then,
+ * buffer of its own; once one buffer was used up, those of a few leaves. Before a further entry is given out of the buffer, the
+ * tree's generation is compared with the one at which the buffer was filled; if the tree has changed since, what is left in the
+ * buffer is thrown away, and it is filled anew from the index that comes next. So each entry was in the tree in the step that
+ * gave it out, and nothing is held between steps. Who takes all of the buffer at once compares nothing: each entry was in the tree
+ * while the buffer was filled. (A writer notes the generation last: what it has replaced may be given out until then,
  * also to who has looked up what took its place. Were the generation noted before the publishing store as well, each store would
  * take one more locked instruction.)
  *
@@ -99,11 +100,15 @@ export class EntryIterator implements IterableIterator<Entry> {
   /** Calls back for all entries that are left, some at a time. */
   forEachMany(callback: (entries: EntryColumns) => void): void {
     while (this.#fill()) {
-      const { count, lasts } = this.#copied, last = lasts[count - 1];
+      const { count, firsts, lasts, values } = this.#copied;
+      const last = lasts[count - 1];
       this.#at = count;
-      callback(this.#copied);
-      // The columns are the callback's: it may have written there.
-      lasts[count - 1] = last;
+      callback({ count, firsts, lasts, values });
+      // The columns were the callback's: it may have written there, or may have transferred them to another thread.
+      if (Math.min(firsts.length, lasts.length, values.length) === 0) {
+        this.#copied = this.#copied.renewed();
+      }
+      this.#copied.lasts[count - 1] = last;
     }
   }
 

@@ -17,7 +17,7 @@ export function loadSome(
   entries: Uint32Array,
 ): number {
   const { words, doubles, scratchIndex } = arena;
-  const count = Math.min(AT_ONCE, indices.length - from);
+  const count = Math.min(AT_ONCE, entries.length - from);
   for (let i = 0; i < count; i++) {
     doubles[(scratchIndex >>> 1) + i] = indices[from + i];
   }

@@ -23,6 +23,7 @@ import {
   checkIndices,
   checkRange,
   checkValue,
+  lengthOf,
   settled,
 } from "./checks.ts";
 import { AT_ONCE, compiledFor, type CompiledTrees } from "./compiled.ts";
@@ -311,9 +312,9 @@ export class RangeTree implements Iterable<Entry> {
    */
   loadMany(indices: ArrayLike<number>): Uint32Array<ArrayBuffer> {
     const site = "RangeTree.loadMany";
-    const own = settled(indices);
-    checkIndices(own);
-    const entries = new Uint32Array(own.length);
+    const own = settled(indices, checkIndex);
+    const entries = new Uint32Array(lengthOf(own));
+    checkIndices(own, entries.length);
     const compiled = this.#compiled;
     if (entries.length === 0) this.#lock.flags(site);
     for (let at = 0; at < entries.length;) {
@@ -383,9 +384,8 @@ export class RangeTree implements Iterable<Entry> {
     values: ArrayLike<number>,
   ): void {
     const ranges = settledRanges(firsts, lasts, values);
-    const count = ranges.firsts.length;
-    if (count === 0) this.#lock.flags("RangeTree.storeMany");
-    for (let from = 0; from < count; from += AT_ONCE) {
+    if (ranges.count === 0) this.#lock.flags("RangeTree.storeMany");
+    for (let from = 0; from < ranges.count; from += AT_ONCE) {
       storeSome(this.#parts, this.#writer, this.#compiled, ranges, from);
     }
   }
@@ -635,9 +635,9 @@ export class RangeTree implements Iterable<Entry> {
 
   /**
    * Calls back for all entries that overlap `from` … `to`, whole, in order, some at a time; for all that there are by default. As
-   * {@linkcode RangeTree.forEach}, but with columns of up to 60 entries, which takes half the time: all of them were in the
-   * tree at some moment between the call before and this one. The columns are the same ones each time, so they are the callback's until
-   * it returns.
+   * {@linkcode RangeTree.forEach}, but with columns of up to 60 entries, which takes about half the time. Each of them was in the
+   * tree at some moment between the call before and this one, not all of them at the same one; no two overlap. The columns are the
+   * callback's until it returns.
    *
    * Lock: own read, in each step. Memory: no. Drops the lock: yes, while it calls back.
    *

@@ -5,7 +5,13 @@
  * @module
  */
 import { OutOfMemoryError } from "../memory/page_allocator.ts";
-import { checkRanges, settled } from "./checks.ts";
+import {
+  checkIndex,
+  checkRanges,
+  checkValue,
+  lengthOf,
+  settled,
+} from "./checks.ts";
 import { AT_ONCE, type CompiledStores } from "./compiled.ts";
 import type { TreeParts } from "./parts.ts";
 import type { Writer } from "./writer.ts";
@@ -16,8 +22,9 @@ const LASTS = 32;
 const VALUES = 96;
 const STORED = 112;
 
-/** Ranges and what is to be stored over them, in lists that are settled. */
+/** So many ranges and what is to be stored over them, in lists that are settled. */
 export interface Ranges {
+  readonly count: number;
   readonly firsts: ArrayLike<number>;
   readonly lasts: ArrayLike<number>;
   readonly values: ArrayLike<number>;
@@ -34,12 +41,20 @@ export function settledRanges(
   values: ArrayLike<number>,
 ): Ranges {
   const ranges = {
-    firsts: settled(firsts),
-    lasts: settled(lasts),
-    values: settled(values),
+    firsts: settled(firsts, checkIndex),
+    lasts: settled(lasts, checkIndex),
+    values: settled(values, checkValue),
   };
-  checkRanges(ranges.firsts, ranges.lasts, ranges.values);
-  return ranges;
+  // To ask for a length may be the last that runs code of the caller.
+  const count = lengthOf(ranges.firsts);
+  const ends = lengthOf(ranges.lasts), entries = lengthOf(ranges.values);
+  if (ends !== count || entries !== count) {
+    throw new RangeError(
+      `Cannot store ${count} ranges: there are ${ends} last indices and ${entries} entries`,
+    );
+  }
+  checkRanges(ranges.firsts, ranges.lasts, ranges.values, count);
+  return { count, ...ranges };
 }
 
 /**
@@ -56,8 +71,8 @@ export function storeSome(
 ): void {
   const site = "RangeTree.storeMany";
   const { arena, header, lock, nodes } = parts;
-  const { firsts, lasts, values } = ranges;
-  const end = Math.min(from + AT_ONCE, firsts.length);
+  const { count, firsts, lasts, values } = ranges;
+  const end = Math.min(from + AT_ONCE, count);
   let at = from;
   if (compiled !== undefined && lock.beginCompiled(site)) {
     leaveForCompiled(parts, ranges, from, end);

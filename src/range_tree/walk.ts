@@ -71,19 +71,19 @@ export interface EntryColumns {
   /** How many there are. */
   readonly count: number;
   /** The first index of each. */
-  readonly firsts: Float64Array;
+  readonly firsts: Float64Array<ArrayBuffer>;
   /** The last index of each, inclusive. */
-  readonly lasts: Float64Array;
+  readonly lasts: Float64Array<ArrayBuffer>;
   /** What is stored there. */
-  readonly values: Uint32Array;
+  readonly values: Uint32Array<ArrayBuffer>;
 }
 
 /** Entries that follow each other, as they were copied from a tree, in order or the last one first. */
 export class CopiedEntries implements EntryColumns {
   count = 0;
-  readonly firsts: Float64Array;
-  readonly lasts: Float64Array;
-  readonly values: Uint32Array;
+  readonly firsts: Float64Array<ArrayBuffer>;
+  readonly lasts: Float64Array<ArrayBuffer>;
+  readonly values: Uint32Array<ArrayBuffer>;
   /** The tree's generation before they were copied. */
   generation = 0;
   /** The last index, or in reverse the first one, up to which there was nothing else. */
@@ -94,6 +94,13 @@ export class CopiedEntries implements EntryColumns {
     this.firsts = new Float64Array(most);
     this.lasts = new Float64Array(most);
     this.values = new Uint32Array(most);
+  }
+
+  /** Another buffer, of the same tree as far as that was looked at, but without the entries. */
+  renewed(): CopiedEntries {
+    const other = new CopiedEntries();
+    const { count, generation, reached } = this;
+    return Object.assign(other, { count, generation, reached });
   }
 
   /** Adds a range, unless it is empty. */

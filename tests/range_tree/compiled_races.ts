@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { assert, assertNotEquals } from "@std/assert";
+import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { Arena } from "../../src/memory/mod.ts";
 import {
   type Cursor,
@@ -102,8 +102,8 @@ for (const isReverse of [false, true]) {
     bound = -1;
     const before = [...tree];
     const wasCopied = isReverse
-      ? walk.copyBackward(tree.ref, 0, at * WIDTH, 2, flags, copied)
-      : walk.copyForward(tree.ref, at * WIDTH, END, 2, flags, copied);
+      ? walk.copyBackward(tree.ref, 0, at * WIDTH, 6, flags, copied)
+      : walk.copyForward(tree.ref, at * WIDTH, END, 6, flags, copied);
     assert(wasCopied, "another mode");
     if (bound < 0) continue;
     copies++;
@@ -113,6 +113,8 @@ for (const isReverse of [false, true]) {
     const ranges = entriesOf(copied);
     for (const range of ranges) assertWas(range, were);
     const end = ranges[ranges.length - 1];
+    // All ranges adjoin here.
+    assertEquals(copied.reached, isReverse ? end.first : end.last);
     if (isReverse ? end.first === bound + 1 : end.last === bound) brokenOff++;
   }
   assert(

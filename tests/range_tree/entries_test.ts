@@ -1,6 +1,14 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertNotStrictEquals,
+  assertStrictEquals,
+  assertThrows,
+} from "@std/assert";
+import { spy } from "@std/testing/mock";
 import { Arena } from "../../src/memory/mod.ts";
 import { type Entry, MAX_INDEX, RangeTree } from "../../src/range_tree/mod.ts";
+import { Walk } from "../../src/range_tree/walk.ts";
 import { rng, seeds } from "../seed.ts";
 import { calledMany, entriesOf } from "./called_many.ts";
 import { Mirror } from "./mirror.ts";
@@ -301,6 +309,34 @@ Deno.test("RangeTree.forEachMany() lets its callback write to the columns", () =
   }
 });
 
+Deno.test("RangeTree.forEachMany() lets its callback transfer the columns, and goes on with others", () => {
+  for (const column of ["firsts", "lasts", "values"] as const) {
+    for (const changes of [false, true]) {
+      const { tree } = treeOf(points(200, 2));
+      const seen: Entry[] = [];
+      tree.forEachMany((entries) => {
+        seen.push(...entriesOf(entries));
+        structuredClone(entries, { transfer: [entries[column].buffer] });
+        if (changes) tree.store(0, 5 + seen.length);
+      });
+      assertEquals(seen, points(200, 2));
+      assertEquals([...tree.entries(1)], points(200, 2).slice(1));
+      assertEquals(calledMany(tree, 1, MAX_INDEX), points(200, 2).slice(1));
+    }
+  }
+});
+
+Deno.test("RangeTree.forEachMany() lets its callback change nothing of how it goes on", () => {
+  const { tree } = treeOf(points(200, 2));
+  const seen: Entry[] = [];
+  tree.forEachMany((entries) => {
+    seen.push(...entriesOf(entries));
+    const { count } = entries;
+    Object.assign(entries, { count: count - 1, reached: 5, generation: -1 });
+  });
+  assertEquals(seen, points(200, 2));
+});
+
 Deno.test("RangeTree.forEachMany() ends at what its callback throws, and holds nothing then", () => {
   for (const rcu of [false, true]) {
     const { arena, tree } = treeOf(points(100, 2));
@@ -317,6 +353,27 @@ Deno.test("RangeTree.forEachMany() ends at what its callback throws, and holds n
     tree.destroy();
     assertThrows(() => tree.forEachMany(() => {}), Error, "it was destroyed");
   }
+});
+
+Deno.test("Walk has a buffer that was given back taken once", () => {
+  const walk = new Walk(Arena.create({ byteLength: 2 ** 20 }));
+  const first = walk.takeBuffer(), second = walk.takeBuffer();
+  assertNotStrictEquals(second, first);
+  walk.giveBuffer(first);
+  assertStrictEquals(walk.takeBuffer(), first);
+  assertNotStrictEquals(walk.takeBuffer(), first);
+});
+
+Deno.test("RangeTree.entries(), forEach() and forEachMany() take one buffer, one after the other", () => {
+  const { tree } = treeOf(points(200, 2));
+  using taken = spy(Walk.prototype, "takeBuffer");
+  using given = spy(Walk.prototype, "giveBuffer");
+  assertEquals([...tree].length, 200);
+  tree.forEach(() => {});
+  tree.forEachMany(() => {});
+  const buffers = new Set(taken.calls.map(({ returned }) => returned));
+  assertEquals([taken.calls.length, given.calls.length], [3, 3]);
+  assertEquals(buffers.size, 1);
 });
 
 Deno.test("RangeTree.entries() that has ended lets another have its buffer, and never looks at it again", () => {

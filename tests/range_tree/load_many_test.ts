@@ -1,5 +1,12 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertNotStrictEquals,
+  assertStrictEquals,
+  assertThrows,
+} from "@std/assert";
 import { Arena } from "../../src/memory/mod.ts";
+import { checkIndex, settled } from "../../src/range_tree/checks.ts";
 import { MAX_INDEX, RangeTree } from "../../src/range_tree/mod.ts";
 import { rng, seeds } from "../seed.ts";
 import { Mirror } from "./mirror.ts";
@@ -125,4 +132,79 @@ Deno.test("RangeTree.loadMany() and storeMany() refuse what is no list of number
     assertThrows(() => tree.storeMany(list, list, list), RangeError, "Cannot");
   }
   assertEquals([tree.count, tree.load(0)], [1, 1]);
+});
+
+Deno.test("settled() copies what another thread or the caller's code may change, and nothing else", () => {
+  const isOwn = [new Float64Array(3), new Uint8Array(new ArrayBuffer(4), 1)];
+  for (const list of isOwn) {
+    assertStrictEquals(settled(list, checkIndex), list);
+  }
+  const shared = new Float64Array(new SharedArrayBuffer(16));
+  for (const list of [shared, [0, 0], { length: 2, 0: 0, 1: 0 }]) {
+    const copy = settled(list, checkIndex);
+    assertNotStrictEquals(copy, list);
+    shared[0] = 7;
+    assertEquals(Array.from(copy), [0, 0]);
+    shared[0] = 0;
+  }
+  assertThrows(() => settled({ length: 2 ** 50 }, checkIndex), RangeError);
+});
+
+Deno.test("RangeTree.loadMany() reads each index of a list once, before it looks anything up", () => {
+  const tree = RangeTree.create(Arena.create({ byteLength: 2 ** 20 }));
+  tree.storeRange(0, 99, 5);
+  let asked = 0;
+  const list = {
+    length: 1,
+    get 0() {
+      tree.loadMany([200, 200]);
+      return asked++ === 0 ? 3 : NaN;
+    },
+  };
+  assertEquals([...tree.loadMany(list)], [5]);
+  assertEquals(asked, 1);
+});
+
+/** A typed array that is shorter once its length was asked for so often. */
+class Shrinking extends Float64Array<ArrayBuffer> {
+  #asked = 0;
+  readonly #most: number;
+
+  constructor(most: number, numbers: number[]) {
+    super(new ArrayBuffer(8 * numbers.length, { maxByteLength: 4096 }));
+    this.set(numbers);
+    this.#most = most;
+  }
+
+  override get length(): number {
+    const { length } = this.subarray();
+    if (this.#asked++ === this.#most) this.buffer.resize(8);
+    return length;
+  }
+}
+
+Deno.test("RangeTree.loadMany() and storeMany() use what they have checked, also if a length is one that lies", () => {
+  const twenty = Array.from({ length: 20 }, (_, i) => i);
+  for (const memory of ["shared", "buffer"] as const) {
+    for (let most = 0; most < 6; most++) {
+      const arena = Arena.attach(Arena.create({ byteLength: 2 ** 20 })[memory]);
+      const tree = RangeTree.create(arena);
+      const shrinking = () => new Shrinking(most, twenty);
+      for (
+        const use of [
+          () => tree.storeMany(shrinking(), twenty, twenty),
+          () => tree.storeMany(twenty, twenty, shrinking()),
+          () => tree.loadMany(shrinking()),
+        ]
+      ) {
+        try {
+          use();
+        } catch (error) {
+          assert(error instanceof RangeError, String(error));
+        }
+        tree.validate();
+        assert([0, 19].includes(tree.count), `${tree.count}`);
+      }
+    }
+  }
 });

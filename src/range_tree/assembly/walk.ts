@@ -238,7 +238,7 @@ export function copyForward(
   if (isSafe(header, flags)) {
     beginCopying(header);
     walkTo(header, from);
-    touchLeaves(place + 1, place + leaves + 1);
+    if (max < to) touchLeaves(place + 1, place + leaves + 1);
     reached = copyOn(to);
     while (--leaves > 0 && max < to && hasRoom()) {
       toNextLeaf(header);
@@ -265,7 +265,7 @@ export function copyBackward(
   if (isSafe(header, flags)) {
     beginCopying(header);
     walkTo(header, to);
-    touchLeaves(place - leaves, place);
+    if (min > from) touchLeaves(place - leaves, place);
     reached = copyBack(from);
     while (--leaves > 0 && min > from && hasRoom()) {
       toPreviousLeaf(header);
