@@ -11,7 +11,7 @@ import { lockIndexOf } from "../../src/range_tree/header.ts";
 import { spinLockOwner } from "../../src/sync/spin_lock.ts";
 import { Mirror } from "../range_tree/mirror.ts";
 import { dyingAfter, Killed } from "../stress/dying.ts";
-import { lostIn, settle } from "../stress/lost.ts";
+import { lostIn, NOTHING_LOST, settle } from "../stress/lost.ts";
 import { TestWorker } from "../sync/workers.ts";
 import { assertSame, digest, points } from "../range_tree/worlds.ts";
 import { bothOf } from "../range_tree/both_caches.ts";
@@ -188,7 +188,7 @@ function assertNothingLost(arena: Arena, message: string): void {
   using _guard = isExternal
     ? ExternalLock.attach(arena, "lock").guard()
     : undefined;
-  assertEquals(lostIn(arena), { nodes: 0, headers: 0, pages: 0 }, message);
+  assertEquals(lostIn(arena), NOTHING_LOST, message);
 }
 
 Deno.test("Arena.reap() recovers from a thread that dies at any step of freeing a batch and keeping it at hand", () => {

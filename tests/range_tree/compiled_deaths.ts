@@ -16,7 +16,7 @@ import {
 import { Slabs } from "../../src/slab/mod.ts";
 import { compile } from "../../tools/assemble.ts";
 import { rng } from "../seed.ts";
-import { lostIn, settle } from "../stress/lost.ts";
+import { lostIn, NOTHING_LOST, settle } from "../stress/lost.ts";
 import { Mirror } from "./mirror.ts";
 import { assertSame, digest } from "./worlds.ts";
 import { bothOf } from "./both_caches.ts";
@@ -181,7 +181,7 @@ for (let seed = 1; seed <= SEEDS; seed++) {
     settle(arena);
     assertEquals(
       lostIn(arena),
-      { nodes: 0, headers: 0, pages: 0 },
+      NOTHING_LOST,
       `seed ${seed}, died at step ${steps}`,
     );
   }

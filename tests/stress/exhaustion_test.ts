@@ -8,7 +8,7 @@ import {
 } from "../../mod.ts";
 import { TestWorker } from "../sync/workers.ts";
 import type { ExhaustionCommand } from "./exhaustion_worker.ts";
-import { lostIn, settle } from "./lost.ts";
+import { lostIn, NOTHING_LOST, settle } from "./lost.ts";
 
 const WRITERS = 3;
 /** Entries that each stores when there is memory again. */
@@ -62,7 +62,7 @@ Deno.test("All threads run out of memory at once, and go on when there is room a
     assertHolds(trees[i], stored);
   }
   settle(arena);
-  assertEquals(lostIn(arena), { nodes: 0, headers: 0, pages: 0 });
+  assertEquals(lostIn(arena), NOTHING_LOST);
   for (const cache of Slabs.of(arena).all()) cache.validate();
   arena.pages.validate();
 });
@@ -112,5 +112,5 @@ Deno.test("A reader that never leaves its section: writers get an OutOfMemoryErr
   assertEquals([...tree].filter(({ value }) => value === 7).length, 500);
   reader.leave();
   settle(arena);
-  assertEquals(lostIn(arena), { nodes: 0, headers: 0, pages: 0 });
+  assertEquals(lostIn(arena), NOTHING_LOST);
 });

@@ -6,8 +6,10 @@
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { Arena, ExternalLock, RangeTree, Slabs } from "../../mod.ts";
-import { rng } from "../seed.ts";
-import { type Lost, lostIn, settle } from "./lost.ts";
+import { type Rng, rng } from "../seed.ts";
+import { type Lost, lostIn, NOTHING_LOST, settle } from "./lost.ts";
+import { BINDING_WORDS, Bindings, createManagers } from "./managers.ts";
+import { ManagersCheck } from "./managers_check.ts";
 import { TestWorker } from "../sync/workers.ts";
 import {
   BAND,
@@ -23,7 +25,17 @@ import {
 
 /** Deaths after which the others stop, it is counted what is lost, and the arena is made anew. */
 const ROUNDS_AN_ARENA = 100;
-const ROLES = ["writer", "writer", "compactor", "reader"] as const;
+const ROLES = [
+  "writer",
+  "writer",
+  "binder",
+  "binder",
+  "binder",
+  "compactor",
+  "reader",
+] as const;
+/** Who lives on beside whoever dies. */
+const LASTING = ["reader", "viewer", "compactor"] as const;
 
 /** What the kills came to. */
 export interface Totals {
@@ -39,7 +51,9 @@ class World {
   readonly generations = new Int32Array(
     new SharedArrayBuffer(4 * GENERATION_WORDS),
   );
+  readonly bindings = new Int32Array(new SharedArrayBuffer(4 * BINDING_WORDS));
   readonly signals = new Int32Array(new SharedArrayBuffer(64));
+  readonly managers: ManagersCheck;
   readonly #externalLock: ExternalLock;
 
   constructor() {
@@ -52,10 +66,22 @@ class World {
         externalLock: kind.lock === "external" ? this.#externalLock : undefined,
       })
     );
+    this.managers = new ManagersCheck(
+      this.arena,
+      createManagers(this.arena, this.#externalLock),
+      this.#externalLock,
+      new Bindings(this.bindings),
+    );
   }
 
-  /** What is wrong after the reaping; takes over what the killed writer had done last. */
-  check(): string[] {
+  /** Reaps a thread; what is wrong then. Takes over what it had done last. */
+  reap(thread: number, random: Rng): string[] {
+    const seen = this.managers.seen();
+    this.arena.reap(thread);
+    return [...this.managers.check(seen, random), ...this.#check()];
+  }
+
+  #check(): string[] {
     using _guard = this.#externalLock.guard();
     const wrong: string[] = [];
     this.trees.forEach((tree, i) => {
@@ -108,19 +134,20 @@ function command(
   world: World,
   rest: Pick<StressCommand, "role" | "seed" | "diesAfter" | "diesAsleep">,
 ): StressCommand {
-  const { arena, generations, signals } = world;
+  const { arena, generations, bindings, signals } = world;
   return {
     number: 0,
     of: 1,
     memory: arena.shared,
     signals,
     generations,
+    bindings,
     ...rest,
   };
 }
 
 /**
- * Lets a worker die so often: as a writer, a compactor or a reader, while a reader and a compactor live on.
+ * Lets a worker die so often: as a writer, a binder, a compactor or a reader, while readers and a compactor live on.
  *
  * @param isTerminated Whether each is a worker of its own that is terminated, asleep in the middle of its work. Else it is one
  * that gives up its work by an error, which takes a hundredth of the time.
@@ -131,21 +158,16 @@ export async function runKills(
   isTerminated = false,
 ): Promise<Totals> {
   const random = rng(seed);
-  const lost: Lost = { nodes: 0, headers: 0, pages: 0 };
+  const lost: Lost = { ...NOTHING_LOST };
   const totals: Totals = { kills: 0, lost, wrong: [] };
   const file = new URL("./stress_worker.ts", import.meta.url);
   using lasting = new TestWorker(file);
   while (totals.kills < kills && totals.wrong.length === 0) {
     const world = new World();
-    using reader = new TestWorker(file);
-    using compactor = new TestWorker(file);
-    for (
-      const [worker, role] of [[reader, "reader"], [
-        compactor,
-        "compactor",
-      ]] as const
-    ) {
-      worker.send(command(world, { role, seed: random.u32() }));
+    using stack = new DisposableStack();
+    const others = LASTING.map(() => stack.use(new TestWorker(file)));
+    for (const [i, worker] of others.entries()) {
+      worker.send(command(world, { role: LASTING[i], seed: random.u32() }));
       await worker.answer();
     }
     const end = Math.min(kills, totals.kills + ROUNDS_AN_ARENA);
@@ -162,18 +184,17 @@ export async function runKills(
       const thread = isTerminated
         ? await terminateOne(file, order)
         : await killOne(lasting, order);
-      world.arena.reap(thread);
-      totals.wrong.push(...world.check());
+      totals.wrong.push(...world.reap(thread, random));
     }
     Atomics.store(world.signals, 0, 1);
-    for (const worker of [reader, compactor]) {
+    for (const worker of others) {
       const { wrong } = await worker.answer<StressAnswer>();
       if (wrong !== undefined) totals.wrong.push(wrong);
     }
-    const { nodes, headers, pages } = world.lost();
-    lost.nodes += nodes;
-    lost.headers += headers;
-    lost.pages += pages;
+    const more = world.lost();
+    for (const what of Object.keys(lost) as (keyof Lost)[]) {
+      lost[what] += more[what];
+    }
   }
   return totals;
 }

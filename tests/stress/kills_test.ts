@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { seeds } from "../seed.ts";
 import { runKills } from "./kills.ts";
+import { NOTHING_LOST } from "./lost.ts";
 
 const NAME =
   "Arena.reap() recovers from workers that die at random moments beside others, and nothing is lost";
@@ -9,7 +10,7 @@ Deno.test(NAME, async () => {
   const { kills, wrong, lost } = await runKills(60, seed);
   assertEquals(wrong, []);
   assertEquals(kills, 60);
-  assertEquals(lost, { nodes: 0, headers: 0, pages: 0 });
+  assertEquals(lost, NOTHING_LOST);
 });
 
 const TERMINATED =
@@ -19,5 +20,5 @@ Deno.test(TERMINATED, async () => {
   const { kills, wrong, lost } = await runKills(16, seed, true);
   assertEquals(wrong, []);
   assertEquals(kills, 16);
-  assertEquals(lost, { nodes: 0, headers: 0, pages: 0 });
+  assertEquals(lost, NOTHING_LOST);
 });

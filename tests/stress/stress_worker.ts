@@ -8,7 +8,10 @@ import { load } from "../../src/sync/atomics.ts";
 import { rng } from "../seed.ts";
 import { workerPort } from "../sync/workers.ts";
 import { dyingAfter, sleepingAfter } from "./dying.ts";
+import { Bindings } from "./managers.ts";
+import { StressBinder } from "./stress_binder.ts";
 import { StressReader } from "./stress_reader.ts";
+import { StressViewer } from "./stress_viewer.ts";
 import { CellWriter, WideWriter } from "./stress_writer.ts";
 import { Generations, type StressAnswer, type StressCommand } from "./world.ts";
 
@@ -65,6 +68,10 @@ function workOf(arena: Arena, command: StressCommand): Work {
       return new WideWriter(arena, generations, random, command);
     case "compactor":
       return new StressCompactor(arena);
+    case "binder":
+      return new StressBinder(arena, new Bindings(command.bindings!), random);
+    case "viewer":
+      return new StressViewer(arena, new Bindings(command.bindings!), random);
   }
 }
 

@@ -157,13 +157,21 @@ export function generationOf(
 
 /** What a worker is sent. */
 export interface StressCommand {
-  /** A `"writer"` changes cells, a `"widener"` wide places. */
-  readonly role: "reader" | "writer" | "widener" | "compactor";
+  /** A `"writer"` changes cells, a `"widener"` wide places; a `"binder"` changes VA managers, a `"viewer"` reads them. */
+  readonly role:
+    | "reader"
+    | "writer"
+    | "widener"
+    | "compactor"
+    | "binder"
+    | "viewer";
   readonly memory: SharedMemory;
   /** Word 0: whether to stop. Word 1: whether the worker that was to die asleep does nothing more. */
   readonly signals: Int32Array<SharedArrayBuffer>;
   /** The table of {@linkcode Generations}. */
   readonly generations: Int32Array<SharedArrayBuffer>;
+  /** The table of `Bindings`, for binders and viewers. */
+  readonly bindings?: Int32Array<SharedArrayBuffer>;
   readonly seed: number;
   /** Which of the writers this is, of how many: it owns the bands of that remainder. */
   readonly number: number;

@@ -6,7 +6,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { Arena, Slabs, VaManager } from "../../mod.ts";
 import { cacheOf } from "../range_tree/worlds.ts";
-import { lostIn, settle } from "../stress/lost.ts";
+import { lostIn, NOTHING_LOST, settle } from "../stress/lost.ts";
 
 /** A manager, with its own outer lock unless that is the driver's, and ten mappings of three objects. */
 export function worldOf(
@@ -96,7 +96,7 @@ export function assertReaped(
     assertInOrder(vm, message);
   }
   settle(arena);
-  assertEquals(lostIn(arena), { nodes: 0, headers: 0, pages: 0 }, message);
+  assertEquals(lostIn(arena), NOTHING_LOST, message);
   const inUse = (cache: string) => cacheOf(arena, cache).stats().objects;
   assertEquals(inUse("va_mapping"), vm.tree.count, message);
   using _guard = vm.lock();
