@@ -196,6 +196,7 @@ export class VaState {
       doubles: arena.doubles,
       assertWriter: (site) => this.assertWriter(site),
       settle: () => this.replaced.settle(),
+      setChanging: (on) => this.isChanging = on,
       isMapped: (mapping) => this.isMapped(mapping),
       manager: header,
       tree: this.boTree,

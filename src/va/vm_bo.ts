@@ -85,6 +85,8 @@ export interface BoTableTarget {
   assertWriter(site: string): void;
   /** Takes mappings that were replaced off the lists, if they are on them still: before anybody looks at one. */
   settle(): void;
+  /** Notes that the lists are being changed, or that they are what they say again: else whoever changes the manager next repairs them. */
+  setChanging(on: boolean): void;
   /** Whether a copy of a mapping is of one that is there. */
   isMapped(mapping: Mapping): boolean;
   /** The manager's header. */
@@ -344,7 +346,7 @@ export class VmBo {
   /** Sets whether it is; puts it on the manager's list of external objects. Analogous to `drm_gpuvm_bo_extobj_add`. */
   set external(on: boolean) {
     this.#base();
-    this.#table.setFlag(this.ref, EXTERNAL, on);
+    this.#change(() => this.#table.setFlag(this.ref, EXTERNAL, on));
   }
 
   /** Whether the object's memory was taken away. */
@@ -355,7 +357,7 @@ export class VmBo {
   /** Sets whether it was; puts it on the manager's list of evicted objects. Analogous to `drm_gpuvm_bo_evict`. */
   set evicted(on: boolean) {
     this.#base();
-    this.#table.setFlag(this.ref, EVICTED, on);
+    this.#change(() => this.#table.setFlag(this.ref, EVICTED, on));
   }
 
   /** The mappings, in the order in which they were linked. */
@@ -394,7 +396,7 @@ export class VmBo {
         }`,
       );
     }
-    this.#table.link(this.ref, mapping.ref);
+    this.#change(() => this.#table.link(this.ref, mapping.ref));
   }
 
   /**
@@ -404,8 +406,15 @@ export class VmBo {
     this.#base();
     if (!this.#target.isMapped(mapping)) return;
     if (boOf(this.#target.words, mapping.ref) === this.ref) {
-      this.#table.unlink(mapping.ref);
+      this.#change(() => this.#table.unlink(mapping.ref));
     }
+  }
+
+  /** Changes the lists, which are written plainly: the note outlives a thread that dies of it. */
+  #change(change: () => void): void {
+    this.#target.setChanging(true);
+    change();
+    this.#target.setChanging(false);
   }
 
   #base(): number {

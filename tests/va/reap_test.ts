@@ -311,6 +311,57 @@ function dieAt(at: "store" | "unlink", vm: VaManager, act: () => void): void {
   assertThrows(act, Killed);
 }
 
+/** What a driver does to the lists of a manager whose mappings it links by hand. */
+const LISTS: Record<string, [keyof BoTable, (vm: VaManager) => void]> = {
+  "a link": ["link", (vm) => vm.bo(2)!.link(vm.lookup(100)!)],
+  "an unlink": ["unlink", (vm) => vm.bo(2)!.unlink(vm.lookup(400)!)],
+  "an eviction": ["setFlag", (vm) => vm.bo(2)!.evicted = true],
+  "the end of an eviction": ["setFlag", (vm) => vm.bo(1)!.evicted = false],
+  "a sharing": ["setFlag", (vm) => vm.bo(2)!.external = true],
+};
+
+for (const [name, [change, act]] of Object.entries(LISTS)) {
+  Deno.test(`VaManager repairs the lists that a thread was about to change by ${name} as it died, under the driver's lock`, () => {
+    const arena = Arena.create({ byteLength: 2 ** 21 });
+    const vm = VaManager.create(arena, {
+      name: "vm",
+      range: 2 ** 20,
+      link: "driver",
+    });
+    for (let i = 1; i <= 4; i++) {
+      vm.insert({ start: 100 * i, range: 100, object: 2 });
+    }
+    const bo = vm.obtainBo(2);
+    for (const start of [200, 300, 400]) bo.link(vm.lookup(start)!);
+    vm.obtainBo(3).evicted = true;
+    vm.obtainBo(1).evicted = true;
+    vm.obtainBo(3).external = true;
+    const lists = () => [
+      bo.mappings().map(({ start }) => start),
+      vm.evictedBos().map(({ object }) => object).toSorted(),
+      vm.externalBos().map(({ object }) => object).toSorted(),
+    ];
+    const before = lists();
+
+    const victim = Arena.attach(arena.buffer);
+    const theirs = VaManager.attach(victim, "vm");
+    const { words } = victim, evicted = vm.evictedBos();
+    {
+      // It dies with the lists in disorder.
+      using _dying = stub(BoTable.prototype, change, () => {
+        const base = bo.ref * 16;
+        words[base + 1] = words[base + 2] = words[base + 3] = 0;
+        for (const { ref } of evicted) words[ref * 16 + 7] = 0;
+        throw new Killed();
+      });
+      assertThrows(() => act(theirs), Killed);
+    }
+    arena.reap(victim.thread);
+    vm.bind({ start: 5000, range: 1 });
+    assertEquals(lists(), before);
+  });
+}
+
 Deno.test("Arena.reap() frees nothing that another thread finds and frees at the same time, under the driver's lock", () => {
   const acts: Record<string, (vm: VaManager) => void> = {
     bind: (vm) => vm.bind({ start: 5000, range: 1 }),
