@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { assertEquals } from "@std/assert";
 import { type Arena, type ExternalLock, Slabs, VaManager } from "../../mod.ts";
 import { isLiveManager } from "../../src/va/header.ts";
 import type { Rng } from "../seed.ts";
@@ -152,7 +153,7 @@ export class ManagersCheck {
       const done = bindings.done(number, cell);
       const begun = bindings.begun(number, cell);
       if (serialOf(done) === serialOf(begun)) {
-        if ((done & ~LINKED) !== (begun & ~LINKED)) throw new Error("no word");
+        assertEquals(done & ~LINKED, begun & ~LINKED, "one change, one word");
         return;
       }
       bindings.set(number, cell, isNew || isBegun[cell] ? begun : done);
