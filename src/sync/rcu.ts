@@ -226,6 +226,12 @@ export class Rcu {
       words[own + WAIT_SEEN] =
       words[own + NEXT_COUNT] =
         0;
+    for (const head of [own + NEXT_HEAD, own + WAIT_HEAD]) {
+      // A mark, too: what it names may come into this thread's hands, and would count as taken if that died of deferring it. Pairs
+      // with the compare-exchange of a barrier that puts something back there.
+      const mark = load(words, head);
+      if (mark < 0) compareExchange(words, head, mark, 0);
+    }
     this.#lockdep = options.lockdep;
     this.#assertCanReclaim = () => options.assertCanReclaim();
     this.#reclaimer = options.reclaimer;

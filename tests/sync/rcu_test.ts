@@ -10,6 +10,7 @@ import { Arena } from "../../src/memory/mod.ts";
 import { Slabs } from "../../src/slab/mod.ts";
 import { LockdepError, Rcu, RcuStallError } from "../../src/sync/mod.ts";
 import { rng, seeds } from "../seed.ts";
+import { dyingAfter, Killed } from "../stress/dying.ts";
 import type { RcuWorkerAnswer, RcuWorkerCommand } from "./rcu_worker.ts";
 import {
   VirtualThreads,
@@ -658,4 +659,36 @@ Deno.test("Rcu of an arena: a worker's section keeps an object", async () => {
     seen: [4711, 4711],
   });
   assertEquals(cache.allocate(), ref);
+});
+
+Deno.test("Rcu loses nothing of a thread that dies of deferring what the one before it in its slot had deferred", () => {
+  for (const isWaiting of [false, true]) {
+    for (let step = 0, died = true; died; step++) {
+      const threads = new VirtualThreads(2);
+      const { freed, rcus } = threads;
+      threads.defer(2, 5);
+      // It moves what it has deferred to the other list; a read section keeps it there.
+      rcus[0].readLock();
+      if (isWaiting) rcus[1].flush();
+      rcus[0].readUnlock();
+      rcus[0].barrier();
+      rcus[1].leave();
+      assertEquals(freed, [5]);
+
+      assertEquals(threads.join(), 2);
+      {
+        using dying = dyingAfter(step);
+        try {
+          threads.defer(2, 5);
+        } catch (error) {
+          assert(error instanceof Killed);
+        }
+        died = dying.died;
+      }
+      rcus[0].endSectionsOf(2);
+      rcus[0].recover(2);
+      rcus[0].barrier();
+      assertEquals(freed, [5, 5], `at step ${step}`);
+    }
+  }
 });

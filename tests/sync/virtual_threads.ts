@@ -33,44 +33,51 @@ export class VirtualThreads {
   readonly lockdeps: Lockdep[] = [];
   /** Each thread's RCU; thread 1 comes first. */
   readonly rcus: Rcu[] = [];
+  readonly #maxThreads: number;
+  readonly #options: VirtualThreadsOptions;
 
   /** Joins `count` threads, at most 7. */
   constructor(count: number, options: VirtualThreadsOptions = {}) {
-    const { lockdep: enabled = true, epoch = 0, onFree, giveBack } = options;
+    const { epoch = 0 } = options;
     this.words[EPOCH] = epoch;
-    for (let i = 0; i < count; i++) {
-      const thread = Rcu.join(this.words, SLOTS, count);
-      const lockdep = new Lockdep(this.words, 2048, thread, enabled);
-      this.lockdeps.push(lockdep);
-      this.rcus.push(
-        new Rcu(this.words, {
-          epochIndex: EPOCH,
-          slotsIndex: SLOTS,
-          maxThreads: count,
-          thread,
-          lockdep,
-          assertCanReclaim: () => {},
-          reclaimer: {
-            unchain: (head, refs) => {
-              for (let ref = head; ref !== 0; ref = this.words[LINKS + ref]) {
-                refs.push(ref);
-              }
-            },
-            chain: (refs) => {
-              refs.forEach((ref, i) => this.words[LINKS + ref] = refs[i + 1]);
-              return LINKS + refs[refs.length - 1];
-            },
-            reclaim: (refs) => {
-              for (const ref of refs) {
-                this.freed.push(ref);
-                onFree?.(ref, thread);
-              }
-            },
-            giveBack: () => giveBack?.(thread) ?? false,
-          },
-        }),
-      );
-    }
+    this.#maxThreads = count;
+    this.#options = options;
+    for (let i = 0; i < count; i++) this.join();
+  }
+
+  /** Has one more thread join, in the first slot that is free; returns its id. */
+  join(): number {
+    const { lockdep: enabled = true, onFree, giveBack } = this.#options;
+    const thread = Rcu.join(this.words, SLOTS, this.#maxThreads);
+    const lockdep = new Lockdep(this.words, 2048, thread, enabled);
+    this.lockdeps[thread - 1] = lockdep;
+    this.rcus[thread - 1] = new Rcu(this.words, {
+      epochIndex: EPOCH,
+      slotsIndex: SLOTS,
+      maxThreads: this.#maxThreads,
+      thread,
+      lockdep,
+      assertCanReclaim: () => {},
+      reclaimer: {
+        unchain: (head, refs) => {
+          for (let ref = head; ref !== 0; ref = this.words[LINKS + ref]) {
+            refs.push(ref);
+          }
+        },
+        chain: (refs) => {
+          refs.forEach((ref, i) => this.words[LINKS + ref] = refs[i + 1]);
+          return LINKS + refs[refs.length - 1];
+        },
+        reclaim: (refs) => {
+          for (const ref of refs) {
+            this.freed.push(ref);
+            onFree?.(ref, thread);
+          }
+        },
+        giveBack: () => giveBack?.(thread) ?? false,
+      },
+    });
+    return thread;
   }
 
   /** The shared epoch. */
