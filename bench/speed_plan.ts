@@ -27,7 +27,10 @@ const LARGE_PEERS_MAX = 1e6;
  * at 100 000 ranges: after one tree a build is 40 % slower than after five, and a bulk load takes five times as long; ten are no better.)
  */
 const WARM_UP: WarmUp = { ranges: 20_000, times: 2 };
-/** Smaller trees are over before V8 has compiled what clones and iterates: after 30 times with 30 trees an entry of many takes half as long again as after 50. */
+/**
+ * Smaller trees are over before V8 has compiled what clones and iterates: after 30 times with 30 trees an entry of many takes half as
+ * long again as after 50.
+ */
 const SMALL_WARM_UPS = 50;
 
 const TIMES = "ns an operation";

@@ -85,6 +85,7 @@ export class EntryIterator implements IterableIterator<Entry> {
   forEach(
     callback: (first: number, last: number, value: number) => void,
   ): void {
+    // Read once: they stay, and it is asked after each entry.
     const words = this.#words, header = this.#header;
     while (this.#fill()) {
       const { count, firsts, generation, lasts, values } = this.#copied;

@@ -33,7 +33,8 @@
  * - What the owner is about to put into a list of its own it notes first, plainly, in its slot, and it clears the note before
  *   it frees what it noted. Nobody else puts anything in front of it but a barrier that gives up, which leaves a mark too. So
  *   when the owner is dead it can be told whether that object got there: then it is in one of the lists, or a list was taken
- *   with it at the head. Only where a list was taken after something had been put back it can't: then it may be lost.
+ *   with it at the head. (Whoever joins in the slot clears the marks of the thread before it, which say nothing of its own objects.) Only
+ *   where a list was taken after something had been put back it can't: then it may be lost.
  *
  * @module
  */
