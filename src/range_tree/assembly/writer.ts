@@ -228,22 +228,31 @@ function storeAll(header: u32, count: i32, leaves: u32, inner: u32): f64 {
 
 /**
  * Stores an entry in a slot that was found before, if that covers exactly this range still; says whether it did. The stores since may
- * have replaced its leaf, which is marked dead then, or changed it in place; the read section keeps its memory from being reused. Of
- * the first slot and of the one behind the last pivot it is not known what they cover.
+ * have replaced its leaf, which is marked dead then, or changed it in place; the read section keeps its memory from being reused.
  */
 function overwrite(at: usize, first: f64, last: f64, value: u32): bool {
   const node = at & ~(NODE_BYTES - 1);
   const slot = (at - node - NODE_SLOTS) >> 2;
   if (
-    slot == 0 || <i32>slot >= PIVOT_COUNT || value == 0 ||
-    pivotBefore(node, slot) != first - 1 ||
+    <i32>slot >= PIVOT_COUNT || value == 0 ||
     load<f64>(node + (slot << 3), NODE_PIVOTS) != last ||
-    load<u32>(at) == 0 || load<u32>(node, NODE_PARENT) == <u32>(node >> 6)
+    load<u32>(at) == 0 || load<u32>(node, NODE_PARENT) == <u32>(node >> 6) ||
+    (slot > 0 ? pivotBefore(node, slot) : endBefore(node, first)) != first - 1
   ) return false;
   // Pairs with the loads of readers.
   atomic.store<u32>(at, value);
   noteChange(0);
   return true;
+}
+
+/** The last index before a leaf that covers an index; -1 also where its parent alone does not know. */
+function endBefore(leaf: usize, index: f64): f64 {
+  const ref = load<u32>(leaf, NODE_PARENT);
+  // The parent of a root is the tree.
+  if (ref == <u32>(tree >> 6) + 1) return -1;
+  const parent = addressOf(ref);
+  const place = slotFor(parent, f64x2.splat(index), hasNarrowNodes(load<i32>(tree, HEADER_FLAGS)));
+  return place > 0 ? pivotBefore(parent, place) : -1;
 }
 
 /** Begins a store: walks to the slot that covers an index; says whether the tree holds anything. */
