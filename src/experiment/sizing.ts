@@ -19,10 +19,8 @@ import { Replayer, type Trace } from "../trace/mod.ts";
 const SURVEY_BYTES = 2 ** 28;
 /** Objects that may be deferred on top of a peak: twice what Rcu gathers before it frees, and a tree that goes at once. */
 const DEFERRED_OBJECTS = 128;
-/** Slabs that are empty but kept, or wait for their grace period. */
-const SPARE_PAGES = 8;
-/** Pages that an arena spends on itself, and how many pages one page of frame records serves; both a little on the safe side. */
-const ARENA_PAGES = 8;
+/** Pages that an arena spends on itself, and how many pages one page of frame records serves, a little on the safe side. */
+const ARENA_PAGES = 26;
 const PAGES_PER_RECORD_PAGE = 120;
 /** A large arena, of so many pages or more, begins its pages at a multiple of so many. */
 const LARGE_PAGES = 2 ** 14 - 512;
@@ -79,7 +77,7 @@ export function arenaBytesFor(
     surveys.reduce((sum, survey) => sum + copies * of(survey), 0);
   const pages = slabsFor(most((survey) => survey.leavesMax), NODE_BYTES) +
     slabsFor(most((survey) => survey.innerMax), NODE_BYTES) +
-    slabsFor(most((survey) => survey.treesMax), HEADER_BYTES) + SPARE_PAGES;
+    slabsFor(most((survey) => survey.treesMax), HEADER_BYTES);
   const total = pages + ARENA_PAGES +
     Math.ceil(pages / PAGES_PER_RECORD_PAGE) +
     (pages < LARGE_PAGES ? 0 : LARGE_ALIGNMENT);

@@ -47,7 +47,7 @@ import {
 } from "./page_allocator.ts";
 import { Roots, ROOTS_WORDS } from "./roots.ts";
 
-const VERSION = 7;
+const VERSION = 8;
 const MAGIC = 0x41_4c_4f_50; // "POLA"
 const SAVE_MAGIC = 0x53_4c_4f_50; // "POLS"
 /** Refs are u32 offsets in granules of 64 bytes. */
@@ -73,7 +73,7 @@ const CACHES_WORDS = 16 * 128;
 const STOCK_WORDS = 32;
 const STOCK_SIZES = 16;
 /** What compiled loops leave a thread their longer answers in, the entries of a leaf and more, and what stores build nodes of. */
-const SCRATCH_WORDS = 320;
+const SCRATCH_WORDS = 640;
 
 // The header.
 const H_MAGIC = 0;

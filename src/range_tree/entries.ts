@@ -24,7 +24,7 @@ import {
 } from "./walk.ts";
 
 /** From so many leaves a buffer is filled at most, if the one before was used up. */
-const LEAVES = 6;
+const LEAVES = 12;
 
 /** The buffer of an iterator that is at an end of its window. */
 const NONE = new CopiedEntries(0);

@@ -635,7 +635,7 @@ export class RangeTree implements Iterable<Entry> {
 
   /**
    * Calls back for all entries that overlap `from` … `to`, whole, in order, some at a time; for all that there are by default. As
-   * {@linkcode RangeTree.forEach}, but with columns of up to 60 entries, which takes about half the time. Each of them was in the
+   * {@linkcode RangeTree.forEach}, but with columns of up to 124 entries, which takes about half the time. Each of them was in the
    * tree at some moment between the call before and this one, not all of them at the same one; no two overlap. The columns are the
    * callback's until it returns.
    *

@@ -23,7 +23,7 @@ import {
 } from "./node.ts";
 
 /** The most entries that are copied at once. */
-const MAX_COPIED = 60;
+const MAX_COPIED = 124;
 
 // Where compiled loops leave what they found, from the thread's scratch words on. A walk, in doubles: the range that covers the
 // index, and what its leaf covers …

@@ -64,8 +64,8 @@ import { retireNode } from "./subtree.ts";
 // In the thread's scratch words: what compiled stores leave.
 const ERASED_FIRST = 128 / 2; // in doubles
 const ERASED_LAST = 130 / 2;
-const LEFT_COUNT = 304;
-const LEFT = 305;
+const LEFT_COUNT = 624;
+const LEFT = 625;
 /** What they return where they can't be done so. */
 const NOT_MINE = -1;
 /** Where the thread has too few nodes above leaves at hand; else, of what else is below 0, too few leaves. */

@@ -21,7 +21,7 @@ import { digest, nodesOf } from "../range_tree/worlds.ts";
 import { type Rng, rng, seeds } from "../seed.ts";
 import { type BothCaches, bothOf } from "../range_tree/both_caches.ts";
 
-const SCRATCH_WORDS = 320;
+const SCRATCH_WORDS = 640;
 const INDICES = 4000;
 
 /** One of two arenas that are the same, as its mover's thread sees it, and as the thread that made it does. */

@@ -275,8 +275,8 @@ Deno.test("RangeTree.forEachMany() gives all of many entries, some dozens at a t
       seen.push(...entriesOf(entries));
     });
     assertEquals(seen, points(2000, 5));
-    assert(counts.every((count) => count <= 60), `${counts}`);
-    if (memory === "shared") assert(counts.length < 2000 / 25, `${counts}`);
+    assert(counts.every((count) => count <= 124), `${counts}`);
+    if (memory === "shared") assert(counts.length < 2000 / 50, `${counts}`);
   }
 });
 

@@ -37,7 +37,7 @@ const SLOT: usize = 40;
 const COUNT: usize = 44;
 
 /** The most entries that are copied: what follows their room in the scratch words is of the supply of nodes (`supply.ts`). */
-const MAX_COPIED: i32 = 60;
+const MAX_COPIED: i32 = 124;
 // What copying leaves: the first index and the last one of each entry, as doubles, what it holds, in words; the tree's generation, and
 // how many there are.
 const FIRSTS: usize = 0;
