@@ -203,6 +203,32 @@ Deno.test(FOUND_BEFORE, () => {
   }
 });
 
+Deno.test("RangeTree.storeMany() stores over the end of a range alone, whatever leaf that is the first one of", () => {
+  for (const gaps of [false, true]) {
+    // One leaf, some under a root, and three levels.
+    for (const count of [4, 60, 500]) {
+      const arena = Arena.create(ARENA);
+      const entries = points(count, 10).map((each) => ({
+        ...each,
+        last: each.first + 9,
+      }));
+      for (let range = 0; range < count; range++) {
+        const tree = RangeTree.create(arena, { rcu: true, gaps });
+        tree.bulkLoad(entries);
+        const mirror = new Mirror();
+        mirror.entries = [...entries];
+        const { first, last } = entries[range];
+        for (const [at, value] of [[first + 4, 9], [first, 8]]) {
+          tree.storeMany([at], [last], [value]);
+          mirror.storeRange(at, last, value);
+          assertEquals([...tree], mirror.entries, `${gaps} ${count} ${range}`);
+        }
+        tree.destroy();
+      }
+    }
+  }
+});
+
 Deno.test("RangeTree.storeMany() counts every range that it stores in place as a change", () => {
   const tree = RangeTree.create(Arena.create(ARENA), { rcu: true });
   tree.bulkLoad(points(100));
