@@ -3,6 +3,7 @@ import { stub } from "@std/testing/mock";
 import { Arena, ExternalLock, OutOfMemoryError, RangeTree } from "../../mod.ts";
 import { MAX_INDEX } from "../../src/range_tree/mod.ts";
 import { compiledFor } from "../../src/range_tree/compiled.ts";
+import { MAX_SLOTS } from "../../src/range_tree/node.ts";
 import { type Rng, rng, seeds } from "../seed.ts";
 import { failAfter, stateOf } from "./failures.ts";
 import { Mirror } from "./mirror.ts";
@@ -35,7 +36,7 @@ function manyOf(random: Rng, count: number, space: number): Many {
 /** Ranges that lie close together, so that some replace leaves that others were found in; some over exactly what is there. */
 function overlappingOf(random: Rng, mirror: Mirror, count: number): Many {
   const many: Many = { firsts: [], lasts: [], values: [] };
-  const near = random.int(800);
+  const near = random.int(mirror.entries.at(-1)?.last ?? 800);
   for (let i = 0; i < count; i++) {
     const first = near + random.int(random.pick([10, 100, 800]));
     const last = first + random.int(random.pick([1, 6, 300]));
@@ -189,7 +190,8 @@ Deno.test(FOUND_BEFORE, () => {
       const rcu = round % 2 === 1, gaps = (round & 2) !== 0;
       const tree = RangeTree.create(arena, { rcu, gaps, lock });
       const mirror = new Mirror();
-      mirror.entries = points(200, 3, 2);
+      // One leaf, some under a root, or three levels.
+      mirror.entries = points(random.pick([4, 200, 1500]), 3, 2);
       tree.bulkLoad(mirror.entries);
       for (let step = 0; step < 25; step++) {
         const many = overlappingOf(random, mirror, random.int(40));
@@ -199,6 +201,46 @@ Deno.test(FOUND_BEFORE, () => {
         assertEquals([...tree], mirror.entries, `round ${round} step ${step}`);
         assertEquals(tree.count, mirror.entries.length);
       }
+    }
+  }
+});
+
+const ALL_OVER =
+  "RangeTree.storeMany() stores over parts of ranges all over a tree of three levels";
+Deno.test(ALL_OVER, () => {
+  for (const seed of seeds(ALL_OVER)) {
+    for (let round = 0; round < 12; round++) {
+      const random = rng(seed * 1000 + round);
+      const tree = RangeTree.create(Arena.create(ARENA), { rcu: true });
+      const mirror = new Mirror();
+      mirror.entries = points(1500, 10)
+        .map((each) => ({ ...each, last: each.first + 9 }));
+      tree.bulkLoad(mirror.entries);
+      // The last leaf but one under each node gets room for what comes from the last one, so that both are replaced together.
+      for (const under of [0, 1, 2].map((i) => i * MAX_SLOTS ** 2)) {
+        const first = 10 * (under + MAX_SLOTS * (MAX_SLOTS - 2) + 5);
+        for (const to of [tree, mirror]) to.storeRange(first, first + 59, 9);
+      }
+      // Splits a leaf twice: afterwards the thread has nodes of both kinds at hand, without which nothing is stored compiled.
+      for (const first of [14_000, 14_100]) {
+        for (const to of [tree, mirror]) to.storeRange(first, first + 3, 9);
+      }
+      // From within one range to the end of it, or into the next one: often where a leaf's bounds stand further up.
+      const more = random.pick([9, 14]);
+      const many: Many = { firsts: [], lasts: [], values: [] };
+      for (let i = 0; i < 40; i++) {
+        const under = MAX_SLOTS ** 2 * random.int(3);
+        const beforeLastLeaf = under + MAX_SLOTS * (MAX_SLOTS - 1) - 1;
+        const range = random.pick([random.int(1499), under, beforeLastLeaf]);
+        const first = 10 * range;
+        many.firsts.push(first + random.int(6));
+        many.lasts.push(first + more);
+        many.values.push(2000 + i);
+      }
+      tree.storeMany(many.firsts, many.lasts, many.values);
+      storeOneByOne(mirror, many);
+      tree.validate();
+      assertEquals([...tree], mirror.entries, `round ${round}`);
     }
   }
 });

@@ -91,6 +91,8 @@ const NOT_MINE: i32 = -1;
 let tree: usize = 0;
 let isTracking: bool = false;
 let top: i32 = 0;
+/** Whether the path was walked from the root; else it has the leaf and the node above alone. */
+let isWalked: bool = false;
 let leaf: u32 = 0;
 let slot: i32 = 0;
 let leafMax: f64 = 0;
@@ -196,7 +198,8 @@ export function enterErase(header: u32, identity: i32, index: f64, leaves: u32, 
 /**
  * Stores over the `count` ranges that the caller left, one after the other, as `enterStoreRange` would, under one hold of the lock.
  * It stops at the first one that is not mine or lacks nodes, and leaves how many were stored. First it goes down to where all of
- * them begin, so that they wait for memory together; what it finds there is not freed before it ends, since it is in a read section.
+ * them begin, so that they wait for memory together, and each store begins in the leaf that was found for it, if it can; what was found
+ * is not freed before all of this ends, since it is in a read section.
  */
 export function enterStoreMany(header: u32, identity: i32, count: i32, leaves: u32, inner: u32): f64 {
   store<i32>(scratch, 0, MANY_STORED);
@@ -211,15 +214,18 @@ export function enterStoreMany(header: u32, identity: i32, count: i32, leaves: u
 /** Does that, under the tree's lock and within a read section. */
 function storeAll(header: u32, count: i32, leaves: u32, inner: u32): f64 {
   tree = addressOf(header);
-  goDown(header, count, hasNarrowNodes(load<i32>(tree, HEADER_FLAGS)));
+  isTracking = hasNarrowNodes(load<i32>(tree, HEADER_FLAGS));
+  goDown(header, count, isTracking);
   for (let at: i32 = 0; at < count; at++) {
     const first = load<f64>(scratch + (<usize>at << 3));
     const last = load<f64>(scratch + (<usize>at << 3), MANY_LASTS);
     const value = load<u32>(scratch + (<usize>at << 2), MANY_VALUES);
     const found = <usize>load<u32>(scratch + (<usize>at << 2), FOUND);
     if (found == 0 || !overwrite(found, first, last, value)) {
-      const before = storeRange(header, first, last, value, leaves, inner);
-      if (before < 0) return before;
+      const hasBegun = (found != 0 && beginAt(found, first)) || begin(header, first);
+      if (!hasBegun) return NOT_MINE;
+      const failed = change(first, last, value, leaves, inner);
+      if (failed != 0) return failed;
     }
     store<i32>(scratch, at + 1, MANY_STORED);
   }
@@ -228,16 +234,17 @@ function storeAll(header: u32, count: i32, leaves: u32, inner: u32): f64 {
 
 /**
  * Stores an entry in a slot that was found before, if that covers exactly this range still; says whether it did. The stores since may
- * have replaced its leaf, which is marked dead then, or changed it in place; the read section keeps its memory from being reused.
+ * have replaced its leaf, which is marked dead then, or changed it in place; the read section keeps its memory from being reused. Of
+ * the first slot and of the one behind the last pivot it is not known what they cover.
  */
 function overwrite(at: usize, first: f64, last: f64, value: u32): bool {
   const node = at & ~(NODE_BYTES - 1);
   const slot = (at - node - NODE_SLOTS) >> 2;
   if (
-    <i32>slot >= PIVOT_COUNT || value == 0 ||
+    slot == 0 || <i32>slot >= PIVOT_COUNT || value == 0 ||
+    pivotBefore(node, slot) != first - 1 ||
     load<f64>(node + (slot << 3), NODE_PIVOTS) != last ||
-    load<u32>(at) == 0 || load<u32>(node, NODE_PARENT) == <u32>(node >> 6) ||
-    (slot > 0 ? pivotBefore(node, slot) : endBefore(node, first)) != first - 1
+    load<u32>(at) == 0 || load<u32>(node, NODE_PARENT) == <u32>(node >> 6)
   ) return false;
   // Pairs with the loads of readers.
   atomic.store<u32>(at, value);
@@ -245,14 +252,27 @@ function overwrite(at: usize, first: f64, last: f64, value: u32): bool {
   return true;
 }
 
-/** The last index before a leaf that covers an index; -1 also where its parent alone does not know. */
-function endBefore(leaf: usize, index: f64): f64 {
-  const ref = load<u32>(leaf, NODE_PARENT);
-  // The parent of a root is the tree.
-  if (ref == <u32>(tree >> 6) + 1) return -1;
+/**
+ * Begins a store in the leaf of a slot that was found before; says whether it did. Not if the leaf is dead, or if its parent alone does not
+ * know what it covers. A leaf that lives covers what it did, and its parent word names its parent: both change only under the lock. Trees
+ * that track gaps need the whole path for nearly every store.
+ */
+function beginAt(at: usize, index: f64): bool {
+  const node = at & ~(NODE_BYTES - 1);
+  const ref = load<u32>(node, NODE_PARENT);
+  if (isTracking || ref == <u32>(node >> 6) || ref == <u32>(tree >> 6) + 1) return false;
   const parent = addressOf(ref);
-  const place = slotFor(parent, f64x2.splat(index), hasNarrowNodes(load<i32>(tree, HEADER_FLAGS)));
-  return place > 0 ? pivotBefore(parent, place) : -1;
+  const key = f64x2.splat(index);
+  const place = slotFor(parent, key, false);
+  if (place == 0 || <i32>place >= PIVOT_COUNT) return false;
+  top = heightOf(addressOf(load<u32>(tree, HEADER_ROOT)));
+  setPath(1, ref, place);
+  leaf = <u32>(node >> 6);
+  // The stores since may have moved the slot.
+  slot = <i32>slotFor(node, key, false);
+  leafMax = pivotOf(parent, place, MAX_INDEX);
+  isWalked = false;
+  return true;
 }
 
 /** Begins a store: walks to the slot that covers an index; says whether the tree holds anything. */
@@ -274,8 +294,7 @@ function walk(index: f64): void {
   top = height;
   let at = slotFor(node, key, isTracking && height > 0);
   while (height > 0) {
-    store<u32>(scratch + (<usize>height << 2), ref, PATH_NODES);
-    store<u8>(scratch + <usize>height, <u8>at, PATH_SLOTS);
+    setPath(height, ref, at);
     to = pivotOf(node, at, to);
     ref = load<u32>(node + (at << 2), NODE_SLOTS);
     node = addressOf(ref);
@@ -285,10 +304,13 @@ function walk(index: f64): void {
   leaf = ref;
   slot = <i32>at;
   leafMax = to;
+  isWalked = true;
 }
 
 /** Stores over a range that begins in the path's slot: 0 if it did, else what it returns instead. */
 function change(first: f64, last: f64, value: u32, leaves: u32, inner: u32): i32 {
+  // What a neighbour covers may stand further up. (Widening walks itself where it leaves the leaf.)
+  if (!isWalked && last > leafMax) walk(first);
   if (value == 0) {
     last = widenedLast(last);
     first = widenedFirst(first);
@@ -331,6 +353,7 @@ function change(first: f64, last: f64, value: u32, leaves: u32, inner: u32): i32
     (size > 1 || value != 0)
   ) return replaceLeaf(node, count, end, items, delta, leaves);
   if (top == 0) return NOT_MINE;
+  if (!isWalked) walk(first);
   return replaceLeaves(end, items, size, delta, leaves, inner);
 }
 
@@ -644,6 +667,11 @@ function lastOfNode(height: i32): f64 {
 /** What the parent word of the path's node at a height holds. */
 function parentOfHeight(height: i32): u32 {
   return height == top ? <u32>(tree >> 6) + 1 : pathNode(height + 1);
+}
+
+function setPath(height: i32, ref: u32, at: usize): void {
+  store<u32>(scratch + (<usize>height << 2), ref, PATH_NODES);
+  store<u8>(scratch + <usize>height, <u8>at, PATH_SLOTS);
 }
 
 function pathNode(height: i32): u32 {
