@@ -122,7 +122,7 @@ export class EntryIterator implements IterableIterator<Entry> {
     this.#pass();
     const { lock } = this.#parts;
     while (this.#from <= this.#to) {
-      if (this.#copied === NONE) this.#copied = this.#walk.takeBuffer();
+      if (this.#copied === NONE) this.#copied = CopiedEntries.take();
       if (!this.#copy(lock.seenFlags)) {
         const flags = lock.enterReader(this.#site);
         try {
@@ -134,7 +134,7 @@ export class EntryIterator implements IterableIterator<Entry> {
       if (this.#copied.count > 0) return true;
       this.#passTo(this.#copied.reached);
     }
-    if (this.#copied !== NONE) this.#walk.giveBuffer(this.#copied);
+    if (this.#copied !== NONE) this.#copied.give();
     this.#copied = NONE;
     return false;
   }

@@ -78,6 +78,9 @@ export interface EntryColumns {
   readonly values: Uint32Array<ArrayBuffer>;
 }
 
+/** The buffer that was given back last, if it was not taken again: a new one takes as long as many steps. */
+let spare: CopiedEntries | undefined;
+
 /** Entries that follow each other, as they were copied from a tree, in order or the last one first. */
 export class CopiedEntries implements EntryColumns {
   count = 0;
@@ -94,6 +97,18 @@ export class CopiedEntries implements EntryColumns {
     this.firsts = new Float64Array(most);
     this.lasts = new Float64Array(most);
     this.values = new Uint32Array(most);
+  }
+
+  /** A buffer that nobody uses. */
+  static take(): CopiedEntries {
+    const buffer = spare ?? new CopiedEntries();
+    spare = undefined;
+    return buffer;
+  }
+
+  /** Gives the buffer back: it is not used again by whoever had it. */
+  give(): void {
+    spare = this;
   }
 
   /** Another buffer, of the same tree as far as that was looked at, but without the entries. */
@@ -133,7 +148,6 @@ export class Walk {
   readonly #scratch: number;
   /** What is read as empty: the reserved entry, or nothing but the empty one. */
   readonly #hidden: number;
-  #spare: CopiedEntries | undefined;
 
   /** A walk over the trees of one arena. It takes reserved ranges for empty, unless it is to see them. */
   constructor(arena: Arena, seesReserved = false) {
@@ -316,18 +330,6 @@ export class Walk {
     } while (this.first > from && this.#stepBackInLeaf());
     entries.reached = this.first;
     return true;
-  }
-
-  /** A buffer to copy to: the one that was given back last, if it was not taken again, since a new one takes as long as many steps. */
-  takeBuffer(): CopiedEntries {
-    const buffer = this.#spare ?? new CopiedEntries();
-    this.#spare = undefined;
-    return buffer;
-  }
-
-  /** Gives a buffer back. */
-  giveBuffer(buffer: CopiedEntries): void {
-    this.#spare = buffer;
   }
 
   #beginCopying(header: number, index: number, entries: CopiedEntries): void {

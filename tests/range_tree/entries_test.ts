@@ -8,7 +8,7 @@ import {
 import { spy } from "@std/testing/mock";
 import { Arena } from "../../src/memory/mod.ts";
 import { type Entry, MAX_INDEX, RangeTree } from "../../src/range_tree/mod.ts";
-import { Walk } from "../../src/range_tree/walk.ts";
+import { CopiedEntries } from "../../src/range_tree/walk.ts";
 import { rng, seeds } from "../seed.ts";
 import { calledMany, entriesOf } from "./called_many.ts";
 import { Mirror } from "./mirror.ts";
@@ -355,24 +355,24 @@ Deno.test("RangeTree.forEachMany() ends at what its callback throws, and holds n
   }
 });
 
-Deno.test("Walk has a buffer that was given back taken once", () => {
-  const walk = new Walk(Arena.create({ byteLength: 2 ** 20 }));
-  const first = walk.takeBuffer(), second = walk.takeBuffer();
+Deno.test("CopiedEntries has a buffer that was given back taken once", () => {
+  const first = CopiedEntries.take(), second = CopiedEntries.take();
   assertNotStrictEquals(second, first);
-  walk.giveBuffer(first);
-  assertStrictEquals(walk.takeBuffer(), first);
-  assertNotStrictEquals(walk.takeBuffer(), first);
+  first.give();
+  assertStrictEquals(CopiedEntries.take(), first);
+  assertNotStrictEquals(CopiedEntries.take(), first);
 });
 
-Deno.test("RangeTree.entries(), forEach() and forEachMany() take one buffer, one after the other", () => {
+Deno.test("RangeTree.entries(), forEach() and forEachMany() take one buffer, one after the other, of all trees", () => {
   const { tree } = treeOf(points(200, 2));
-  using taken = spy(Walk.prototype, "takeBuffer");
-  using given = spy(Walk.prototype, "giveBuffer");
+  using taken = spy(CopiedEntries, "take");
+  using given = spy(CopiedEntries.prototype, "give");
   assertEquals([...tree].length, 200);
   tree.forEach(() => {});
   tree.forEachMany(() => {});
+  treeOf(points(20, 2)).tree.forEach(() => {});
   const buffers = new Set(taken.calls.map(({ returned }) => returned));
-  assertEquals([taken.calls.length, given.calls.length], [3, 3]);
+  assertEquals([taken.calls.length, given.calls.length], [4, 4]);
   assertEquals(buffers.size, 1);
 });
 
