@@ -19,7 +19,7 @@ import { Replayer, type Trace } from "../trace/mod.ts";
 const SURVEY_BYTES = 2 ** 28;
 /** Objects that may be deferred on top of a peak: twice what Rcu gathers before it frees, and a tree that goes at once. */
 const DEFERRED_OBJECTS = 128;
-/** Pages that an arena spends on itself, and how many pages one page of frame records serves, a little on the safe side. */
+/** Pages that an arena spends on itself, and how many pages one page of frame records serves at least. */
 const ARENA_PAGES = 26;
 const PAGES_PER_RECORD_PAGE = 120;
 /** A large arena, of so many pages or more, begins its pages at a multiple of so many. */

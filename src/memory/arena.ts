@@ -72,7 +72,7 @@ const CACHES_WORDS = 16 * 128;
 /** What a thread has for the objects that it keeps at hand: a line that others look at and one of its own, one word a cache. */
 const STOCK_WORDS = 32;
 const STOCK_SIZES = 16;
-/** What compiled loops leave a thread their longer answers in, the entries of a leaf and more, and what stores build nodes of. */
+/** What compiled loops leave a thread their longer answers in, the entries of some leaves, and what stores build nodes of. */
 const SCRATCH_WORDS = 640;
 
 // The header.

@@ -106,9 +106,7 @@ export class EntryIterator implements IterableIterator<Entry> {
       this.#at = count;
       callback({ count, firsts, lasts, values });
       // The columns were the callback's: it may have written there, or may have transferred them to another thread.
-      if (Math.min(firsts.length, lasts.length, values.length) === 0) {
-        this.#copied = this.#copied.renewed();
-      }
+      if (!this.#copied.hasColumns) this.#copied = this.#copied.renewed();
       this.#copied.lasts[count - 1] = last;
     }
   }

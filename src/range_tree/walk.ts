@@ -101,9 +101,16 @@ export class CopiedEntries implements EntryColumns {
 
   /** A buffer that nobody uses. */
   static take(): CopiedEntries {
-    const buffer = spare ?? new CopiedEntries();
+    // Its columns may have been transferred by somebody who has kept them.
+    const buffer = spare?.hasColumns ? spare : new CopiedEntries();
     spare = undefined;
     return buffer;
+  }
+
+  /** Whether none of its columns was transferred to another thread. */
+  get hasColumns(): boolean {
+    const { firsts, lasts, values } = this;
+    return Math.min(firsts.length, lasts.length, values.length) > 0;
   }
 
   /** Gives the buffer back: it is not used again by whoever had it. */

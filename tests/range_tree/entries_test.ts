@@ -361,6 +361,9 @@ Deno.test("CopiedEntries has a buffer that was given back taken once", () => {
   first.give();
   assertStrictEquals(CopiedEntries.take(), first);
   assertNotStrictEquals(CopiedEntries.take(), first);
+  second.give();
+  structuredClone(second.lasts, { transfer: [second.lasts.buffer] });
+  assertNotStrictEquals(CopiedEntries.take(), second);
 });
 
 Deno.test("RangeTree.entries(), forEach() and forEachMany() take one buffer, one after the other, of all trees", () => {

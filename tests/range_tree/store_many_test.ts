@@ -245,6 +245,30 @@ Deno.test(ALL_OVER, () => {
   }
 });
 
+Deno.test("RangeTree.storeMany() erases the last range of a leaf where the next one begins with a free run, whatever the thread did before", () => {
+  const arena = Arena.create({ byteLength: 2 ** 23 });
+  // Full leaves, each but for the first one with a free slot at its beginning, under full nodes.
+  const entries = points(2 * MAX_SLOTS ** 3, 10)
+    .map((each) => ({ ...each, last: each.first + 9 }))
+    .filter(({ first }) => first === 0 || first / 10 % MAX_SLOTS !== 0);
+  for (let leaf = 1; leaf <= 2 * MAX_SLOTS; leaf++) {
+    const tree = RangeTree.create(arena, { rcu: true });
+    const mirror = RangeTree.create(arena, { rcu: true });
+    for (const to of [tree, mirror]) {
+      to.bulkLoad(entries);
+      // A path elsewhere, on which nodes of both kinds come to be at hand.
+      for (const first of [100_004, 100_204]) to.storeRange(first, first, 9);
+    }
+    const first = 10 * (MAX_SLOTS * leaf - 1);
+    tree.storeMany([first], [first + 9], [0]);
+    mirror.erase(first);
+    tree.validate();
+    assertEquals([...tree], [...mirror], `leaf ${leaf}`);
+    for (const each of [tree, mirror]) each.destroy();
+    arena.rcu.barrier();
+  }
+});
+
 Deno.test("RangeTree.storeMany() stores over the end of a range alone, whatever leaf that is the first one of", () => {
   for (const gaps of [false, true]) {
     // One leaf, some under a root, and three levels.

@@ -254,8 +254,9 @@ function overwrite(at: usize, first: f64, last: f64, value: u32): bool {
 
 /**
  * Begins a store in the leaf of a slot that was found before; says whether it did. Not if the leaf is dead, or if its parent alone does not
- * know what it covers. A leaf that lives covers what it did, and its parent word names its parent: both change only under the lock. Trees
- * that track gaps need the whole path for nearly every store.
+ * know what it covers. A leaf that lives covers what it did, and its parent word names its parent: both change only under the lock, and
+ * where a thread died of changing them, `../recover.ts` has mended them before others get it. Trees that track gaps need the whole path for
+ * nearly every store.
  */
 function beginAt(at: usize, index: f64): bool {
   const node = at & ~(NODE_BYTES - 1);
@@ -309,13 +310,13 @@ function walk(index: f64): void {
 
 /** Stores over a range that begins in the path's slot: 0 if it did, else what it returns instead. */
 function change(first: f64, last: f64, value: u32, leaves: u32, inner: u32): i32 {
-  // What a neighbour covers may stand further up. (Widening walks itself where it leaves the leaf.)
-  if (!isWalked && last > leafMax) walk(first);
   if (value == 0) {
     last = widenedLast(last);
     first = widenedFirst(first);
   }
   if (last > leafMax) {
+    // What the next leaf covers may stand further up.
+    if (!isWalked) walk(first);
     if (!findRight(last)) return NOT_MINE;
   } else {
     rightLeaf = leaf;
