@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { stub } from "@std/testing/mock";
 import { Arena, ExternalLock, OutOfMemoryError, RangeTree } from "../../mod.ts";
-import { MAX_INDEX } from "../../src/range_tree/mod.ts";
+import { type Entry, MAX_INDEX } from "../../src/range_tree/mod.ts";
 import { compiledFor } from "../../src/range_tree/compiled.ts";
 import { MAX_SLOTS } from "../../src/range_tree/node.ts";
 import { type Rng, rng, seeds } from "../seed.ts";
@@ -48,9 +48,17 @@ function overlappingOf(random: Rng, mirror: Mirror, count: number): Many {
   return many;
 }
 
-/** Fills the thread's scratch words, but for what outlives a call, with what would lead out of the arena: nobody may read it. */
+/** So many ranges of ten indices, one behind the other. */
+function adjoining(count: number): Entry[] {
+  return points(count, 10).map((each) => ({ ...each, last: each.first + 9 }));
+}
+
+/** The scratch words behind which stands what outlives a call: see `assembly/supply.ts`. */
+const FREE_SCRATCH = 624;
+
+/** Fills the thread's scratch words with what would lead out of the arena: no call may read what it has not written. */
 function scribble({ words, scratchIndex }: Arena): void {
-  words.fill(0x7f7f_7f7f, scratchIndex, scratchIndex + 600);
+  words.fill(0x7f7f_7f7f, scratchIndex, scratchIndex + FREE_SCRATCH);
 }
 
 function storeOneByOne(
@@ -220,8 +228,7 @@ Deno.test(ALL_OVER, () => {
       const arena = Arena.create(ARENA);
       const tree = RangeTree.create(arena, { rcu: true });
       const mirror = new Mirror();
-      mirror.entries = points(1500, 10)
-        .map((each) => ({ ...each, last: each.first + 9 }));
+      mirror.entries = adjoining(1500);
       tree.bulkLoad(mirror.entries);
       // The last leaf but one under each node gets room for what comes from the last one, so that both are replaced together.
       for (const under of [0, 1, 2].map((i) => i * MAX_SLOTS ** 2)) {
@@ -256,8 +263,7 @@ Deno.test(ALL_OVER, () => {
 Deno.test("RangeTree.storeMany() erases the last range of a leaf where the next one begins with a free run, whatever the thread did before", () => {
   const arena = Arena.create({ byteLength: 2 ** 23 });
   // Full leaves, each but for the first one with a free slot at its beginning, under full nodes.
-  const entries = points(2 * MAX_SLOTS ** 3, 10)
-    .map((each) => ({ ...each, last: each.first + 9 }))
+  const entries = adjoining(2 * MAX_SLOTS ** 3)
     .filter(({ first }) => first === 0 || first / 10 % MAX_SLOTS !== 0);
   for (let leaf = 1; leaf <= 2 * MAX_SLOTS; leaf++) {
     const tree = RangeTree.create(arena, { rcu: true });
@@ -283,10 +289,7 @@ Deno.test("RangeTree.storeMany() stores over the end of a range alone, whatever 
     // One leaf, some under a root, and three levels.
     for (const count of [4, 60, 500]) {
       const arena = Arena.create(ARENA);
-      const entries = points(count, 10).map((each) => ({
-        ...each,
-        last: each.first + 9,
-      }));
+      const entries = adjoining(count);
       for (let range = 0; range < count; range++) {
         const tree = RangeTree.create(arena, { rcu: true, gaps });
         tree.bulkLoad(entries);

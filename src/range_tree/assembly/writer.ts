@@ -354,6 +354,7 @@ function change(first: f64, last: f64, value: u32, leaves: u32, inner: u32): i32
     (size > 1 || value != 0)
   ) return replaceLeaf(node, count, end, items, delta, leaves);
   if (top == 0) return NOT_MINE;
+  // It changes the parent, too, for which it needs what is above that.
   if (!isWalked) walk(first);
   return replaceLeaves(end, items, size, delta, leaves, inner);
 }
