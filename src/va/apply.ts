@@ -33,7 +33,7 @@ import {
 import type { RangeTree } from "../range_tree/mod.ts";
 import type { VaNeed } from "./reserve.ts";
 import { applyUnmaps } from "./unmap_object.ts";
-import type { VaState } from "./va_state.ts";
+import { SEVERAL, type VaState } from "./va_state.ts";
 
 /** Where the memory of a change comes from. */
 export interface VaSupply {
@@ -154,6 +154,14 @@ export function applySpan(
 ): void {
   const { exact } = list;
   if (exact !== undefined && bindInPlace(state, exact, supply)) return;
+  applyChange(state, list, supply);
+}
+
+function applyChange(
+  state: VaState,
+  list: OperationList,
+  supply: VaSupply,
+): void {
   const change = changeOf(list);
   if (change !== undefined) carryOut(state, change, supply);
 }
@@ -164,7 +172,8 @@ export function bindRange(
   spec: MappingSpec,
   supply: VaSupply,
 ): void {
-  if (!bindInPlace(state, spec, supply)) applyRequest(state, spec, supply);
+  if (bindInPlace(state, spec, supply)) return;
+  applyChange(state, mapList(state, spec), supply);
 }
 
 /** Unmaps a range. As {@linkcode applyList}. */
@@ -174,7 +183,7 @@ export function unbindRange(
   supply: VaSupply,
 ): void {
   if (unbindInPlace(state, span, supply)) return;
-  applySpan(state, unmapList(state, span), supply);
+  applyChange(state, unmapList(state, span), supply);
 }
 
 /**
@@ -237,9 +246,13 @@ export function applyRequest(
 export function mapList(state: VaState, spec: MappingSpec): OperationList {
   const last = spec.start + spec.range - 1;
   const covering = state.covering(spec.start, last);
-  if (covering !== null) return OperationList.within(spec, covering, state);
-  const ops = splitRule(spec, state.overlapping(spec.start, last));
-  return new OperationList("map", spec, ops, state);
+  if (covering === SEVERAL) {
+    const ops = splitRule(spec, state.overlapping(spec.start, last));
+    return new OperationList("map", spec, ops, state);
+  }
+  const list = OperationList.within(spec, covering, state);
+  if (covering !== 0) state.unread.add(list, covering);
+  return list;
 }
 
 /** The operations that unmapping a range means. Under the outer lock. */

@@ -186,6 +186,8 @@ export class Binder {
       else unbindRange(state, op, state.reserve);
       if (op.op === "sparseUnmap") this.#setRegion(op, 0);
     }
+    // The page table may look at the lists when the lock was released.
+    state.unread.readAll();
     // What a job has replaced does not wait for the next one.
     state.replaced.settle();
     state.arena.rcu.poll();

@@ -36,7 +36,7 @@ export interface CompiledManagers {
   ): number;
   /** `locate` for as many addresses: behind 16 doubles stand the refs, a word each, and behind 16 of these copies of the mappings; 0 if the life is not that one. */
   locateMany(header: number, life: number, tree: number, count: number): number;
-  /** What covers a range, its fields in the scratch words; 0 = it is a hole, -2 = neither. Under the outer lock. */
+  /** `VaState.covering`. */
   covering(tree: number, first: number, last: number): number;
   /** `VaState.enterExact` without waiting; below -1 it has not, and `TreeLock.endCompiled` knows what is left to be done. */
   enterExact(

@@ -11,6 +11,7 @@
  * | 7, 8 | the VmBo that came last to the list of external ones, of evicted ones | plain; under the outer lock |
  * | 9 | whether a change of mappings, or the release of a VmBo, is under way: see `unfinished.ts` | under the outer lock |
  * | 10–11, 12–13 | start, last, `f64` | immutable once published |
+ * | 14 | how often mappings may have been let go: see `unread.ts` | atomic; under the outer lock |
  * | 16 | the outer lock that the manager offers | itself |
  * | 17–24 | mappings that were replaced: see `replaced.ts` | atomic; under the outer lock |
  * | 25 | how many of these are sure | plain; under the outer lock |
@@ -36,6 +37,7 @@ const EVICTED_HEAD = 8;
 const CHANGING = 9;
 const START = 5; // in doubles
 const LAST = 6; // in doubles
+const RETIREMENTS = 14;
 const LOCK = 16;
 
 /** Bytes of a header. */
@@ -166,6 +168,11 @@ export function boWordsOf(
     externalIndex: base + EXTERNAL_HEAD,
     evictedIndex: base + EVICTED_HEAD,
   };
+}
+
+/** The word that counts how often mappings may have been let go. */
+export function retirementsIndex(header: number): number {
+  return header * 16 + RETIREMENTS;
 }
 
 /** Whether a change of mappings is under way. Under the outer lock. */

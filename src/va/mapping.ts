@@ -180,6 +180,20 @@ export function objectOf(words: Words, ref: number): number {
 }
 
 /**
+ * A word of each of the first so many mappings, folded: read only so that their lines are fetched. In a loop of its own, since reads wait
+ * for each other where much stands between them.
+ */
+export function touchMappings(
+  words: Words,
+  mappings: Int32Array,
+  count: number,
+): number {
+  let touched = 0;
+  for (let i = 0; i < count; i++) touched ^= words[mappings[i] * 16 + OBJECT];
+  return touched;
+}
+
+/**
  * How far into a repeated block one is that many addresses behind another place of it. No sum on the way is larger than the block,
  * so none is rounded.
  */

@@ -78,6 +78,10 @@ export interface OperationsSource {
   readonly header: number;
   /** A number that changes with every change of the mappings or the regions. */
   readonly generation: number;
+  /** A number that changes before mappings are let go, or flags are set. */
+  readonly retirements: number;
+  /** A copy of a mapping that was there when `retirements` was that number; nothing if it is another one now. */
+  read(mapping: number, retirements: number): Mapping | undefined;
 }
 
 function isSameSource(a: OperationsSource, b: OperationsSource): boolean {
@@ -96,10 +100,11 @@ export type OperationsKind =
 /**
  * Operations in the order in which they are to be applied.
  *
- * Nearly always a map request lies in one mapping, or in a hole. Then the operations are made when somebody asks for one, which
- * whoever commits the list need not.
+ * Nearly always a map request lies in one mapping, or in a hole. Then the mapping is read and the operations are made when somebody
+ * asks for one, which whoever maps over exactly that mapping need not; they say what was there when the list was made (`unread.ts`).
  *
- * Thread contract: an object belongs to one thread, and is used under the outer lock under which it was made.
+ * Thread contract: an object belongs to one thread, and is used under the outer lock under which it was made. To ask for an operation
+ * for the first time later may be a {@linkcode StaleOperationsError}, unless {@linkcode OperationList.read} was called.
  */
 export class OperationList implements Iterable<VaOp> {
   /** What the list was made for. */
@@ -110,8 +115,12 @@ export class OperationList implements Iterable<VaOp> {
   #ops: VaOp[] | undefined;
   /** The map request of which they are to be made, … */
   #request: MappingSpec | undefined;
-  /** … and the mapping that it lies in; nothing = it is a hole. */
-  #covering: Mapping | undefined;
+  /** … the mapping that it lies in, 0 = it is a hole, … */
+  #covering = 0;
+  /** … what that says, once it was read, … */
+  #old: Mapping | undefined;
+  /** … and what the source's `retirements` was before. */
+  #retirements = 0;
   readonly #source: OperationsSource;
   #generation: number;
   /** How many of the operations were applied in order; what else was applied is in the set. */
@@ -132,22 +141,23 @@ export class OperationList implements Iterable<VaOp> {
     this.#generation = source.generation;
   }
 
-  /** What a map request means that lies in one mapping, or in a hole. */
+  /** What a map request means that lies in one mapping, or in a hole (0). */
   static within(
     request: MappingSpec,
-    covering: Mapping | undefined,
+    covering: number,
     source: OperationsSource,
   ): OperationList {
     const list = new OperationList("map", request, undefined, source);
     list.#request = request;
     list.#covering = covering;
+    list.#retirements = source.retirements;
     return list;
   }
 
   /** How many operations there are. */
   get length(): number {
     if (this.#ops !== undefined) return this.#ops.length;
-    return this.#covering === undefined ? 1 : 2;
+    return this.#covering === 0 ? 1 : 2;
   }
 
   /** The generation of the mappings and regions that the list fits. */
@@ -160,14 +170,20 @@ export class OperationList implements Iterable<VaOp> {
     return this.#made()[index];
   }
 
-  /** What the list maps, if it does so where nothing is, or in the place of exactly one mapping; nothing if it does more. */
+  /** What the list maps, if it does so where nothing is, or perhaps in the place of exactly one mapping; nothing if it does more. */
   get exact(): MappingSpec | undefined {
-    const covering = this.#covering, request = this.#request;
-    if (request === undefined) return exactOf(this);
-    // What else is in the list, the driver has added: that changes nothing.
-    return covering === undefined || isSameSpan(covering, request)
-      ? request
-      : undefined;
+    // What else is in the list of a request, the driver has added: that changes nothing.
+    return this.#request ?? exactOf(this);
+  }
+
+  /**
+   * Reads what the operations name, unless that was done already: so they can be looked at also when the outer lock has been released.
+   * Says whether it could: not if that was too late, and another thread, or another object of this one, has let mappings go or set flags.
+   */
+  read(): boolean {
+    if (this.#covering === 0) return true;
+    this.#old ??= this.#source.read(this.#covering, this.#retirements);
+    return this.#old !== undefined;
   }
 
   /** Adds an operation of the driver's own at the end. */
@@ -208,6 +224,15 @@ export class OperationList implements Iterable<VaOp> {
         `Cannot apply the ${op.kind} operation: it is not in this list`,
       );
     }
+    this.#readIn(manager);
+  }
+
+  /** Nothing has changed, so the mapping is there: what is applied by another object, or beside one, is read now. */
+  #readIn(manager: OperationsSource): void {
+    const { retirements } = manager;
+    if (this.#covering === 0 || this.#old !== undefined) return;
+    if (manager === this.#source && retirements === this.#retirements) return;
+    this.#old = manager.read(this.#covering, retirements);
   }
 
   /** Notes that an operation, or with none the whole list, was applied, which took the mappings on to their generation. */
@@ -219,11 +244,14 @@ export class OperationList implements Iterable<VaOp> {
   }
 
   #made(): VaOp[] {
-    const covering = this.#covering;
-    return this.#ops ??= splitRule(
-      this.#request!,
-      covering === undefined ? [] : [covering],
-    );
+    if (this.#ops !== undefined) return this.#ops;
+    if (!this.read()) {
+      throw new StaleOperationsError(
+        "Cannot look at operations: mappings were let go, or flags set, since they were made, and nobody had looked at them before",
+      );
+    }
+    const old = this.#old;
+    return this.#ops = splitRule(this.#request!, old ? [old] : []);
   }
 
   #isBegun(): boolean {

@@ -62,6 +62,8 @@ export interface ReplacedTarget {
   readonly cache: SlabCache;
   /** Whether a mapping is in the tree. */
   isInTree(mapping: number): boolean;
+  /** To be called before any is deferred. */
+  noteRetirement(): void;
   /** Takes all that are noted off their lists. */
   unlink(refs: readonly number[]): void;
 }
@@ -96,7 +98,8 @@ export class Replaced {
   settle(): void {
     const words = this.#words, notes = this.#notes;
     if (words[this.#count] === 0 && words[notes] === 0) return;
-    const { cache, unlink, isInTree } = this.#target;
+    const { cache, unlink, isInTree, noteRetirement } = this.#target;
+    noteRetirement();
     // What was not replaced after all.
     for (let i = words[this.#count]; i < MAX_NOTES; i++) {
       const ref = words[notes + i] >>> 0;

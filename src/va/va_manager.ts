@@ -37,7 +37,6 @@ import {
   type MappingSpec,
   OWN_FLAGS,
   readMapping,
-  setMappingFlags,
   startOf,
 } from "./mapping.ts";
 import { mergeOps } from "./merge.ts";
@@ -420,7 +419,7 @@ export class VaManager {
     this.#assertOwn(mapping, "set flags of");
     assertFlags(mapping, flags);
     const own = mappingFlagsOf(state.words, mapping.ref) & OWN_FLAGS;
-    setMappingFlags(state.words, mapping.ref, (flags & ~OWN_FLAGS) | own);
+    state.setFlags(mapping.ref, (flags & ~OWN_FLAGS) | own);
   }
 
   /**
@@ -436,7 +435,7 @@ export class VaManager {
     this.#assertOwn(mapping, "invalidate");
     const flags = mappingFlagsOf(state.words, mapping.ref);
     const bit = MappingFlag.INVALIDATED;
-    setMappingFlags(state.words, mapping.ref, on ? flags | bit : flags & ~bit);
+    state.setFlags(mapping.ref, on ? flags | bit : flags & ~bit);
   }
 
   /**
@@ -767,6 +766,7 @@ export class VaManager {
     const state = this.#state;
     const { caches, tree, boTree, regions, arena } = state;
     state.replaced.settle();
+    state.unread.noteRetirement();
     // If this thread dies from here on, all of it is its own: see `recover.ts`.
     caches.headers.claim(state.header);
     // Mappings and VmBos outlive the trees that lead to them by a grace period.

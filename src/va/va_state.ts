@@ -57,6 +57,7 @@ import {
   offsetAt,
   readCopied,
   readMapping,
+  setMappingFlags,
   startOf,
 } from "./mapping.ts";
 import type { VaSpan } from "./operations.ts";
@@ -65,10 +66,13 @@ import { ordinarySupply, type VaSupply } from "./apply.ts";
 import { Replaced } from "./replaced.ts";
 import { Reserve } from "./reserve.ts";
 import { finishChange } from "./unfinished.ts";
+import { Unread } from "./unread.ts";
 import { BO_BYTES, BO_LINK, BoTable } from "./vm_bo.ts";
 
 /** For how many changes what they will look for is fetched at once. */
 export const MAX_FETCHED = 16;
+/** More than one mapping may overlap a range, or a mapping and a hole: see {@linkcode VaState.covering}. */
+export const SEVERAL = -1;
 /** What compiled loops say where they have taken the tree's lock, and found neither one mapping nor a hole. */
 const NEITHER = -1;
 // What the compiled `replaceAndExit` says: the lock is released; so many mappings are noted that they must be settled.
@@ -144,6 +148,8 @@ export class VaState {
   readonly boTree: RangeTree;
   /** Mappings that were replaced and not yet taken off their VmBos' lists. */
   readonly replaced: Replaced;
+  /** Lists of operations that this object has made, and that have not read their mapping. */
+  readonly unread: Unread;
   /** Where headers, mappings and VmBos come from. */
   readonly caches: VaCaches;
   /** Memory as it is needed. */
@@ -210,11 +216,13 @@ export class VaState {
     this.supply = ordinarySupply(this);
     this.reserve = new Reserve(this);
     const compiled = this.#compiled = compiledFor(arena);
+    this.unread = new Unread(words, arena.rcu, header);
     this.replaced = new Replaced({
       words,
       header,
       cache: this.caches.mappings,
       isInTree: (mapping) => this.isInTree(mapping),
+      noteRetirement: () => this.unread.noteRetirement(),
       unlink: (refs) =>
         compiled === undefined
           ? refs.forEach((ref) => this.bos.unlink(ref))
@@ -277,6 +285,7 @@ export class VaState {
 
   /** Sets whether one is: before the tree is changed, and when all that follows is done. */
   set isChanging(on: boolean) {
+    if (on) this.unread.noteRetirement();
     setChanging(this.words, this.header, on);
   }
 
@@ -436,38 +445,56 @@ export class VaState {
   }
 
   /**
-   * The mapping that covers all of `first` … `last`, undefined if that is a hole, null if it is neither. Under the outer lock.
+   * The mapping that covers all of `first` … `last`, 0 if that is a hole, or {@linkcode SEVERAL}. Under the outer lock.
    */
-  covering(first: number, last: number): Mapping | undefined | null {
+  covering(first: number, last: number): number {
     const compiled = this.#compiled;
-    if (compiled === undefined) return this.#covering(first, last);
-    const ref = compiled.covering(this.tree.ref, first, last);
-    if (ref > 0) return this.#copiedMapping(ref);
-    return ref === 0 ? undefined : null;
+    return compiled === undefined
+      ? this.#covering(first, last)
+      : compiled.covering(this.tree.ref, first, last);
   }
 
-  #covering(first: number, last: number): Mapping | undefined | null {
+  #covering(first: number, last: number): number {
     const { rcu } = this.arena;
     const walk = this.walk;
     rcu.readLock();
     try {
       walk.to(this.tree.ref, first);
-      if (walk.last < last) return null;
-      return walk.value === 0
-        ? undefined
-        : readMapping(this.words, this.doubles, walk.value);
+      return walk.last < last ? SEVERAL : walk.value;
     } finally {
       rcu.readUnlock();
     }
   }
 
-  /** The mappings that overlap `first` … `last`, in ascending order. Under the outer lock. */
+  /** A number that changes before mappings are let go, or flags are set. */
+  get retirements(): number {
+    return this.unread.retirements;
+  }
+
+  /**
+   * A copy of a mapping that was in the tree when {@linkcode VaState.retirements} was that number; nothing if it is another one now. From
+   * any thread, without a lock: why that is enough, `unread.ts` says.
+   */
+  read(mapping: number, retirements: number): Mapping | undefined {
+    const { rcu } = this.arena;
+    rcu.readLock();
+    try {
+      return this.isLive && this.retirements === retirements
+        ? readMapping(this.words, this.doubles, mapping)
+        : undefined;
+    } finally {
+      rcu.readUnlock();
+    }
+  }
+
+  /** Copies of all mappings that overlap `first` … `last`, in ascending order. Under the outer lock. */
   overlapping(first: number, last: number): Mapping[] {
     // Nearly always it is one mapping that covers all of it, or a hole.
     const one = this.#compiled === undefined
-      ? null
+      ? SEVERAL
       : this.covering(first, last);
-    if (one !== null) return one === undefined ? [] : [one];
+    if (one === 0) return [];
+    if (one !== SEVERAL) return [readMapping(this.words, this.doubles, one)];
     const { rcu } = this.arena;
     const walk = this.walk, header = this.tree.ref;
     const mappings: Mapping[] = [];
@@ -622,6 +649,12 @@ export class VaState {
     }
     initMapping(this.words, this.doubles, ref, spec);
     return ref;
+  }
+
+  /** Sets the flags of a mapping that is in the tree. */
+  setFlags(mapping: number, flags: number): void {
+    this.unread.noteRetirement();
+    setMappingFlags(this.words, mapping, flags);
   }
 
   /** Takes a mapping that is in the tree no more off its VmBo's list and defers its freeing. */

@@ -316,7 +316,7 @@ Deno.test("Arena.attach() refuses another version", () => {
   assertThrows(
     () => Arena.attach(buffer),
     TypeError,
-    "expected version 8, found 9",
+    "expected version 9, found 10",
   );
 });
 
@@ -503,7 +503,7 @@ Deno.test("Arena.load() refuses another version", () => {
   assertThrows(
     () => Arena.load(bytes),
     TypeError,
-    "expected version 8, found 9",
+    "expected version 9, found 10",
   );
 });
 

@@ -30,10 +30,10 @@ import {
   MAPPING_START,
 } from "./mapping";
 
-/** What is answered where the manager was destroyed … */
+/** What `locate` answers where the manager was destroyed. */
 const DEAD: i32 = -1;
-/** … and where more than one mapping may overlap a range, or a mapping and a hole. */
-const SEVERAL: i32 = -2;
+/** What `covering` answers where more than one mapping may overlap a range, or a mapping and a hole. */
+const SEVERAL: i32 = -1;
 
 /** The mapping that covers an address, 0 = none. Inside a read section. The tree of mappings tracks no gaps. */
 function refAt(tree: u32, address: f64): u32 {
@@ -151,8 +151,7 @@ function foundAt(i: i32): u32 {
 }
 
 /**
- * What overlaps a range, if that is one mapping that covers all of it, whose fields are left in the scratch words, or nothing (0);
- * else -2. Under the outer lock.
+ * The mapping that covers all of a range; 0 = it is a hole, -1 = neither. Under the outer lock. The mapping's line is not waited for.
  */
 export function covering(tree: u32, first: f64, last: f64): i32 {
   const entered = enter();
@@ -168,7 +167,6 @@ export function covering(tree: u32, first: f64, last: f64): i32 {
       ref = slotOf(node, slot);
     } while (height-- > 0);
   }
-  if (ref != 0) copyFields(addressOf(ref));
   leave(entered);
   // The entry's end, not the mapping's: where a thread died while it cut one, that may be several entries still.
   return end >= last ? <i32>ref : SEVERAL;
