@@ -19,6 +19,7 @@ import { type Rng, rng, seeds } from "../seed.ts";
 import { calledMany } from "./called_many.ts";
 import { Mirror } from "./mirror.ts";
 import { chooseEntries, chooseRun, doOne } from "./sequences.ts";
+import { scribbled } from "./scribble.ts";
 import { points } from "./worlds.ts";
 
 const MODES = [false, true].flatMap((rcu) =>
@@ -32,7 +33,7 @@ interface Pair {
 }
 
 function pairOf(mode: { rcu: boolean; gaps: boolean }): Pair {
-  const compiled = Arena.create({ byteLength: 2 ** 22 });
+  const compiled = scribbled(Arena.create({ byteLength: 2 ** 22 }));
   const plain = Arena.attach(compiled.buffer);
   assertNotEquals(compiledFor(compiled), undefined);
   assertEquals(compiledFor(plain), undefined);

@@ -18,6 +18,7 @@ import {
   type Run,
 } from "./sequences.ts";
 import { bothOf } from "./both_caches.ts";
+import { scribbled } from "./scribble.ts";
 import { assertSame, assertSameHeld, Crowd } from "./worlds.ts";
 
 const HOLDS = 40;
@@ -47,7 +48,7 @@ class Swarm {
   constructor(random: Rng, lock: Lock, gaps: boolean, rcu: boolean) {
     this.#random = random;
     this.#lock = lock;
-    this.arena = Arena.create({ byteLength: 2 ** 22 });
+    this.arena = scribbled(Arena.create({ byteLength: 2 ** 22 }));
     this.crowd = new Crowd(this.arena);
     if (lock === "external") {
       this.#externalLock = ExternalLock.create(this.arena);

@@ -9,6 +9,7 @@ import {
 } from "../../src/range_tree/mod.ts";
 import { countOf, heightOf } from "../../src/range_tree/node.ts";
 import { Mirror } from "./mirror.ts";
+import { scribbled } from "./scribble.ts";
 import { allEntries, assertSame, leanTree, nodesOf, points } from "./worlds.ts";
 import { bothOf } from "./both_caches.ts";
 
@@ -285,7 +286,7 @@ for (const [where, indices] of Object.entries(WORLDS)) {
 
 for (const gaps of [false, true]) {
   Deno.test(`RangeTree agrees with the mirror after every 3 operations over 6 indices in full leaves, gaps ${gaps}`, () => {
-    const arena = Arena.create({ byteLength: 2 ** 23 });
+    const arena = scribbled(Arena.create({ byteLength: 2 ** 23 }));
     const base = RangeTree.create(arena, { gaps });
     base.bulkLoad(points(63, 1, 0)); // three full leaves but for the gap behind them
     const indices = [19, 20, 21, 22, 41, 42];
@@ -296,7 +297,7 @@ for (const gaps of [false, true]) {
 
 for (const gaps of [false, true]) {
   Deno.test(`RangeTree agrees with the mirror after every 2 operations around the edges of leaves that are a third full, gaps ${gaps}`, () => {
-    const arena = Arena.create({ byteLength: 2 ** 22 });
+    const arena = scribbled(Arena.create({ byteLength: 2 ** 22 }));
     const base = leanTree(arena, 2, 4, gaps);
     const entries = [...base];
     const leaves = nodesOf(arena, base).filter((node) =>

@@ -7,6 +7,7 @@ import { MAX_SLOTS } from "../../src/range_tree/node.ts";
 import { type Rng, rng, seeds } from "../seed.ts";
 import { failAfter, stateOf } from "./failures.ts";
 import { Mirror } from "./mirror.ts";
+import { scribble } from "./scribble.ts";
 import { assertSame, assertSameHeld, points } from "./worlds.ts";
 import { bothOf } from "./both_caches.ts";
 
@@ -51,14 +52,6 @@ function overlappingOf(random: Rng, mirror: Mirror, count: number): Many {
 /** So many ranges of ten indices, one behind the other. */
 function adjoining(count: number): Entry[] {
   return points(count, 10).map((each) => ({ ...each, last: each.first + 9 }));
-}
-
-/** The scratch words behind which stands what outlives a call: see `assembly/supply.ts`. */
-const FREE_SCRATCH = 624;
-
-/** Fills the thread's scratch words with what would lead out of the arena: no call may read what it has not written. */
-function scribble({ words, scratchIndex }: Arena): void {
-  words.fill(0x7f7f_7f7f, scratchIndex, scratchIndex + FREE_SCRATCH);
 }
 
 function storeOneByOne(

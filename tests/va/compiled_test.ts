@@ -16,6 +16,7 @@ import { MappingFlag } from "../../src/va/mod.ts";
 import { treesOf } from "../../src/va/header.ts";
 import { VaState } from "../../src/va/va_state.ts";
 import { type Rng, rng, seeds } from "../seed.ts";
+import { scribbled } from "../range_tree/scribble.ts";
 import { PAGE, VaMirror } from "./mirror.ts";
 import { assertSame, pages, randomRequest, spec } from "./worlds.ts";
 
@@ -30,7 +31,7 @@ interface Twins {
 function twins(
   options: Partial<Parameters<typeof VaManager.create>[1]> = {},
 ): Twins {
-  const arena = Arena.create({ byteLength: 2 ** 22 });
+  const arena = scribbled(Arena.create({ byteLength: 2 ** 22 }));
   const compiled = VaManager.create(arena, { range: 2 ** 52, ...options });
   const plain = VaManager.attach(Arena.attach(arena.buffer), compiled.ref);
   return { arena, compiled, plain };
