@@ -58,7 +58,6 @@ export function finishChange(state: VaState): void {
   const { mappings } = state.caches;
   const parts = partsIn(state);
   const fresh = makeObjects(state, parts);
-  state.unread.noteRetirement();
   const cut = new Set(parts.map((part) => part.cut));
   for (const mapping of cut) mappings.claim(mapping);
   parts.forEach(({ first, last, cut }, i) => {

@@ -10,9 +10,11 @@
  * Until then the mapping is what it was. Its fields but for the flags never change, and before anything happens after which a mapping
  * may be freed, or its flags be others, that is counted in the manager's header: a change of mappings but for that which replaces exactly
  * one, which is noted (`replaced.ts`), and the settling of what is noted. What a thread that is gone had claimed, and others free, it
- * claimed after it had counted. So a list that was kept beyond the outer lock under which it was made finds out that another thread, or
- * another object of this one, may have let its mapping go: then it can't be read any more, and says so. It looks at the count and reads
- * within one read section. If the count is what it was, the mapping was not deferred before that began, so it is there until it ends.
+ * claimed after it had counted; and so it is with what is claimed to finish its change, since no list is made before that is done.
+ *
+ * So a list that was kept beyond the outer lock under which it was made finds out that another thread, or another object of this one, may
+ * have let its mapping go: then it can't be read any more, and says so. It looks at the count and reads within one read section. If the
+ * count is what it was, the mapping was not deferred before that began, so it is there until it ends.
  *
  * @module
  */

@@ -156,10 +156,13 @@ Deno.test("OperationList refuses the first look also where another manager lies 
   const { arena, vm } = worldIn("shared");
   vm.bind(pages(1, 1, 7));
   const list = vm.mapOps(pages(1, 1));
+  const index = retirementsIndex(vm.ref), count = arena.words[index];
   VaManager.attach(arena, vm.ref).destroy();
   arena.rcu.barrier();
   const next = VaManager.create(arena, { range: 2 ** 40 });
   assertEquals(next.ref, vm.ref);
+  next.bind(pages(1, 1, 8));
+  assertEquals(arena.words[index], count);
   assertEquals(list.read(), false);
   assertThrows(() => list.at(0), StaleOperationsError, "let go");
 });
