@@ -78,7 +78,7 @@ export interface OperationsSource {
   readonly header: number;
   /** A number that changes with every change of the mappings or the regions. */
   readonly generation: number;
-  /** A number that changes before mappings are let go, or flags are set. */
+  /** A number that changes before mappings are let go, or flags are set; also where neither comes of it. */
   readonly retirements: number;
   /** A copy of a mapping that was there when `retirements` was that number; nothing if it is another one now. */
   read(mapping: number, retirements: number): Mapping | undefined;
@@ -102,9 +102,12 @@ export type OperationsKind =
  *
  * Nearly always a map request lies in one mapping, or in a hole. Then the mapping is read and the operations are made when somebody
  * asks for one, which whoever maps over exactly that mapping need not; they say what was there when the list was made (`unread.ts`).
+ * Where another object has set the mapping's flags and the list is committed before anybody has asked, these flags.
  *
  * Thread contract: an object belongs to one thread, and is used under the outer lock under which it was made. To ask for an operation
- * for the first time later may be a {@linkcode StaleOperationsError}, unless {@linkcode OperationList.read} was called.
+ * for the first time when another object of the manager, in whatever thread, has changed something since is a
+ * {@linkcode StaleOperationsError}, unless {@linkcode OperationList.read} was called before; and an error once the thread has left the
+ * arena.
  */
 export class OperationList implements Iterable<VaOp> {
   /** What the list was made for. */
@@ -178,7 +181,7 @@ export class OperationList implements Iterable<VaOp> {
 
   /**
    * Reads what the operations name, unless that was done already: so they can be looked at also when the outer lock has been released.
-   * Says whether it could: not if that was too late, and another thread, or another object of this one, has let mappings go or set flags.
+   * Says whether it could: not if that was too late, since another object of the manager, in whatever thread, has changed something.
    */
   read(): boolean {
     if (this.#covering === 0) return true;
@@ -186,7 +189,11 @@ export class OperationList implements Iterable<VaOp> {
     return this.#old !== undefined;
   }
 
-  /** Adds an operation of the driver's own at the end. */
+  /**
+   * Adds an operation of the driver's own at the end. It looks at the operations that are there.
+   *
+   * @throws {StaleOperationsError} If that is too late: see {@linkcode OperationList.read}.
+   */
   add(op: DriverOp): void {
     this.#made().push(op);
   }
@@ -227,7 +234,7 @@ export class OperationList implements Iterable<VaOp> {
     this.#readIn(manager);
   }
 
-  /** Nothing has changed, so the mapping is there: what is applied by another object, or beside one, is read now. */
+  /** The generation is the same, so the mapping is there: what is applied by another object, or beside one, is read now. */
   #readIn(manager: OperationsSource): void {
     const { retirements } = manager;
     if (this.#covering === 0 || this.#old !== undefined) return;
@@ -247,7 +254,7 @@ export class OperationList implements Iterable<VaOp> {
     if (this.#ops !== undefined) return this.#ops;
     if (!this.read()) {
       throw new StaleOperationsError(
-        "Cannot look at operations: mappings were let go, or flags set, since they were made, and nobody had looked at them before",
+        "Cannot look at operations: another object has changed something since they were made, and nobody had looked at them before",
       );
     }
     const old = this.#old;

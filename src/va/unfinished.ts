@@ -27,6 +27,7 @@
  *
  * @module
  */
+import { noteChange } from "../range_tree/header.ts";
 import { partOf } from "./generate.ts";
 import {
   clearPlace,
@@ -78,6 +79,8 @@ export function finishChange(state: VaState): void {
   }
   bos.repair(tree, state.links);
   state.isChanging = false;
+  // Where the tree has no lock, it may have died between its store and the note of that: what was made before does not fit any more.
+  noteChange(words, tree.ref, 0);
   // One by one: so each is in this thread's hands until it is queued.
   for (const mapping of gone) mappings.defer(mapping);
   for (const bo of lost.bos) state.caches.bos.defer(bo);

@@ -13,8 +13,12 @@
  * claimed after it had counted; and so it is with what is claimed to finish its change, since no list is made before that is done.
  *
  * So a list that was kept beyond the outer lock under which it was made finds out that another thread, or another object of this one, may
- * have let its mapping go: then it can't be read any more, and says so. It looks at the count and reads within one read section. If the
- * count is what it was, the mapping was not deferred before that began, so it is there until it ends.
+ * have let its mapping go: then it can't be read any more, and says so. It looks at the count before and behind its reads, all within
+ * one read section. If the count is what it was before, the mapping was not deferred before that section began, so it is there until that
+ * ends; and if behind, too, the flags are those that it had.
+ *
+ * One reads its mapping also when it is committed though the count has changed, since the generation has not: so the mapping is there,
+ * if perhaps with flags that another object has set meanwhile.
  *
  * @module
  */

@@ -466,7 +466,7 @@ export class VaState {
     }
   }
 
-  /** A number that changes before mappings are let go, or flags are set. */
+  /** A number that changes before any mapping is let go, or flags are set; also where neither comes of it. */
   get retirements(): number {
     return this.unread.retirements;
   }
@@ -479,9 +479,10 @@ export class VaState {
     const { rcu } = this.arena;
     rcu.readLock();
     try {
-      return this.isLive && this.retirements === retirements
-        ? readMapping(this.words, this.doubles, mapping)
-        : undefined;
+      if (!this.isLive || this.retirements !== retirements) return undefined;
+      const copy = readMapping(this.words, this.doubles, mapping);
+      // The section keeps the memory, but not the flags, which are set after that was counted.
+      return this.retirements === retirements ? copy : undefined;
     } finally {
       rcu.readUnlock();
     }

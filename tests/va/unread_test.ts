@@ -14,6 +14,7 @@ import {
 } from "../../mod.ts";
 import { retirementsIndex } from "../../src/va/header.ts";
 import type { Mapping } from "../../src/va/mod.ts";
+import { VaState } from "../../src/va/va_state.ts";
 import { type Rng, rng, seeds } from "../seed.ts";
 import { dyingAfter } from "../stress/dying.ts";
 import { PAGE } from "./mirror.ts";
@@ -164,7 +165,11 @@ Deno.test("OperationList refuses the first look also where another manager lies 
   next.bind(pages(1, 1, 8));
   assertEquals(arena.words[index], count);
   assertEquals(list.read(), false);
-  assertThrows(() => list.at(0), StaleOperationsError, "let go");
+  assertThrows(
+    () => list.at(0),
+    StaleOperationsError,
+    "another object has changed",
+  );
 });
 
 /** What a thread does that dies of it. */
@@ -225,7 +230,60 @@ Deno.test("OperationList looks whether it is too late, and reads, in one read se
     );
     assert(list.read());
   }
-  assertEquals(sections, [arena.rcu.section]);
+  const { section } = arena.rcu;
+  // Before it reads, and behind.
+  assertEquals(sections, [section, section]);
+});
+
+Deno.test("OperationList refuses flags that another thread sets while it reads", () => {
+  const { arena, vm } = worldIn("buffer");
+  vm.bind(pages(1, 1, 7));
+  const list = vm.mapOps(pages(1, 1));
+  const other = VaManager.attach(Arena.attach(arena.buffer), vm.ref);
+  const mapping = vm.lookup(PAGE)!, { load } = Atomics;
+  let looks = 0;
+  {
+    using _setting = stub(
+      Atomics,
+      "load",
+      ((words: Int32Array, at: number) => {
+        // The word of the flags.
+        if (at === mapping.ref * 16 + 11 && looks++ === 0) {
+          other.setFlags(mapping, 512);
+        }
+        return load(words, at);
+      }) as typeof load,
+    );
+    assertEquals(list.read(), false);
+  }
+  assert(looks > 0);
+});
+
+Deno.test("A list does not fit where a thread has died of taking its mapping out, also if nobody can tell that from the tree", () => {
+  for (let step = 0, died = true; died; step++) {
+    const arena = Arena.create({ byteLength: 2 ** 22 });
+    const vm = VaManager.create(arena, { range: 2 ** 40, lock: "none" });
+    vm.bind(pages(1, 4, 0, 3));
+    const list = vm.mapOps(pages(2, 1, 0, 5));
+    assert(list.read());
+    const victim = Arena.attach(arena.buffer);
+    const theirs = VaManager.attach(victim, vm.ref);
+    died = false;
+    {
+      using killing = dyingAfter(step);
+      try {
+        theirs.unbind(pages(1, 4));
+      } catch (error) {
+        assert(killing.died, String(error));
+        died = true;
+      }
+    }
+    if (vm.lookup(PAGE) !== undefined) continue;
+    // What would have caught the death ended the change.
+    if (died) new VaState(arena, vm.ref).isChanging = true;
+    arena.reap(victim.thread);
+    assertThrows(() => vm.commit(list), StaleOperationsError);
+  }
 });
 
 /** Two objects of one manager, in the same thread or in two. */
@@ -256,8 +314,16 @@ for (const [who, otherOf] of Object.entries(OTHERS)) {
       const text = textOf(looked);
       go(other);
       assertEquals(list.length, 2, how);
-      assertThrows(() => list.at(0), StaleOperationsError, "let go");
-      assertThrows(() => [...list], StaleOperationsError, "let go");
+      assertThrows(
+        () => list.at(0),
+        StaleOperationsError,
+        "another object has changed",
+      );
+      assertThrows(
+        () => [...list],
+        StaleOperationsError,
+        "another object has changed",
+      );
       assertEquals(list.read(), false, how);
       for (const each of [read, looked]) assertEquals(textOf(each), text, how);
     }
