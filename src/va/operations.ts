@@ -105,7 +105,7 @@ export type OperationsKind =
  * Where another object has set the mapping's flags and the list is committed before anybody has asked, these flags.
  *
  * Thread contract: an object belongs to one thread, and is used under the outer lock under which it was made. To ask for an operation
- * for the first time when another object of the manager, in whatever thread, has changed something since is a
+ * for the first time when another object of the manager, in whatever thread, has changed something since may be a
  * {@linkcode StaleOperationsError}, unless {@linkcode OperationList.read} was called before; and an error once the thread has left the
  * arena.
  */
