@@ -19,6 +19,7 @@ import { splitRule, unmapRule } from "./generate.ts";
 import {
   mappingFlagsOf,
   type MappingSpec,
+  readMapping,
   setMappingFlags,
 } from "./mapping.ts";
 import {
@@ -33,7 +34,7 @@ import {
 import type { RangeTree } from "../range_tree/mod.ts";
 import type { VaNeed } from "./reserve.ts";
 import { applyUnmaps } from "./unmap_object.ts";
-import { SEVERAL, type VaState } from "./va_state.ts";
+import { EXACT, SEVERAL, type VaState } from "./va_state.ts";
 
 /** Where the memory of a change comes from. */
 export interface VaSupply {
@@ -157,6 +158,7 @@ export function applySpan(
   applyChange(state, list, supply);
 }
 
+/** Applies what a list comes to, where that does not replace exactly one entry. */
 function applyChange(
   state: VaState,
   list: OperationList,
@@ -246,13 +248,18 @@ export function applyRequest(
 export function mapList(state: VaState, spec: MappingSpec): OperationList {
   const last = spec.start + spec.range - 1;
   const covering = state.covering(spec.start, last);
-  if (covering === SEVERAL) {
-    const ops = splitRule(spec, state.overlapping(spec.start, last));
-    return new OperationList("map", spec, ops, state);
+  if (covering === 0) return OperationList.over(spec, 0, state);
+  if (covering >= EXACT) {
+    const mapping = covering - EXACT;
+    const list = OperationList.over(spec, mapping, state);
+    state.unread.add(list, mapping);
+    return list;
   }
-  const list = OperationList.within(spec, covering, state);
-  if (covering !== 0) state.unread.add(list, covering);
-  return list;
+  const overlapping = covering === SEVERAL
+    ? state.overlapping(spec.start, last)
+    : [readMapping(state.words, state.doubles, covering)];
+  const ops = splitRule(spec, overlapping);
+  return new OperationList("map", spec, ops, state);
 }
 
 /** The operations that unmapping a range means. Under the outer lock. */

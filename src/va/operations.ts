@@ -100,8 +100,8 @@ export type OperationsKind =
 /**
  * Operations in the order in which they are to be applied.
  *
- * Nearly always a map request lies in one mapping, or in a hole. Then the mapping is read and the operations are made when somebody
- * asks for one, which whoever maps over exactly that mapping need not; they say what was there when the list was made (`unread.ts`).
+ * Most often a map request is over exactly one mapping, or in a hole. Then the mapping is read and the operations are made when somebody
+ * asks for one, which whoever commits the list need not; they say what was there when the list was made (`unread.ts`).
  * Where another object has set the mapping's flags and the list is committed before anybody has asked, these flags.
  *
  * Thread contract: an object belongs to one thread, and is used under the outer lock under which it was made. To ask for an operation
@@ -118,8 +118,8 @@ export class OperationList implements Iterable<VaOp> {
   #ops: VaOp[] | undefined;
   /** The map request of which they are to be made, … */
   #request: MappingSpec | undefined;
-  /** … the mapping that it lies in, 0 = it is a hole, … */
-  #covering = 0;
+  /** … the mapping that it is over, 0 = it is in a hole, … */
+  #mapping = 0;
   /** … what that says, once it was read, … */
   #old: Mapping | undefined;
   /** … and what the source's `retirements` was before. */
@@ -144,15 +144,15 @@ export class OperationList implements Iterable<VaOp> {
     this.#generation = source.generation;
   }
 
-  /** What a map request means that lies in one mapping, or in a hole (0). */
-  static within(
+  /** What a map request means that is over exactly one mapping, or in a hole (0). */
+  static over(
     request: MappingSpec,
-    covering: number,
+    mapping: number,
     source: OperationsSource,
   ): OperationList {
     const list = new OperationList("map", request, undefined, source);
     list.#request = request;
-    list.#covering = covering;
+    list.#mapping = mapping;
     list.#retirements = source.retirements;
     return list;
   }
@@ -160,7 +160,7 @@ export class OperationList implements Iterable<VaOp> {
   /** How many operations there are. */
   get length(): number {
     if (this.#ops !== undefined) return this.#ops.length;
-    return this.#covering === 0 ? 1 : 2;
+    return this.#mapping === 0 ? 1 : 2;
   }
 
   /** The generation of the mappings and regions that the list fits. */
@@ -173,7 +173,7 @@ export class OperationList implements Iterable<VaOp> {
     return this.#made()[index];
   }
 
-  /** What the list maps, if it does so where nothing is, or perhaps in the place of exactly one mapping; nothing if it does more. */
+  /** What the list maps, if it does so where nothing is, or in the place of exactly one mapping; nothing if it does more. */
   get exact(): MappingSpec | undefined {
     // What else is in the list of a request, the driver has added: that changes nothing.
     return this.#request ?? exactOf(this);
@@ -184,8 +184,8 @@ export class OperationList implements Iterable<VaOp> {
    * Says whether it could: not if that was too late, since another object of the manager, in whatever thread, has changed something.
    */
   read(): boolean {
-    if (this.#covering === 0) return true;
-    this.#old ??= this.#source.read(this.#covering, this.#retirements);
+    if (this.#mapping === 0) return true;
+    this.#old ??= this.#source.read(this.#mapping, this.#retirements);
     return this.#old !== undefined;
   }
 
@@ -237,9 +237,9 @@ export class OperationList implements Iterable<VaOp> {
   /** The generation is the same, so the mapping is there: what is applied by another object, or beside one, is read now. */
   #readIn(manager: OperationsSource): void {
     const { retirements } = manager;
-    if (this.#covering === 0 || this.#old !== undefined) return;
+    if (this.#mapping === 0 || this.#old !== undefined) return;
     if (manager === this.#source && retirements === this.#retirements) return;
-    this.#old = manager.read(this.#covering, retirements);
+    this.#old = manager.read(this.#mapping, retirements);
   }
 
   /** Notes that an operation, or with none the whole list, was applied, which took the mappings on to their generation. */

@@ -62,7 +62,7 @@ export interface ReplacedTarget {
   readonly cache: SlabCache;
   /** Whether a mapping is in the tree. */
   isInTree(mapping: number): boolean;
-  /** To be called before any is deferred. */
+  /** To be called before any is claimed. */
   noteRetirement(): void;
   /** Takes all that are noted off their lists. */
   unlink(refs: readonly number[]): void;

@@ -78,9 +78,9 @@ export function finishChange(state: VaState): void {
     clearFlags(words, bo);
   }
   bos.repair(tree, state.links);
-  state.isChanging = false;
-  // Where the tree has no lock, it may have died between its store and the note of that: what was made before does not fit any more.
+  // Where the tree has no lock, the thread may have died between its store and the note of that: lists that were made before are stale.
   noteChange(words, tree.ref, 0);
+  state.isChanging = false;
   // One by one: so each is in this thread's hands until it is queued.
   for (const mapping of gone) mappings.defer(mapping);
   for (const bo of lost.bos) state.caches.bos.defer(bo);

@@ -1,9 +1,9 @@
 /**
  * Lists of operations that have not yet read the mapping which they name.
  *
- * A map request mostly lies in one mapping, and the tree says which. What the operations say of it beside that stands in the mapping
- * itself, and in a large manager its line must be waited for; but who commits the list without a look at it needs nothing of that. So
- * such a list is made unread, and reads the mapping when somebody asks for an operation; at the latest, so that it says what was there
+ * A map request is most often over exactly one mapping, and the tree says which. What the operations say of it beside that stands in the
+ * mapping itself, and in a large manager its line must be waited for; but who commits the list without a look at it needs nothing of that.
+ * So such a list is made unread, and reads the mapping when somebody asks for an operation; at the latest, so that it says what was there
  * when it was made, before this object lets any mapping go or changes one's flags, or when there are eight. Those are read together: then
  * they are waited for together.
  *

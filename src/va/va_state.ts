@@ -73,6 +73,8 @@ import { BO_BYTES, BO_LINK, BoTable } from "./vm_bo.ts";
 export const MAX_FETCHED = 16;
 /** More than one mapping may overlap a range, or a mapping and a hole: see {@linkcode VaState.covering}. */
 export const SEVERAL = -1;
+/** A mapping covers a range and nothing else. Refs are below 2^27. */
+export const EXACT = 2 ** 30;
 /** What compiled loops say where they have taken the tree's lock, and found neither one mapping nor a hole. */
 const NEITHER = -1;
 // What the compiled `replaceAndExit` says: the lock is released; so many mappings are noted that they must be settled.
@@ -283,7 +285,10 @@ export class VaState {
     return isChanging(this.words, this.header);
   }
 
-  /** Sets whether one is: before the tree is changed, and when all that follows is done. */
+  /**
+   * Sets whether one is: before anything is claimed or the tree is changed, which is counted (`unread.ts`), and when all that follows is
+   * done.
+   */
   set isChanging(on: boolean) {
     if (on) this.unread.noteRetirement();
     setChanging(this.words, this.header, on);
@@ -445,7 +450,8 @@ export class VaState {
   }
 
   /**
-   * The mapping that covers all of `first` … `last`, 0 if that is a hole, or {@linkcode SEVERAL}. Under the outer lock.
+   * The mapping that covers all of `first` … `last`, 0 if that is a hole, or {@linkcode SEVERAL}; {@linkcode EXACT} is added to one that
+   * covers nothing else. Under the outer lock.
    */
   covering(first: number, last: number): number {
     const compiled = this.#compiled;
@@ -460,7 +466,9 @@ export class VaState {
     rcu.readLock();
     try {
       walk.to(this.tree.ref, first);
-      return walk.last < last ? SEVERAL : walk.value;
+      if (walk.last < last) return SEVERAL;
+      const isExact = walk.first === first && walk.last === last;
+      return walk.value !== 0 && isExact ? walk.value | EXACT : walk.value;
     } finally {
       rcu.readUnlock();
     }
@@ -495,7 +503,9 @@ export class VaState {
       ? SEVERAL
       : this.covering(first, last);
     if (one === 0) return [];
-    if (one !== SEVERAL) return [readMapping(this.words, this.doubles, one)];
+    if (one !== SEVERAL) {
+      return [readMapping(this.words, this.doubles, one & ~EXACT)];
+    }
     const { rcu } = this.arena;
     const walk = this.walk, header = this.tree.ref;
     const mappings: Mapping[] = [];

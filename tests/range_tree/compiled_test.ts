@@ -19,7 +19,7 @@ import { type Rng, rng, seeds } from "../seed.ts";
 import { calledMany } from "./called_many.ts";
 import { Mirror } from "./mirror.ts";
 import { chooseEntries, chooseRun, doOne } from "./sequences.ts";
-import { scribbled } from "./scribble.ts";
+import { scribbled } from "../scribble.ts";
 import { points } from "./worlds.ts";
 
 const MODES = [false, true].flatMap((rcu) =>

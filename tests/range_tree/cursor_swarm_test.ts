@@ -18,7 +18,7 @@ import {
   type Run,
 } from "./sequences.ts";
 import { bothOf } from "./both_caches.ts";
-import { scribbled } from "./scribble.ts";
+import { scribbled } from "../scribble.ts";
 import { assertSame, assertSameHeld, Crowd } from "./worlds.ts";
 
 const HOLDS = 40;

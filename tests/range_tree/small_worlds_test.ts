@@ -9,7 +9,7 @@ import {
 } from "../../src/range_tree/mod.ts";
 import { countOf, heightOf } from "../../src/range_tree/node.ts";
 import { Mirror } from "./mirror.ts";
-import { scribbled } from "./scribble.ts";
+import { scribbled } from "../scribble.ts";
 import { allEntries, assertSame, leanTree, nodesOf, points } from "./worlds.ts";
 import { bothOf } from "./both_caches.ts";
 

@@ -7,7 +7,7 @@ import { MAX_SLOTS } from "../../src/range_tree/node.ts";
 import { type Rng, rng, seeds } from "../seed.ts";
 import { failAfter, stateOf } from "./failures.ts";
 import { Mirror } from "./mirror.ts";
-import { scribble } from "./scribble.ts";
+import { scribble } from "../scribble.ts";
 import { assertSame, assertSameHeld, points } from "./worlds.ts";
 import { bothOf } from "./both_caches.ts";
 

@@ -14,9 +14,9 @@ import {
 } from "../../mod.ts";
 import { MappingFlag } from "../../src/va/mod.ts";
 import { treesOf } from "../../src/va/header.ts";
-import { VaState } from "../../src/va/va_state.ts";
+import { EXACT, VaState } from "../../src/va/va_state.ts";
 import { type Rng, rng, seeds } from "../seed.ts";
-import { scribbled } from "../range_tree/scribble.ts";
+import { scribbled } from "../scribble.ts";
 import { PAGE, VaMirror } from "./mirror.ts";
 import { assertSame, pages, randomRequest, spec } from "./worlds.ts";
 
@@ -328,6 +328,12 @@ Deno.test("VaState.enterExact() finds the mapping of exactly a range, or a hole,
         return ref;
       });
       assertEquals(found[0], found[1], `${start} +${range}`);
+      const [covering, same] = states.map((s) => s.covering(first, last));
+      assertEquals(covering, same, `${start} +${range}`);
+      assertEquals(
+        covering >= EXACT ? covering - EXACT : 0,
+        Math.max(found[0], 0),
+      );
       if (found[0] > 0) whole.push(start);
     }
   }

@@ -13,6 +13,7 @@ import {
   HEADER_ROOT,
   heightOf,
   MAX_INDEX,
+  pivotBefore,
   pivotOf,
   slotFor,
   slotOf,
@@ -34,6 +35,8 @@ import {
 const DEAD: i32 = -1;
 /** What `covering` answers where more than one mapping may overlap a range, or a mapping and a hole. */
 const SEVERAL: i32 = -1;
+/** What it adds to a mapping that covers nothing else. */
+const EXACT: u32 = 1 << 30;
 
 /** The mapping that covers an address, 0 = none. Inside a read section. The tree of mappings tracks no gaps. */
 function refAt(tree: u32, address: f64): u32 {
@@ -151,11 +154,13 @@ function foundAt(i: i32): u32 {
 }
 
 /**
- * The mapping that covers all of a range; 0 = it is a hole, -1 = neither. Under the outer lock. The mapping's line is not waited for.
+ * The mapping that covers all of a range, with a bit if it covers nothing else; 0 = it is a hole, -1 = neither. Under the outer lock. The
+ * mapping's line is not waited for.
  */
 export function covering(tree: u32, first: f64, last: f64): i32 {
   const entered = enter();
   let ref = atomic.load<u32>(addressOf(tree), HEADER_ROOT);
+  let before: f64 = -1;
   let end = MAX_INDEX;
   if (ref != 0) {
     const key = f64x2.splat(first);
@@ -163,13 +168,15 @@ export function covering(tree: u32, first: f64, last: f64): i32 {
     do {
       const node = addressOf(ref);
       const slot = slotFor(node, key, false);
+      if (slot != 0) before = pivotBefore(node, slot);
       end = pivotOf(node, slot, end);
       ref = slotOf(node, slot);
     } while (height-- > 0);
   }
   leave(entered);
   // The entry's end, not the mapping's: where a thread died while it cut one, that may be several entries still.
-  return end >= last ? <i32>ref : SEVERAL;
+  if (end < last) return SEVERAL;
+  return <i32>(ref != 0 && before + 1 == first && end == last ? ref | EXACT : ref);
 }
 
 /** Leaves the fields of a mapping in the scratch words, in the same places. */

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import type { Arena } from "../../src/memory/mod.ts";
-import { compiledFor as treesFor } from "../../src/range_tree/compiled.ts";
-import { compiledFor as managersFor } from "../../src/va/compiled.ts";
+import type { Arena } from "../src/memory/mod.ts";
+import { compiledFor as treesFor } from "../src/range_tree/compiled.ts";
+import { compiledFor as managersFor } from "../src/va/compiled.ts";
 
 /** The scratch words behind which stands what outlives a call: see `assembly/supply.ts`. */
 const FREE_SCRATCH = 624;
