@@ -60,7 +60,7 @@ function withTraps(source: string): string {
 async function doomedModule(): Promise<WebAssembly.Module> {
   const bytes = await compile(`${FOLDER}mod.ts`, (name, text) => {
     if (name.endsWith("assembly/writer.ts")) return withTraps(text) + TRAP;
-    if (/assembly\/(lock|supply)\.ts$/.test(name)) {
+    if (/assembly\/(lock|path|publish|rebuild|supply)\.ts$/.test(name)) {
       return IMPORT + withTraps(text);
     }
     return name.endsWith("assembly/mod.ts")

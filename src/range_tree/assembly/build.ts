@@ -19,7 +19,7 @@ import { scratch } from "./thread";
 /** The most slots of an inner node of a tree that tracks gaps. */
 export const MAX_GAP_SLOTS: i32 = 12;
 
-// In the thread's scratch words, behind the path of `writer.ts`. What stands in the place of some slots: up to three items.
+// In the thread's scratch words, behind the path (`path.ts`). What stands in the place of some slots: up to three items.
 const ITEM_PIVOTS: usize = 624;
 const ITEM_SLOTS: usize = 648;
 // What new leaves are built from: as much as two hold.

@@ -14,7 +14,9 @@ import { scratch } from "./thread";
 const LEFT_COUNT: usize = 2496;
 const TAKEN: usize = 2500;
 
-/** What a store returns where nothing was changed, because the thread has too few leaves at hand, … */
+/** What a store returns where nothing was changed, because another must do it, … */
+export const NOT_MINE: i32 = -1;
+/** … or because the thread has too few leaves at hand, … */
 export const NO_LEAVES: i32 = -2;
 /** … or too few nodes above leaves. */
 export const NO_INNER: i32 = -3;

@@ -18,42 +18,17 @@
  * terminates a thread only at a call or where a loop turns round, and `spliceInPlace` has neither. What follows, `../recover.ts`
  * makes anew.
  *
- * Slots, the root, the parent words of nodes and the heads of lists are stored atomically, because others read them without the
- * lock, and read plainly, where only the holder of the lock writes them. Gaps are its alone. In the thread's scratch words the
- * path, the items and the pool are of no use once a store has returned; the nodes that were taken for it are, if it lacks others.
+ * `path.ts` walks to where a store goes, `rebuild.ts` does those that change a parent, `publish.ts` says what others see of all of them,
+ * and when. In the thread's scratch words the path, the items and the pool are of no use once a store has returned; the nodes that were
+ * taken for it are, if it lacks others.
  */
-import {
-  append,
-  fill,
-  gapOffset,
-  heldSlot,
-  ITEM_GAPS,
-  itemPivot,
-  itemSlot,
-  largestGap,
-  largestRun,
-  MAX_GAP_SLOTS,
-  pivotInPool,
-  POOL_PIVOTS,
-  POOL_SLOTS,
-  setItem,
-  slotInPool,
-  splice,
-  spliceInPlace,
-  spliceWithGaps,
-} from "./build";
+import { heldSlot, setItem, splice, spliceInPlace } from "./build";
 import { enterTree, leaveTree } from "./lock";
 import { FOUND, goDown } from "./many";
 import {
   addressOf,
   countOf,
-  hasNarrowNodes,
-  HEADER_FLAGS,
-  HEADER_GENERATION,
   HEADER_HAD_RCU,
-  HEADER_ROOT,
-  heightOf,
-  MAX_INDEX,
   MAX_SLOTS,
   MIN_SLOTS,
   NODE_BYTES,
@@ -65,12 +40,34 @@ import {
   pivotOf,
   slotFor,
 } from "./node";
-import { claim, defer, isSeen, NO_LEAVES, take, taken, takeNodes } from "./supply";
+import {
+  aim,
+  begin,
+  beginAt,
+  findEnd,
+  firstOfSlot,
+  isTracking,
+  leaf,
+  leafMax,
+  rightLeaf,
+  rightMax,
+  slot,
+  top,
+  tree,
+  walkWhole,
+  widenedFirst,
+  widenedLast,
+} from "./path";
+import {
+  noteChange,
+  parentOfHeight,
+  publish,
+  retire,
+  updateGaps,
+} from "./publish";
+import { replaceLeaves } from "./rebuild";
+import { claim, defer, isSeen, NO_LEAVES, NOT_MINE, take } from "./supply";
 import { enter, leave, scratch } from "./thread";
-
-const HEADER_COUNT: usize = 18 << 2;
-// Of an inner node of a tree that tracks gaps, but for the root.
-const MIN_GAP_SLOTS: i32 = 4;
 
 // In the thread's scratch words: behind the first indices of up to 16 ranges, and where they are found (`many.ts`), what else the
 // caller of `enterStoreMany` leaves, and how many were stored.
@@ -80,35 +77,6 @@ const MANY_STORED: usize = 448;
 // Behind the answers of readers.
 const ERASED_FIRST: usize = 512;
 const ERASED_LAST: usize = 520;
-// The path: the node and the slot at each height.
-const PATH_NODES: usize = 544;
-const PATH_SLOTS: usize = 608;
-
-/** What is returned where nothing was changed, and another must do it. */
-const NOT_MINE: i32 = -1;
-
-// The tree, and where the path ends.
-let tree: usize = 0;
-let isTracking: bool = false;
-let top: i32 = 0;
-/** Whether the path was walked from the root; else it has the leaf and the node above alone. */
-let isWalked: bool = false;
-let leaf: u32 = 0;
-let slot: i32 = 0;
-let leafMax: f64 = 0;
-// The leaf that the range ends in.
-let rightLeaf: u32 = 0;
-let rightMax: f64 = 0;
-// The group of leaves that `replaceLeaves` replaces: the slot of the first one in the parent; a neighbour before or behind the leaf that
-// belongs to it, 0 = none; and what the splitting of two leaves depends on, as in `Rebuild`.
-let groupPlace: i32 = 0;
-let joinedBefore: u32 = 0;
-let joinedBehind: u32 = 0;
-let leftSlot: i32 = 0;
-let leftFirst: f64 = 0;
-let rightSlot: i32 = 0;
-let rightCount: i32 = 0;
-let rightLast: f64 = 0;
 
 /** Stores over a range; returns what was at its beginning, or what is below 0 if it did not. */
 export function storeRange(
@@ -213,8 +181,7 @@ export function enterStoreMany(header: u32, identity: i32, count: i32, leaves: u
 
 /** Does that, under the tree's lock and within a read section. */
 function storeAll(header: u32, count: i32, leaves: u32, inner: u32): f64 {
-  tree = addressOf(header);
-  isTracking = hasNarrowNodes(load<i32>(tree, HEADER_FLAGS));
+  aim(header);
   goDown(header, count, isTracking);
   for (let at: i32 = 0; at < count; at++) {
     const first = load<f64>(scratch + (<usize>at << 3));
@@ -252,76 +219,13 @@ function overwrite(at: usize, first: f64, last: f64, value: u32): bool {
   return true;
 }
 
-/**
- * Begins a store in the leaf of a slot that was found before; says whether it did. Not if the leaf is dead, or if its parent alone does not
- * know what it covers. A leaf that lives covers what it did, and its parent word names its parent: both change only under the lock, and
- * where a thread died of changing them, `../recover.ts` has mended them before others get it. Trees that track gaps need the whole path for
- * nearly every store.
- */
-function beginAt(at: usize, index: f64): bool {
-  const node = at & ~(NODE_BYTES - 1);
-  const ref = load<u32>(node, NODE_PARENT);
-  if (isTracking || ref == <u32>(node >> 6) || ref == <u32>(tree >> 6) + 1) return false;
-  const parent = addressOf(ref);
-  const key = f64x2.splat(index);
-  const place = slotFor(parent, key, false);
-  if (place == 0 || <i32>place >= PIVOT_COUNT) return false;
-  top = heightOf(addressOf(load<u32>(tree, HEADER_ROOT)));
-  setPath(1, ref, place);
-  leaf = <u32>(node >> 6);
-  // The stores since may have moved the slot.
-  slot = <i32>slotFor(node, key, false);
-  leafMax = pivotOf(parent, place, MAX_INDEX);
-  isWalked = false;
-  return true;
-}
-
-/** Begins a store: walks to the slot that covers an index; says whether the tree holds anything. */
-function begin(header: u32, index: f64): bool {
-  tree = addressOf(header);
-  isTracking = hasNarrowNodes(load<i32>(tree, HEADER_FLAGS));
-  if (load<u32>(tree, HEADER_ROOT) == 0) return false;
-  walk(index);
-  return true;
-}
-
-/** Walks to the slot that covers an index. */
-function walk(index: f64): void {
-  let ref = load<u32>(tree, HEADER_ROOT);
-  const key = f64x2.splat(index);
-  let to = MAX_INDEX;
-  let node = addressOf(ref);
-  let height = heightOf(node);
-  top = height;
-  let at = slotFor(node, key, isTracking && height > 0);
-  while (height > 0) {
-    setPath(height, ref, at);
-    to = pivotOf(node, at, to);
-    ref = load<u32>(node + (at << 2), NODE_SLOTS);
-    node = addressOf(ref);
-    height--;
-    at = slotFor(node, key, isTracking && height > 0);
-  }
-  leaf = ref;
-  slot = <i32>at;
-  leafMax = to;
-  isWalked = true;
-}
-
 /** Stores over a range that begins in the path's slot: 0 if it did, else what it returns instead. */
 function change(first: f64, last: f64, value: u32, leaves: u32, inner: u32): i32 {
   if (value == 0) {
     last = widenedLast(last);
     first = widenedFirst(first);
   }
-  if (last > leafMax) {
-    // What the next leaf covers may stand further up.
-    if (!isWalked) walk(first);
-    if (!findRight(last)) return NOT_MINE;
-  } else {
-    rightLeaf = leaf;
-    rightMax = leafMax;
-  }
+  if (!findEnd(first, last)) return NOT_MINE;
   const node = addressOf(leaf), right = addressOf(rightLeaf);
   const end = <i32>slotFor(right, f64x2.splat(last), false);
   const begin = firstOfSlot(node, slot), endLast = pivotOf(right, end, rightMax);
@@ -355,18 +259,8 @@ function change(first: f64, last: f64, value: u32, leaves: u32, inner: u32): i32
   ) return replaceLeaf(node, count, end, items, delta, leaves);
   if (top == 0) return NOT_MINE;
   // It changes the parent, too, for which it needs what is above that.
-  if (!isWalked) walk(first);
+  walkWhole(first);
   return replaceLeaves(end, items, size, delta, leaves, inner);
-}
-
-/** Finds the leaf that a range ends in if it is the next one under the same parent; says whether it is. */
-function findRight(last: f64): bool {
-  const parent = addressOf(pathNode(1));
-  const place = pathSlot(1) + 1;
-  if (top == 0 || place == countOf(parent)) return false;
-  rightLeaf = heldSlot(parent, place);
-  rightMax = pivotOf(parent, place, lastOfNode(1));
-  return last <= rightMax;
 }
 
 /** How many of the slots `from` … `to − 1` of a leaf are not empty. */
@@ -376,50 +270,6 @@ function entriesIn(node: usize, from: i32, to: i32): i32 {
     entries += <i32>(heldSlot(node, at) != 0);
   }
   return entries;
-}
-
-/** The end of the free run that `last` is in or that follows it; `last` if there is none. */
-function widenedLast(last: f64): f64 {
-  if (last == MAX_INDEX) return last;
-  const next = last + 1;
-  if (next > leafMax) {
-    const end = lastOfFree(next);
-    return end < 0 ? last : end;
-  }
-  const node = addressOf(leaf);
-  const at = <i32>slotFor(node, f64x2.splat(next), false);
-  return heldSlot(node, at) == 0 ? pivotOf(node, at, leafMax) : last;
-}
-
-/** The beginning of the free run that `first` is in or that precedes it; `first` if there is none. Moves the path. */
-function widenedFirst(first: f64): f64 {
-  const node = addressOf(leaf);
-  const begin = firstOfSlot(node, slot);
-  if (begin < first || first == 0) {
-    return heldSlot(node, slot) == 0 ? begin : first;
-  }
-  if (slot > 0) {
-    if (heldSlot(node, slot - 1) != 0) return first;
-    slot--;
-  } else {
-    if (lastOfFree(first - 1) < 0) return first;
-    walk(first - 1);
-  }
-  return firstOfSlot(addressOf(leaf), slot);
-}
-
-/** The end of the free run that an index is in, in a leaf that the path does not lead to; -1 if it is in none. */
-function lastOfFree(index: f64): f64 {
-  const key = f64x2.splat(index);
-  let ref = load<u32>(tree, HEADER_ROOT);
-  let last = MAX_INDEX;
-  for (let height = top; height >= 0; height--) {
-    const node = addressOf(ref);
-    const at = slotFor(node, key, isTracking && height > 0);
-    last = pivotOf(node, at, last);
-    ref = load<u32>(node + (at << 2), NODE_SLOTS);
-  }
-  return ref == 0 ? last : -1;
 }
 
 function storeSlot(node: usize, old: u32, value: u32): void {
@@ -462,225 +312,3 @@ function replaceLeaf(
   noteChange(delta);
   return 0;
 }
-
-/**
- * Puts one or two leaves in the place of one that is too full, of one that is too empty and a neighbour, or of two that the range
- * touches; and a copy of their parent, which leads to the new ones, in its place.
- */
-function replaceLeaves(
-  end: i32,
-  items: i32,
-  size: i32,
-  delta: i32,
-  leaves: u32,
-  inner: u32,
-): i32 {
-  const parent = pathNode(1);
-  const above = addressOf(parent);
-  const width = countOf(above);
-  startGroup(end);
-  if (size < MIN_SLOTS) {
-    if (leaf != rightLeaf || !joinNeighbour(above, width)) return NOT_MINE;
-    size += joinedBefore != 0 ? leftSlot + 1 : rightCount;
-  }
-  const other = leaf != rightLeaf ? rightLeaf : joinedBefore | joinedBehind;
-  const replaced: i32 = other == 0 ? 1 : 2;
-  if (size > 2 * MAX_SLOTS) return NOT_MINE;
-  const built: i32 = size > MAX_SLOTS ? 2 : 1;
-  const newWidth = width - replaced + built;
-  const most = isTracking ? MAX_GAP_SLOTS : MAX_SLOTS;
-  const fewest = isTracking ? MIN_GAP_SLOTS : MIN_SLOTS;
-  if (newWidth > most || newWidth < (top > 1 ? fewest : 2)) return NOT_MINE;
-  if (isSeen(leaf) || isSeen(parent) || (other != 0 && isSeen(other))) {
-    return NOT_MINE;
-  }
-  const lacking = takeNodes(built, leaves, inner);
-  if (lacking != 0) return lacking;
-  gatherGroup(end, items);
-  buildLeaves(size, built);
-  const copy = taken(0), target = addressOf(copy);
-  const next = groupPlace + replaced;
-  if (isTracking) spliceWithGaps(above, target, width, groupPlace, next, built);
-  else splice(above, target, width, groupPlace, next, built, lastOfNode(1));
-  atomic.store<u32>(target, parentOfHeight(1), NODE_PARENT);
-  claim(leaf);
-  if (other != 0) claim(other);
-  claim(parent);
-  publish(1, copy);
-  adoptChildren(target, copy, newWidth);
-  retire(leaf);
-  if (other != 0) retire(other);
-  retire(parent);
-  defer(leaf);
-  if (other != 0) defer(other);
-  defer(parent);
-  if (isTracking) updateGapsAbove(1, largestGap(target));
-  noteChange(delta);
-  return 0;
-}
-
-/** The group is the path's leaf, and the one that the range ends in, in that slot. */
-function startGroup(end: i32): void {
-  groupPlace = pathSlot(1);
-  joinedBefore = joinedBehind = 0;
-  leftSlot = slot;
-  leftFirst = firstOfNode(0);
-  rightSlot = end;
-  rightCount = countOf(addressOf(rightLeaf));
-  rightLast = rightMax;
-}
-
-/** Takes the next leaf under the same parent into the group, or else the one before; says whether there is any. */
-function joinNeighbour(above: usize, width: i32): bool {
-  if (groupPlace < width - 1) {
-    joinedBehind = heldSlot(above, groupPlace + 1);
-    rightLast = pivotOf(above, groupPlace + 1, lastOfNode(1));
-    rightSlot = 0;
-    rightCount = countOf(addressOf(joinedBehind));
-    return true;
-  }
-  if (groupPlace == 0) return false;
-  groupPlace--;
-  joinedBefore = heldSlot(above, groupPlace);
-  leftFirst = groupPlace > 0 ? pivotBefore(above, groupPlace) + 1 : firstOfNode(1);
-  leftSlot = countOf(addressOf(joinedBefore)) - 1;
-  return true;
-}
-
-/** Gathers what the group holds then in the pool: its slots, and the items in the place of those from the path's up to `end`. */
-function gatherGroup(end: i32, items: i32): void {
-  let pooled: i32 = 0;
-  if (joinedBefore != 0) pooled = append(joinedBefore, 0, leftSlot + 1, firstOfNode(0) - 1, 0);
-  pooled = append(leaf, 0, slot, leafMax, pooled);
-  for (let item: i32 = 0; item < items; item++) {
-    store<f64>(pivotInPool(pooled), itemPivot(item), POOL_PIVOTS);
-    store<u32>(slotInPool(pooled++), itemSlot(item), POOL_SLOTS);
-  }
-  const rest = countOf(addressOf(rightLeaf));
-  pooled = append(rightLeaf, end + 1, rest, rightMax, pooled);
-  if (joinedBehind != 0) append(joinedBehind, 0, rightCount, rightLast, pooled);
-}
-
-/** Fills the leaves that were taken from the pool, under the node that was taken with them, and leaves them as its items. */
-function buildLeaves(size: i32, built: i32): void {
-  const part = built == 2 ? splitOf(size) : size;
-  for (let i: i32 = 0; i < built; i++) {
-    const from = i == 0 ? 0 : part, to = i == 0 ? part : size;
-    const child = taken(i + 1);
-    fill(addressOf(child), from, to - from);
-    atomic.store<u32>(addressOf(child), taken(0), NODE_PARENT);
-    const childLast = load<f64>(pivotInPool(to - 1), POOL_PIVOTS);
-    setItem(i, childLast, child);
-    if (isTracking) {
-      const first = i == 0
-        ? leftFirst
-        : load<f64>(pivotInPool(part - 1), POOL_PIVOTS) + 1;
-      const gap = largestRun(addressOf(child), first, childLast);
-      store<f64>(scratch + (<usize>i << 3), gap, ITEM_GAPS);
-    }
-  }
-}
-
-/** How many of so many slots the first of two leaves gets: where a tree grows at an end, the other one is left full. */
-function splitOf(size: i32): i32 {
-  if (rightLast == MAX_INDEX && rightSlot >= rightCount - 2) {
-    return size - MIN_SLOTS < MAX_SLOTS ? size - MIN_SLOTS : MAX_SLOTS;
-  }
-  if (leftFirst == 0 && leftSlot <= 1) {
-    return size - MAX_SLOTS > MIN_SLOTS ? size - MAX_SLOTS : MIN_SLOTS;
-  }
-  return (size + 1) >> 1;
-}
-
-/** Marks a node that was unlinked dead. */
-function retire(ref: u32): void {
-  // Pairs with the load of a mover.
-  atomic.store<u32>(addressOf(ref), ref, NODE_PARENT);
-}
-
-/** Stores the one word that leads to what takes the place of the path's node at a height. */
-function publish(height: i32, ref: u32): void {
-  // Pairs with the loads of readers.
-  if (height == top) atomic.store<u32>(tree, ref, HEADER_ROOT);
-  else {
-    const node = addressOf(pathNode(height + 1));
-    const at = <usize>pathSlot(height + 1);
-    atomic.store<u32>(node + (at << 2), ref, NODE_SLOTS);
-  }
-}
-
-/** Points all children of a node at it: as `adoptChildren` of `../node.ts`, which says why they are read before. */
-function adoptChildren(node: usize, ref: u32, count: i32): void {
-  let fetched: u32 = 0;
-  for (let at: i32 = 0; at < count; at++) {
-    fetched |= load<u32>(addressOf(heldSlot(node, at)), NODE_PARENT);
-  }
-  if (fetched == 0xffff_ffff) return; // never
-  for (let at: i32 = 0; at < count; at++) {
-    atomic.store<u32>(addressOf(heldSlot(node, at)), ref, NODE_PARENT);
-  }
-}
-
-function noteChange(delta: i32): void {
-  atomic.add<i32>(tree, 1, HEADER_GENERATION);
-  if (delta != 0) atomic.add<i32>(tree, delta, HEADER_COUNT);
-}
-
-/** Notes the largest free run of the leaf in the path's place in the nodes above. */
-function updateGaps(node: usize): void {
-  if (top > 0) updateGapsAbove(0, largestRun(node, firstOfNode(0), leafMax));
-}
-
-/** Notes the gap of what is in the path's place at a height in the nodes above, as far as it changes theirs. */
-function updateGapsAbove(height: i32, gap: f64): void {
-  for (let at = height + 1; at <= top; at++) {
-    const above = addressOf(pathNode(at));
-    const place = above + gapOffset(pathSlot(at));
-    if (load<f64>(place) == gap) return;
-    store<f64>(place, gap);
-    gap = largestGap(above);
-  }
-}
-
-function firstOfSlot(node: usize, at: i32): f64 {
-  return at > 0 ? pivotBefore(node, at) + 1 : firstOfNode(0);
-}
-
-/** The first index of the path's node at a height. */
-function firstOfNode(height: i32): f64 {
-  for (let at = height + 1; at <= top; at++) {
-    const place = pathSlot(at);
-    if (place > 0) return pivotBefore(addressOf(pathNode(at)), place) + 1;
-  }
-  return 0;
-}
-
-/** The last index of the path's node at a height. */
-function lastOfNode(height: i32): f64 {
-  for (let at = height + 1; at <= top; at++) {
-    const place = pathSlot(at);
-    if (place < PIVOT_COUNT) {
-      return pivotOf(addressOf(pathNode(at)), place, MAX_INDEX);
-    }
-  }
-  return MAX_INDEX;
-}
-
-/** What the parent word of the path's node at a height holds. */
-function parentOfHeight(height: i32): u32 {
-  return height == top ? <u32>(tree >> 6) + 1 : pathNode(height + 1);
-}
-
-function setPath(height: i32, ref: u32, at: usize): void {
-  store<u32>(scratch + (<usize>height << 2), ref, PATH_NODES);
-  store<u8>(scratch + <usize>height, <u8>at, PATH_SLOTS);
-}
-
-function pathNode(height: i32): u32 {
-  return load<u32>(scratch + (<usize>height << 2), PATH_NODES);
-}
-
-function pathSlot(height: i32): i32 {
-  return load<u8>(scratch + <usize>height, PATH_SLOTS);
-}
-
