@@ -25,24 +25,24 @@ export const WIDTHS: Readonly<Record<Layout, number>> = {
 const STORE_SEED = 1;
 const LOAD_SEED = 2;
 const CHANGE_SEED = 3;
-/** From the seeds of one repetition to those of the next. */
+/** From the seeds of one draw to those of the next. */
 const SEEDS = 4;
 const HASH_BASIS = 0x811c9dc5 | 0;
 const HASH_PRIME = 0x01000193;
 
-/** The numbers of all ranges in the order in which they are stored; every repetition has one of its own. */
-export function storeOrder(ranges: number, repetition = 0): Int32Array {
-  return shuffled(ranges, STORE_SEED + SEEDS * repetition);
+/** The numbers of all ranges in the order in which they are stored; every draw is another one. */
+export function storeOrder(ranges: number, draw = 0): Int32Array {
+  return shuffled(ranges, STORE_SEED + SEEDS * draw);
 }
 
 /** The numbers of all ranges in the order in which they are changed once they are stored. */
-export function changeOrder(ranges: number, repetition: number): Int32Array {
-  return shuffled(ranges, CHANGE_SEED + SEEDS * repetition);
+export function changeOrder(ranges: number, draw: number): Int32Array {
+  return shuffled(ranges, CHANGE_SEED + SEEDS * draw);
 }
 
 /** One index at a random place of every range and the gap behind it, in random order. */
-export function randomIndices(ranges: number, repetition = 0): Int32Array {
-  const seed = LOAD_SEED + SEEDS * repetition;
+export function randomIndices(ranges: number, draw = 0): Int32Array {
+  const seed = LOAD_SEED + SEEDS * draw;
   const random = new Random(seed);
   return shuffled(ranges, seed).map((range) =>
     range * SPAN + random.below(SPAN)

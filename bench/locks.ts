@@ -30,7 +30,11 @@ function store(lock: LockMode, lockdep: boolean): Variant {
 }
 
 /** The lock alone: as often as a build takes it, and the build behind it so that the results can be compared. */
-async function pair(ranges: number, largest: number): Promise<Outcome> {
+async function pair(
+  ranges: number,
+  largest: number,
+  run: number,
+): Promise<Outcome> {
   const words = new Int32Array(new SharedArrayBuffer(LOCK_WORDS * 4));
   const lock = new SpinLock(words, 0, 1);
   const start = performance.now();
@@ -39,7 +43,7 @@ async function pair(ranges: number, largest: number): Promise<Outcome> {
     lock.unlock();
   }
   const nanos = nanosEach(start, ranges);
-  const { hash } = await store("internal", false)(ranges, largest);
+  const { hash } = await store("internal", false)(ranges, largest, run);
   return { hash, figures: { nanos } };
 }
 

@@ -25,17 +25,17 @@ export interface RoomRequests {
   readonly found: Int32Array;
 }
 
-/** Searches from random indices on for random sizes. */
+/** Searches from random indices on for random sizes; every draw is another one. */
 export function roomRequests(
   ranges: number,
-  repetition: number,
+  draw: number,
 ): RoomRequests {
-  const erased = changeOrder(ranges, repetition)
+  const erased = changeOrder(ranges, draw)
     .subarray(0, Math.ceil(ranges / RANGES_PER_HOLE));
   const isErased = new Uint8Array(ranges);
   for (const range of erased) isErased[range] = 1;
 
-  const random = new Random(SEED + repetition);
+  const random = new Random(SEED + draw);
   const mins = new Int32Array(ranges).map(() => random.below(ranges * SPAN));
   const sizes = new Int32Array(ranges).map(() =>
     SIZE_MIN + random.below(SIZE_MAX - SIZE_MIN + 1)

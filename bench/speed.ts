@@ -2,8 +2,8 @@
  * Workload: every operation of the range tree, in all its modes, and of its peers. A variant does all that its keeper can,
  * one operation over all ranges after the other.
  *
- * A small tree is over too soon to be timed: so there are as many of them, each with keys in an order of its own, as it
- * takes to have enough of each operation. What one operation leaves behind is compared with what it must be; the hash that
+ * A small tree is over too soon to be timed: so there are as many of them as it takes to have enough of each operation. Each of a
+ * tree's operations has keys in an order of its own, that no tree before had, nor one that was for warming up. What one operation leaves behind is compared with what it must be; the hash that
  * the variants must agree on is made of what all of them do.
  *
  * @module
@@ -39,6 +39,8 @@ const OPERATIONS = 30_000;
 /** … and the fewest trees, unless they are so large that a moment without the processor does not matter. */
 const FEWEST_TREES = 3;
 const LARGE = 500_000;
+/** Draws of keys (`keys.ts`) that one tree takes. */
+const DRAWS = 4;
 /** What is stored inside of a range, from its first index. */
 const PART = { from: 2, to: 4 };
 
@@ -65,18 +67,19 @@ class Times {
 
 function speedOf(create: Create, layout: Layout): Variant {
   const width = WIDTHS[layout];
-  return (ranges, largest) => {
+  return (ranges, largest, run) => {
     const times = new Times();
     const createOne = () => create(ranges, largest);
     const trees = Math.ceil(OPERATIONS / ranges);
     const repetitions = ranges < LARGE ? Math.max(trees, FEWEST_TREES) : 1;
     let hash = emptyHash();
     for (let i = 0; i < repetitions; i++) {
-      hash = fold(hash, measureStored(createOne, ranges, width, i, times));
+      const draw = (run * repetitions + i) * DRAWS;
+      hash = fold(hash, measureStored(createOne, ranges, width, draw, times));
       measureBuilds(createOne, ranges, width, times);
-      measureMany(createOne, ranges, width, i, times);
+      measureMany(createOne, ranges, width, draw, times);
       // There is no room between packed ranges.
-      if (layout === "gapped") measureSearches(createOne, ranges, i, times);
+      if (layout === "gapped") measureSearches(createOne, ranges, draw, times);
     }
     return { hash, figures: times.each(ranges) };
   };
@@ -87,14 +90,14 @@ function measureStored(
   create: () => Keeper,
   ranges: number,
   width: number,
-  repetition: number,
+  draw: number,
   times: Times,
 ): number {
   const keeper = create();
   if (keeper.skips.has("buildRandom")) {
     insertAll(keeper, ascending(ranges), width);
   } else {
-    const order = storeOrder(ranges, repetition);
+    const order = storeOrder(ranges, draw);
     times.time("buildRandom", () => insertAll(keeper, order, width));
   }
   const built = times.time("iterate", () => keeper.hash());
@@ -114,47 +117,56 @@ function measureStored(
     const walked = times.time("iterateCursor", () => keeper.hashByCursor!());
     mustBe("iterating with a cursor", walked, built);
   }
-  const loaded = measureLoads(keeper, randomIndices(ranges, repetition), times);
-  measureChanges(keeper, changeOrder(ranges, repetition), width, times);
+  const loaded = measureLoads(keeper, ranges, width, draw, times);
+  measureChanges(keeper, ranges, width, draw, times);
   keeper.discard?.();
   return fold(built, loaded);
 }
 
 function measureLoads(
   keeper: Keeper,
-  indices: Int32Array,
+  ranges: number,
+  width: number,
+  draw: number,
   times: Times,
 ): number {
+  const indices = randomIndices(ranges, draw);
   times.time("loop", () => foldAll(indices));
   const random = times.time("loadRandom", () => loadAll(keeper, indices));
+  mustBe("loading", random, hashOfLoads(indices, width));
   keeper.inOneSection?.(() => {
-    const again = times.time("loadOneSection", () => loadAll(keeper, indices));
-    mustBe("loading within one section", again, random);
+    const others = randomIndices(ranges, draw + 1);
+    const found = times.time("loadOneSection", () => loadAll(keeper, others));
+    mustBe("loading within one section", found, hashOfLoads(others, width));
   });
   if (keeper.loadMany !== undefined) {
-    const many = Float64Array.from(indices);
-    const again = times
+    const others = randomIndices(ranges, draw + 2);
+    const many = Float64Array.from(others);
+    const found = times
       .time("loadMany", () => foldAll(keeper.loadMany!(many)));
-    mustBe("loading many at once", again, random);
+    mustBe("loading many at once", found, hashOfLoads(others, width));
   }
   indices.sort();
   const inOrder = times.time("loadInOrder", () => loadAll(keeper, indices));
+  mustBe("loading in order", inOrder, hashOfLoads(indices, width));
   return fold(random, inOrder);
 }
 
 function measureChanges(
   keeper: Keeper,
-  order: Int32Array,
+  ranges: number,
   width: number,
+  draw: number,
   times: Times,
 ): void {
   const { skips } = keeper;
   let added = 0;
   if (!skips.has("overwrite")) {
     added = 1;
+    const order = changeOrder(ranges, draw);
     times.time("overwrite", () => overwriteAll(keeper, order, width, added));
   }
-  const expected = hashOf(order.length, width, added);
+  const expected = hashOf(ranges, width, added);
   mustBe("overwriting", keeper.hash(), expected);
   if (keeper.clone !== undefined) {
     const copy = times.time("clone", () => keeper.clone!());
@@ -162,6 +174,7 @@ function measureChanges(
     copy.discard?.();
   }
   if (!skips.has("splitRejoin")) {
+    const order = changeOrder(ranges, draw + 1);
     times.time(
       "splitRejoin",
       () => splitAndRejoinAll(keeper, order, width, added),
@@ -169,6 +182,7 @@ function measureChanges(
     mustBe("splitting and rejoining", keeper.hash(), expected);
   }
   if (!skips.has("erase")) {
+    const order = changeOrder(ranges, draw + 2);
     times.time("erase", () => eraseAll(keeper, order, width));
     mustBe("erasing", keeper.hash(), emptyHash());
   }
@@ -200,15 +214,15 @@ function measureMany(
   create: () => Keeper,
   ranges: number,
   width: number,
-  repetition: number,
+  draw: number,
   times: Times,
 ): void {
   const keeper = create();
   if (keeper.storeMany === undefined) return;
-  const built = columnsOf(storeOrder(ranges, repetition), width);
+  const built = columnsOf(storeOrder(ranges, draw + 1), width);
   times.time("buildMany", () => keeper.storeMany!(built));
   mustBe("building many", keeper.hash(), hashOf(ranges, width, 0));
-  const changed = columnsOf(changeOrder(ranges, repetition), width, 1);
+  const changed = columnsOf(changeOrder(ranges, draw + 3), width, 1);
   times.time("overwriteMany", () => keeper.storeMany!(changed));
   mustBe("overwriting many", keeper.hash(), hashOf(ranges, width, 1));
   keeper.discard?.();
@@ -217,14 +231,14 @@ function measureMany(
 function measureSearches(
   create: () => Keeper,
   ranges: number,
-  repetition: number,
+  draw: number,
   times: Times,
 ): void {
   const keeper = create();
   if (keeper.searching === undefined) return;
   const width = WIDTHS.gapped;
-  insertAll(keeper, storeOrder(ranges, repetition), width);
-  const { erased, mins, sizes, found } = roomRequests(ranges, repetition);
+  insertAll(keeper, storeOrder(ranges, draw + 2), width);
+  const { erased, mins, sizes, found } = roomRequests(ranges, draw);
   eraseAll(keeper, erased, width);
   const hash = keeper.searching((search) =>
     times.time("emptyArea", () => searchAll(search, mins, sizes))
@@ -314,6 +328,17 @@ function hashOf(ranges: number, width: number, added: number): number {
   for (let i = 0; i < ranges; i++) {
     const { first, last, value }: Entry = entryOf(i, width);
     hash = foldEntry(hash, first, last, value + added);
+  }
+  return hash;
+}
+
+/** What looking these indices up must give. */
+function hashOfLoads(indices: Int32Array, width: number): number {
+  let hash = emptyHash();
+  for (let i = 0; i < indices.length; i++) {
+    const range = Math.floor(indices[i] / SPAN);
+    const { last, value } = entryOf(range, width);
+    hash = fold(hash, indices[i] <= last ? value : 0);
   }
   return hash;
 }

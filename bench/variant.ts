@@ -15,10 +15,14 @@ export interface Outcome {
   readonly figures: Figures;
 }
 
-/** Does a workload once at that size; `largest` is the size at which it will be measured. */
+/**
+ * Does a workload once at that size; `largest` is the size at which it will be measured. `run` is 0 then, and another number each time
+ * that it is done before: so that small trees need not be warmed up with the keys that they are measured with.
+ */
 export type Variant = (
   ranges: number,
   largest: number,
+  run: number,
 ) => Outcome | Promise<Outcome>;
 
 /**
@@ -31,8 +35,10 @@ export async function runVariant(
   const [name, ...numbers] = Deno.args;
   const [ranges, warmUpRanges, warmUpTimes] = numbers.map(Number);
   const variant = variants[name];
-  for (let i = 0; i < warmUpTimes; i++) await variant(warmUpRanges, ranges);
-  console.log(JSON.stringify(await variant(ranges, ranges)));
+  for (let run = warmUpTimes; run > 0; run--) {
+    await variant(warmUpRanges, ranges, run);
+  }
+  console.log(JSON.stringify(await variant(ranges, ranges, 0)));
 }
 
 /** Nanoseconds an operation, of `operations` that began at `start` and end now. */

@@ -36,6 +36,7 @@ import {
 } from "../sync/atomics.ts";
 import { Lockdep, LOCKDEP_WORDS } from "../sync/lockdep.ts";
 import { Rcu, type Reclaimer, THREAD_SLOT_WORDS } from "../sync/rcu.ts";
+import { shown } from "../sync/shown.ts";
 import { checksum } from "./checksum.ts";
 import {
   FRAME_WORDS,
@@ -338,7 +339,9 @@ export class Arena {
       options;
     if (!Number.isInteger(maxThreads) || maxThreads < 1 || maxThreads > 1024) {
       throw new RangeError(
-        `Cannot create an arena: maxThreads ${maxThreads} is outside [1, 1024]`,
+        `Cannot create an arena: maxThreads ${
+          shown(maxThreads)
+        } is outside [1, 1024]`,
       );
     }
     if (
@@ -346,7 +349,9 @@ export class Arena {
       byteLength % PAGE_BYTES !== 0
     ) {
       throw new RangeError(
-        `Cannot create an arena: byteLength ${byteLength} is not a multiple of ${PAGE_BYTES}`,
+        `Cannot create an arena: byteLength ${
+          shown(byteLength)
+        } is not a multiple of ${PAGE_BYTES}`,
       );
     }
     if (byteLength > MAX_BYTES) {
@@ -400,10 +405,11 @@ export class Arena {
    * @throws {LockdepError} Inside a read section, or while a lock is held.
    */
   save(): Uint8Array {
+    this.rcu.assertMayWait("Arena.save");
     const others = this.threads.filter((thread) => thread !== this.thread);
     if (others.length > 0) {
       throw new Error(
-        `Cannot save the arena: threads ${others.join(", ")} are joined too`,
+        `Cannot save the arena: others are joined, too (${others.join(", ")})`,
       );
     }
     // What this thread keeps from being reused would be lost in the bytes.
@@ -445,6 +451,9 @@ export class Arena {
     const fail = (what: string): never => {
       throw new TypeError(`Cannot load an arena: ${what}`);
     };
+    if (!(bytes instanceof Uint8Array)) {
+      fail(`expected a Uint8Array, found ${shown(bytes)}`);
+    }
     if (bytes.length < SAVE_HEADER_WORDS * 4 || bytes.length % 4 !== 0) {
       fail(
         `expected at least ${
@@ -501,7 +510,7 @@ export class Arena {
   /**
    * Gives this thread's slot back, after freeing what it deferred and what it kept at hand or in quarantine. The object, and what
    * was opened in it, must not be used afterwards: another thread may get the slot. What takes a lock, enters a read section, allocates
-   * or waits throws then; but trees of lock mode `"none"` and the like, which take none, may work on.
+   * or waits throws then, and so does what looks at a tree; but not what only reads a number of it, or gives out what it has copied.
    *
    * What cursors have preallocated (`Cursor.destroy`) and queues have set aside (`BindQueue.trim`) is to be given back before, and a
    * background compactor that was driven slice by slice stopped (`BackgroundCompactor.stop`): nobody can afterwards.

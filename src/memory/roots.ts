@@ -9,6 +9,7 @@ import { spinLock, spinTakeOver, spinUnlock } from "../sync/spin_lock.ts";
 import type { Words } from "../sync/atomics.ts";
 import { refuseAsLeft } from "../sync/left.ts";
 import { decodeName, encodeName } from "../sync/names.ts";
+import { shown } from "../sync/shown.ts";
 
 /** How many roots an arena can name: trees, external locks and managers together. */
 export const MAX_ROOTS = 64;
@@ -48,6 +49,12 @@ export class Roots {
       const record = this.#find(name);
       return record === 0 ? 0 : this.#words[record + REF] >>> 0;
     });
+  }
+
+  /** The ref of what is named, or given by its ref; 0 where nothing can be. */
+  refOf(root: string | number): number {
+    if (typeof root === "string") return this.get(root);
+    return Number.isInteger(root) && root > 0 ? root : 0;
   }
 
   /**
@@ -147,4 +154,9 @@ export class Roots {
       spinUnlock(this.#words, this.#base, this.#thread);
     }
   }
+}
+
+/** How an error shows what names a root. */
+export function shownRoot(root: unknown): string {
+  return typeof root === "string" ? JSON.stringify(root) : shown(root);
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { shown } from "../sync/shown.ts";
 import { MAX_INDEX } from "./node.ts";
 
 /** The largest entry. */
@@ -131,6 +132,16 @@ export function checkRoom(size: number, min: number, max: number): void {
 }
 
 /**
+ * An object that says more than the arguments do.
+ *
+ * @throws {TypeError} If it is none, of which nothing would be read: a number, say, in the place of a window.
+ */
+export function checkOptions(options: object): void {
+  if (typeof options === "object" && options !== null) return;
+  throw new TypeError(`Cannot read options from ${shown(options)}`);
+}
+
+/**
  * How long a list is.
  *
  * @throws {RangeError} If it is none.
@@ -157,11 +168,4 @@ function badValue(value: number): never {
   throw new RangeError(
     `Cannot store ${shown(value)}: an entry is an integer in [0, ${MAX_VALUE}]`,
   );
-}
-
-/** A value that is to be a number, with its type where it is something else: "7" and 1n read as numbers. */
-function shown(value: unknown): string {
-  return typeof value === "number" || value === undefined
-    ? String(value)
-    : `${String(value)} (a ${typeof value})`;
 }

@@ -141,7 +141,8 @@ export class Cursor implements Disposable {
 
   /**
    * Forgets the position, but goes on beside the cursor's range: to be called before the lock is dropped in the middle of an
-   * iteration. Analogous to Linux `mas_pause`.
+   * iteration. `find` and `findReverse` begin beside that range then; `next` and `prev` beside what covers the cursor's index then.
+   * Analogous to Linux `mas_pause`.
    *
    * Lock: none. Memory: no. Drops the lock: no.
    */
@@ -311,7 +312,8 @@ export class Cursor implements Disposable {
    *
    * Lock: held, and no other is. Memory: may. Drops the lock: yes, and waits; it is held at the return.
    *
-   * @throws {LockdepError} Without the lock, with another one beside it, or inside a read section.
+   * @throws {LockdepError} Without the lock; with another one beside it, or inside a read section, but where the lock is external
+   * or there is none.
    * @throws {OutOfMemoryError} If no room could be made; the tree is as it was.
    * @throws {RcuStallError} If a reader holds up the grace period for it; the tree is as it was, and the lock is held.
    */
@@ -713,7 +715,7 @@ export class Cursor implements Disposable {
       lock.isOf(this.#stamp)
     ) return;
     throw arena.lockdep.splat(
-      `suspicious RCU usage\n${site}: the cursor is used after its lock was dropped; reset or pause it first`,
+      `suspicious RCU usage\n${site}: the cursor's position is of another hold of the lock, or of another read section; reset or pause it first`,
       arena.rcu.depth,
     );
   }

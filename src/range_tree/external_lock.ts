@@ -15,9 +15,11 @@
  * @module
  */
 import type { Arena } from "../memory/arena.ts";
+import { shownRoot } from "../memory/roots.ts";
 import { add, load, store, type Words } from "../sync/atomics.ts";
 import { guardOf } from "../sync/guard.ts";
 import { spinLock, spinTryLock, spinUnlock } from "../sync/spin_lock.ts";
+import { checkOptions } from "./checks.ts";
 import { externalLockIndex } from "./header.ts";
 import { TreeMemory } from "./tree_memory.ts";
 
@@ -85,6 +87,7 @@ export class ExternalLock {
    * @throws {Error} If the name is taken; then no lock was created.
    */
   static create(arena: Arena, options: { name?: string } = {}): ExternalLock {
+    checkOptions(options);
     const { locks } = TreeMemory.of(arena);
     const ref = locks.allocate();
     const { words } = arena;
@@ -112,15 +115,15 @@ export class ExternalLock {
    * @throws {Error} If there is no such lock.
    */
   static attach(arena: Arena, root: string | number): ExternalLock {
-    const ref = typeof root === "string" ? arena.roots.get(root) : root;
     const { locks } = TreeMemory.of(arena);
+    const ref = arena.roots.refOf(root);
     if (
       ref === 0 || !locks.isAllocated(ref) ||
       !isLiveLock(arena.words, ref)
     ) {
       throw new Error(
         `Cannot attach to an external lock: there is none at ${
-          JSON.stringify(root)
+          shownRoot(root)
         }`,
       );
     }
@@ -133,8 +136,7 @@ export class ExternalLock {
    * Lock: none. Memory: no. Drops the lock: no.
    */
   get trees(): number {
-    this.#assertExists("ExternalLock.trees");
-    return load(this.#arena.words, this.ref * 16 + TREES);
+    return this.#countTrees("ExternalLock.trees");
   }
 
   /**
@@ -145,17 +147,13 @@ export class ExternalLock {
    * @throws {LockdepError} If this thread holds it, or another external lock, already.
    */
   lock(): void {
-    this.#assertExists("ExternalLock.lock");
-    const { arena, index } = this.#place();
-    arena.lockdep.acquire(this.#class, index, "ExternalLock.lock");
-    spinLock(arena.words, index, arena.thread);
-    this.#lookAgain("ExternalLock.lock");
+    this.#lock("ExternalLock.lock");
   }
 
   /**
-   * Takes the lock if it is free; says whether it did.
+   * Takes the lock if it is free; says whether it did. Also while another external lock is held, since it does not wait.
    *
-   * Lock: none, and no other external lock. Memory: no. Drops the lock: no.
+   * Lock: none. Memory: no. Drops the lock: no.
    */
   tryLock(): boolean {
     this.#assertExists("ExternalLock.tryLock");
@@ -189,7 +187,7 @@ export class ExternalLock {
    * Lock: none, and no other external lock. Memory: no. Drops the lock: no.
    */
   guard(): Disposable {
-    this.lock();
+    this.#lock("ExternalLock.guard");
     return guardOf(() => this.unlock());
   }
 
@@ -202,7 +200,7 @@ export class ExternalLock {
    */
   destroy(): void {
     const { words } = this.#arena;
-    const { trees } = this;
+    const trees = this.#countTrees("ExternalLock.destroy");
     if (trees > 0) {
       throw new Error(
         `Cannot destroy the external lock: ${trees} trees are registered with it`,
@@ -233,6 +231,19 @@ export class ExternalLock {
       );
     }
     this.#assertExists(site);
+  }
+
+  #lock(site: string): void {
+    this.#assertExists(site);
+    const { arena, index } = this.#place();
+    arena.lockdep.acquire(this.#class, index, site);
+    spinLock(arena.words, index, arena.thread);
+    this.#lookAgain(site);
+  }
+
+  #countTrees(site: string): number {
+    this.#assertExists(site);
+    return load(this.#arena.words, this.ref * 16 + TREES);
   }
 
   #assertExists(site: string): void {

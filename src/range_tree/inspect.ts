@@ -31,7 +31,7 @@ import type { NodeCaches } from "./node_caches.ts";
 export interface RangeTreeStats {
   /** Levels of nodes; 0 for an empty tree. */
   readonly height: number;
-  /** Stored ranges. */
+  /** Stored ranges, reserved ones among them. */
   readonly entries: number;
   /** Nodes in all. */
   readonly nodes: number;

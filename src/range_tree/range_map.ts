@@ -188,7 +188,7 @@ export class RangeMap<V> implements Iterable<RangeMapEntry<V>> {
   /**
    * Every range that overlaps `from` … `to`, whole, in order; all by default. The map may change meanwhile, as a tree may.
    *
-   * Lock: own, in each step. Memory: no. Drops the lock: yes, between its steps.
+   * Lock: own, in each look. Memory: no. Drops the lock: yes, between its steps.
    *
    * @throws {RangeError} If a bound is no safe integer from 0 on.
    */
@@ -202,7 +202,7 @@ export class RangeMap<V> implements Iterable<RangeMapEntry<V>> {
   /**
    * Every range that overlaps `from` … `to`, whole, the last one first; all by default. As {@linkcode RangeMap.entries}.
    *
-   * Lock: own, in each step. Memory: no. Drops the lock: yes, between its steps.
+   * Lock: own, in each look. Memory: no. Drops the lock: yes, between its steps.
    *
    * @throws {RangeError} If a bound is no safe integer from 0 on.
    */

@@ -14,6 +14,7 @@
  */
 import type { Arena } from "../memory/arena.ts";
 import { OutOfMemoryError } from "../memory/page_allocator.ts";
+import { shownRoot } from "../memory/roots.ts";
 import { makeRoom } from "../slab/make_room.ts";
 import type { Words } from "../sync/atomics.ts";
 import { guardOf } from "../sync/guard.ts";
@@ -21,6 +22,7 @@ import {
   checkEntry,
   checkIndex,
   checkIndices,
+  checkOptions,
   checkRange,
   checkValue,
   lengthOf,
@@ -167,6 +169,7 @@ export class RangeTree implements Iterable<Entry> {
    * @throws {TypeError} If an external lock is given that the lock mode does not ask for, or one of another arena.
    */
   static create(arena: Arena, options: RangeTreeOptions = {}): RangeTree {
+    checkOptions(options);
     const { name, rcu = false, gaps = false, lock = "internal" } = options;
     const { externalLock } = options;
     assertLockMode(lock);
@@ -201,23 +204,21 @@ export class RangeTree implements Iterable<Entry> {
    * @throws {Error} If there is no such tree.
    */
   static attach(arena: Arena, root: string | number): RangeTree {
-    const header = typeof root === "string" ? arena.roots.get(root) : root;
     const { headers } = TreeMemory.of(arena);
+    const header = arena.roots.refOf(root);
     if (
       header === 0 || !headers.isAllocated(header) ||
       !isLiveHeader(arena.words, header)
     ) {
       throw new Error(
-        `Cannot attach to a range tree: there is none at ${
-          JSON.stringify(root)
-        }`,
+        `Cannot attach to a range tree: there is none at ${shownRoot(root)}`,
       );
     }
     return new RangeTree(arena, header);
   }
 
   /**
-   * How many ranges are stored. Stale as soon as it is read, unless the caller keeps writers out.
+   * How many ranges are stored, reserved ones among them. Stale as soon as it is read, unless the caller keeps writers out.
    *
    * Lock: none. Memory: no. Drops the lock: no.
    */
@@ -401,7 +402,7 @@ export class RangeTree implements Iterable<Entry> {
    *
    * @param value The entry, of those that {@linkcode RangeTree} names.
    * @throws {RangeError} If the range or the entry is out of bounds.
-   * @throws {LockdepError} Inside a read section, or while a lock is held.
+   * @throws {LockdepError} Inside a read section, or while a lock is held; but where the lock is external or there is none.
    * @throws {OutOfMemoryError} If no room could be made; the tree is as it was.
    * @throws {RcuStallError} If a reader holds up the grace period for it; the tree is as it was.
    */
@@ -596,7 +597,7 @@ export class RangeTree implements Iterable<Entry> {
    * it at the moment when it was given out, but for what a store was replacing that had not returned yet; one that was stored since
    * the last was given out may begin before that one's end.
    *
-   * Lock: own read, in each step. Memory: no. Drops the lock: yes, between its steps.
+   * Lock: own read, in each look. Memory: no. Drops the lock: yes, between its steps.
    *
    * @throws {RangeError} If a bound is no safe integer from 0 on.
    */
@@ -608,7 +609,7 @@ export class RangeTree implements Iterable<Entry> {
    * Calls back for every entry that overlaps `from` … `to`, whole, in order; for all by default. As {@linkcode
    * RangeTree.entries}, but it creates no objects. The callback may change the tree; what it throws ends it.
    *
-   * Lock: own read, in each step. Memory: no. Drops the lock: yes, while it calls back.
+   * Lock: own read, in each look. Memory: no. Drops the lock: yes, while it calls back.
    *
    * @throws {RangeError} If a bound is no safe integer from 0 on.
    *
@@ -636,10 +637,10 @@ export class RangeTree implements Iterable<Entry> {
   /**
    * Calls back for all entries that overlap `from` … `to`, whole, in order, some at a time; for all that there are by default. As
    * {@linkcode RangeTree.forEach}, but with columns of up to 124 entries, which takes about half the time. Each of them was in the
-   * tree at some moment between the call before and this one, not all of them at the same one; no two overlap. The columns are the
-   * callback's until it returns.
+   * tree at some moment between the call before and this one, not all of them at the same one. No two of a call overlap; one that
+   * was stored since the call before may begin before the end of its last one. The columns are the callback's until it returns.
    *
-   * Lock: own read, in each step. Memory: no. Drops the lock: yes, while it calls back.
+   * Lock: own read, in each look. Memory: no. Drops the lock: yes, while it calls back.
    *
    * @throws {RangeError} If a bound is no safe integer from 0 on.
    *
@@ -669,7 +670,7 @@ export class RangeTree implements Iterable<Entry> {
   /**
    * Every entry that overlaps `from` … `to`, whole, the last one first; all by default. As {@linkcode RangeTree.entries}.
    *
-   * Lock: own read, in each step. Memory: no. Drops the lock: yes, between its steps.
+   * Lock: own read, in each look. Memory: no. Drops the lock: yes, between its steps.
    *
    * @throws {RangeError} If a bound is no safe integer from 0 on.
    */
@@ -678,7 +679,7 @@ export class RangeTree implements Iterable<Entry> {
   }
 
   /**
-   * How many entries overlap `from` … `to`. Stale as soon as it is read; if the tree changes meanwhile, each entry is
+   * How many entries overlap `from` … `to`; reserved ranges are none. Stale as soon as it is read; if the tree changes meanwhile, each entry is
    * counted as it was at some moment of the call.
    *
    * Lock: own read. Memory: no. Drops the lock: no.
@@ -726,6 +727,7 @@ export class RangeTree implements Iterable<Entry> {
    * @throws {Error} If the name is taken; nothing of the copy is left.
    */
   clone(options: { name?: string } = {}): RangeTree {
+    checkOptions(options);
     const copy = new RangeTree(this.#arena, cloneTree(this.#parts));
     if (options.name !== undefined) {
       try {

@@ -3,7 +3,13 @@
  *
  * @module
  */
-import { checkEntry, checkIndex, checkRange, checkRoom } from "./checks.ts";
+import {
+  checkEntry,
+  checkIndex,
+  checkOptions,
+  checkRange,
+  checkRoom,
+} from "./checks.ts";
 import { assertTracksGaps, GapSearch } from "./gaps.ts";
 import { MAX_INDEX } from "./node.ts";
 import type {
@@ -32,9 +38,11 @@ export class Room {
     site: string,
     size: number,
     value: number,
-    { min = 0, max = MAX_INDEX }: AllocationWindow,
+    window: AllocationWindow,
     highest: boolean,
   ): number | undefined {
+    checkOptions(window);
+    const { min = 0, max = MAX_INDEX } = window;
     checkRoom(size, min, max);
     checkEntry(value);
     const { header, lock } = this.#enter(site);
@@ -54,8 +62,10 @@ export class Room {
   allocCyclic(
     site: string,
     value: number,
-    { min = 0, max = MAX_INDEX, next = 0 }: CyclicWindow,
+    window: CyclicWindow,
   ): CyclicAllocation | undefined {
+    checkOptions(window);
+    const { min = 0, max = MAX_INDEX, next = 0 } = window;
     checkRange(min, max);
     // Behind the last index begins who was given that one.
     if (next !== MAX_INDEX + 1) checkIndex(next);

@@ -56,9 +56,9 @@ export function bulkLoad(
     try {
       if (rootOf(words, header) !== 0) {
         throw new Error(
-          `Cannot bulk-load: the tree holds ${
+          `Cannot bulk-load: the tree is not empty, its count is ${
             entryCountOf(words, header)
-          } entries`,
+          }`,
         );
       }
       act();

@@ -6,6 +6,7 @@
  * @module
  */
 import type { Words } from "./atomics.ts";
+import { shown } from "./shown.ts";
 
 // A byte order mark belongs to the name.
 const DECODER = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -25,6 +26,9 @@ export function encodeName(
   const fail = (why: string): never => {
     throw new RangeError(`${action}: name ${JSON.stringify(name)} ${why}`);
   };
+  if (typeof name !== "string") {
+    throw new RangeError(`${action}: name ${shown(name)} is no string`);
+  }
   const bytes = new TextEncoder().encode(name);
   if (bytes.length === 0 || bytes.length > count * 4) {
     fail(`takes ${bytes.length} bytes, not 1 to ${count * 4}`);

@@ -448,15 +448,16 @@ export class Rcu {
   }
 
   /**
-   * Waits until everything that any thread has deferred so far is freed, but for what another thread is freeing right now.
+   * Waits until everything that any thread has deferred so far is freed, but for what another thread is freeing right now. Returns
+   * how many objects it has freed.
    *
    * @param stallMillis How long to wait before the readers in the way are reported; then everything stays queued.
    * @throws {LockdepError} Inside a read section, or while a lock is held.
    * @throws {RcuStallError} If the grace period did not end in time.
    */
-  barrier(stallMillis = 10_000): void {
+  barrier(stallMillis = 10_000): number {
     this.assertMayWait("Rcu.barrier");
-    this.#drain(1, this.#maxThreads, stallMillis);
+    return this.#drain(1, this.#maxThreads, stallMillis);
   }
 
   /**
@@ -545,20 +546,24 @@ export class Rcu {
     store(this.#words, this.#slot(gone) + ALIVE, 0);
   }
 
-  /** Frees what the threads `from` … `to` have deferred. */
-  #drain(from: number, to: number, stallMillis: number): void {
+  /** Frees what the threads `from` … `to` have deferred; returns how many objects. */
+  #drain(from: number, to: number, stallMillis: number): number {
+    let freed = 0;
     // Freeing can defer more (a slab that became empty), so until nothing is queued any more.
     while (this.#take(from, to)) {
       try {
         this.#await(this.#startGracePeriod(), stallMillis);
         while (this.#taken.length > 0) {
-          this.#reclaimer.reclaim(this.#taken.pop()!.refs, false);
+          const { refs } = this.#taken.pop()!;
+          this.#reclaimer.reclaim(refs, false);
+          freed += refs.length;
         }
       } finally {
         // Nothing is left unless it failed.
         for (const list of this.#taken.splice(0)) this.#putBack(list);
       }
     }
+    return freed;
   }
 
   #slot(thread: number): number {

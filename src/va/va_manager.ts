@@ -11,6 +11,7 @@
  * @module
  */
 import type { Arena } from "../memory/mod.ts";
+import { shownRoot } from "../memory/roots.ts";
 import type { RangeTree } from "../range_tree/mod.ts";
 import { guardOf } from "../sync/guard.ts";
 import {
@@ -160,9 +161,10 @@ export class VaManager {
    * @throws {VaNotFoundError} If there is no such manager.
    */
   static attach(arena: Arena, root: string | number): VaManager {
-    const header = typeof root === "string" ? arena.roots.get(root) : root;
+    const { headers } = openManagers(arena);
+    const header = arena.roots.refOf(root);
     const isThere = () =>
-      header !== 0 && openManagers(arena).headers.isAllocated(header) &&
+      header !== 0 && headers.isAllocated(header) &&
       isLiveManager(arena.words, header);
     if (isThere()) {
       try {
@@ -173,7 +175,7 @@ export class VaManager {
       }
     }
     throw new VaNotFoundError(
-      `Cannot attach to a VA manager: there is none at ${JSON.stringify(root)}`,
+      `Cannot attach to a VA manager: there is none at ${shownRoot(root)}`,
     );
   }
 

@@ -110,6 +110,9 @@ export interface Port {
  * time: before the worker is sent another one, it must have joined this one ({@linkcode joinedThread}).
  */
 export function sendArena(worker: Port, arena: Arena, data?: unknown): void {
+  if (!(arena instanceof Arena)) {
+    throw new TypeError("Cannot send an arena: what was given is none");
+  }
   const { shared } = arena;
   const message = {
     [MARK]: "arena",

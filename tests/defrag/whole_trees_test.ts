@@ -51,7 +51,7 @@ async function race(
     for (const { first } of entries) {
       if (first % 2 === 0) tree.erase(first);
     }
-    assertThrows(() => copy.bulkLoad(entries), Error, "the tree holds");
+    assertThrows(() => copy.bulkLoad(entries), Error, "the tree is not empty");
     copy.validate();
     assertEquals(digest(copy), toText(entries));
     copy.clear();

@@ -106,6 +106,27 @@ Deno.test("Arena.create() refuses sizes that make no arena", () => {
   }
 });
 
+Deno.test("Arena says of what type an argument is that looks like what it takes", () => {
+  const text = "1048576" as unknown as number;
+  assertThrows(
+    () => Arena.create({ byteLength: text }),
+    RangeError,
+    "byteLength 1048576 (a string) is not a multiple",
+  );
+  assertThrows(
+    () => Arena.create({ byteLength: 2 ** 20, maxThreads: text }),
+    RangeError,
+    "maxThreads 1048576 (a string) is outside",
+  );
+  for (const bytes of [undefined, new ArrayBuffer(64), [1, 2]] as unknown[]) {
+    assertThrows(
+      () => Arena.load(bytes as Uint8Array),
+      TypeError,
+      `expected a Uint8Array, found ${bytes}`,
+    );
+  }
+});
+
 Deno.test("Arena.create() refuses a negative size for what it is", () => {
   assertThrows(
     () => Arena.create({ byteLength: -4096 }),
@@ -200,7 +221,7 @@ Deno.test("Arena.leave() again does not turn out who has the slot now", () => {
     Error,
     "Cannot leave the arena: thread 2 has left already",
   );
-  assertThrows(() => arena.save(), Error, "threads 2 are joined too");
+  assertThrows(() => arena.save(), Error, "others are joined, too (2)");
   third.leave();
 });
 
@@ -423,9 +444,10 @@ Deno.test("Arena.save() is refused while another thread is joined", () => {
   assertThrows(
     () => arena.save(),
     Error,
-    "Cannot save the arena: threads 2, 3 are joined too",
+    "Cannot save the arena: others are joined, too (2, 3)",
   );
   second.leave();
+  assertThrows(() => second.save(), Error, "this thread has left it");
   third.leave();
   arena.save();
 });

@@ -366,36 +366,76 @@ const SEARCHES: Record<string, () => void> = {
     assertSearch(ENTRIES, [10, 19], pause, "find", [20, 22]);
     assertSearch(ENTRIES, [20, 22], pause, "findReverse", [10, 19]);
     assertSearch(ENTRIES, [10, 19], pause, "next", [20, 22]);
+    // What somebody stores before the search: over the rest of the range, or over more than that.
+    const cut = pausedBefore(15, 17), grown = pausedBefore(5, 25);
+    assertSearch(ENTRIES, [10, 19], cut, "find", [20, 22]);
+    assertSearch(ENTRIES, [10, 19], cut, "next", [15, 17]);
+    assertSearch(ENTRIES, [10, 19], grown, "find", [5, 25]);
+    assertSearch(ENTRIES, [10, 19], grown, "next", [30, 33]);
+    assertSearch(ENTRIES, [20, 22], pausedBefore(15, 15), "findReverse", [
+      16,
+      19,
+    ]);
+    assertSearch(ENTRIES, [15, 15], pausedBefore(12, 13), "prev", [12, 13]);
   },
   '`"overflow"`': () => {
     assertSearch(ENTRIES, [20, 22], overflow, "prev", [20, 22]);
     assertSearch(ENTRIES, [20, 22], overflow, "findReverse", [20, 22]);
     assertSearch(ENTRIES, [20, 22], overflow, "next", [30, 33]);
     assertSearch(ENTRIES, [20, 22], overflow, "find", [30, 33]);
+    // Where the bound is the end of the range.
+    assertSearch(ENTRIES, [20, 22], overflow, "prev", undefined, 20);
+    assertSearch(ENTRIES, [20, 22], overflow, "prev", [20, 22], 19);
+    assertSearch(ENTRIES, [20, 22], overflow, "findReverse", [20, 22], 20);
   },
   '`"underflow"`': () => {
     assertSearch(ENTRIES, [20, 22], underflow, "next", [20, 22]);
     assertSearch(ENTRIES, [20, 22], underflow, "find", [20, 22]);
     assertSearch(ENTRIES, [20, 22], underflow, "prev", [10, 19]);
     assertSearch(ENTRIES, [20, 22], underflow, "findReverse", [10, 19]);
+    assertSearch(ENTRIES, [20, 22], underflow, "next", undefined, 22);
+    assertSearch(ENTRIES, [20, 22], underflow, "next", [20, 22], 23);
+    assertSearch(ENTRIES, [20, 22], underflow, "find", [20, 22], 22);
   },
 };
+
+/** Pauses a cursor, and has another one store. */
+function pausedBefore(first: number, last: number) {
+  return (cursor: Cursor, tree: RangeTree) => {
+    cursor.pause();
+    tree.cursor(first, last).store(9);
+  };
+}
 
 function assertSearch(
   entries: readonly Range[],
   from: Range,
-  before: (cursor: Cursor) => unknown,
+  before: (cursor: Cursor, tree: RangeTree) => unknown,
   search: "find" | "next" | "prev" | "findReverse",
   found: Range | undefined,
+  bound?: number,
 ): void {
   const { tree } = worldOf(entries);
   using _guard = tree.lock();
   const cursor = tree.cursor(...from);
-  before(cursor);
-  const value = cursor[search]();
+  before(cursor, tree);
+  const value = cursor[search](bound);
   assertEquals(value !== 0, found !== undefined);
   if (found !== undefined) assertEquals([cursor.index, cursor.last], found);
 }
+
+Deno.test("Cursor that finds nothing takes the whole free run that it is in a part of, but by next and prev", () => {
+  for (const search of ["find", "findReverse", "next", "prev"] as const) {
+    const { tree } = worldOf(ENTRIES);
+    using _guard = tree.lock();
+    const cursor = tree.cursor();
+    cursor.emptyArea(24, 26, 2);
+    const forward = search === "find" || search === "next";
+    assertEquals(cursor[search](forward ? 25 : 24), 0);
+    const found: Range = search.startsWith("find") ? [23, 29] : [24, 25];
+    assertEquals([cursor.index, cursor.last], found, search);
+  }
+});
 
 for (const [state, check] of Object.entries(SEARCHES)) {
   Deno.test(`Cursor searches from ${state} as cursor.md says`, check);

@@ -155,7 +155,10 @@ Deno.test("Cursor used after its lock was dropped is found, unless it was reset 
   }
   using _guard = tree.lock();
   const error = assertThrows(() => cursor.find(), LockdepError);
-  assertStringIncludes(error.message, "used after its lock was dropped");
+  assertStringIncludes(
+    error.message,
+    "the cursor's position is of another hold",
+  );
   assertStringIncludes(error.message, "taken at RangeTree.lock");
   cursor.pause();
   assertEquals(cursor.find(), 2);
@@ -173,7 +176,7 @@ Deno.test("Cursor used in a later read section is found", () => {
   assertThrows(
     () => cursor.next(),
     LockdepError,
-    "used after its lock was dropped",
+    "the cursor's position is of another hold",
   );
   arena.rcu.readUnlock();
 });

@@ -132,7 +132,14 @@ Deno.test("ExternalLock.destroy() refuses while a tree names it or it is held, a
   }
   const other = ExternalLock.attach(arena, "vm lock");
   externalLock.destroy();
-  assertThrows(() => other.lock(), Error, "it was destroyed");
+  const uses = ["lock", "tryLock", "guard", "destroy"] as const;
+  for (const use of uses) {
+    assertThrows(
+      () => other[use](),
+      Error,
+      `Cannot use the external lock in ExternalLock.${use}: it was destroyed`,
+    );
+  }
   assertThrows(() => create(), Error, "it was destroyed");
   assertThrows(() => ExternalLock.attach(arena, "vm lock"), Error);
   assertThrows(

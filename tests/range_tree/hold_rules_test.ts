@@ -77,7 +77,7 @@ for (const [use, call] of Object.entries(USES)) {
         const error = assertThrows(() => call(cursor), LockdepError, "", come);
         assertStringIncludes(
           error.message,
-          `Cursor.${use}: the cursor is used after its lock was dropped`,
+          `Cursor.${use}: the cursor's position is of another hold`,
         );
         assertEquals([cursor.index, cursor.last, cursor.state], place);
         assertEquals(allEntries(tree), entries);

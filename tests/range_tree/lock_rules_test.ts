@@ -420,7 +420,7 @@ Deno.test("RangeTree.bulkLoad() into a tree that holds something, or is gone, as
   assertThrows(
     () => tree.bulkLoad(entries),
     Error,
-    "Cannot bulk-load: the tree holds 1000 entries",
+    "Cannot bulk-load: the tree is not empty, its count is 1000",
   );
   assertThrows(() => gone.bulkLoad(entries), Error, "it was destroyed");
   assertEquals([asked, allocate.calls.length], [0, 0]);
@@ -440,7 +440,7 @@ Deno.test("RangeTree.bulkLoad() looks again once it has built: another writer ma
   assertThrows(
     () => tree.bulkLoad(entries),
     Error,
-    "Cannot bulk-load: the tree holds 1 entries",
+    "Cannot bulk-load: the tree is not empty, its count is 1",
   );
   assertEquals([...tree], [{ first: 7, last: 7, value: 7 }]);
   assertEquals(bothOf(arena).stats().objects, objects + 1);

@@ -8,6 +8,7 @@ import {
 import { stub } from "@std/testing/mock";
 import { Arena } from "../../src/memory/mod.ts";
 import {
+  ExternalLock,
   type LockMode,
   MAX_INDEX,
   RangeTree,
@@ -461,6 +462,52 @@ Deno.test("RangeTree.attach() refuses what is no tree", () => {
       `there is none at ${JSON.stringify(root)}`,
     );
   }
+  for (const root of [NaN, -1, 1.5, 1n, null, {}] as unknown[]) {
+    assertThrows(
+      () => RangeTree.attach(arena, root as number),
+      Error,
+      `there is none at ${String(root)}`,
+    );
+  }
+});
+
+Deno.test("RangeTree takes no other argument for an arena, or for options, of which it would read nothing", () => {
+  const arena = arenaOf();
+  for (const other of [arena.shared, undefined, 7] as unknown[]) {
+    for (
+      const use of [
+        () => RangeTree.create(other as Arena),
+        () => RangeTree.attach(other as Arena, "vm"),
+        () => ExternalLock.create(other as Arena),
+      ]
+    ) {
+      assertThrows(use, TypeError, `Cannot use ${other} `);
+    }
+  }
+  const tree = RangeTree.create(arena, { gaps: true });
+  for (const other of [1024, "vm", null, 5n] as unknown[]) {
+    const options = other as Record<string, never>;
+    for (
+      const use of [
+        () => RangeTree.create(arena, options),
+        () => ExternalLock.create(arena, options),
+        () => tree.clone(options),
+        () => tree.allocRange(1, 7, options),
+        () => tree.allocRangeReverse(1, 7, options),
+        () => tree.allocCyclic(7, options),
+      ]
+    ) {
+      assertThrows(use, TypeError, `Cannot read options from ${other}`);
+    }
+  }
+  assertEquals(tree.count, 0);
+  assertEquals(cacheOf(arena, "range_tree").stats().objects, 1);
+  assertThrows(
+    () => RangeTree.create(arena, { name: 5 as unknown as string }),
+    RangeError,
+    "name 5 is no string",
+  );
+  assertEquals(cacheOf(arena, "range_tree").stats().objects, 1);
 });
 
 Deno.test("RangeTree.create() under a name that is taken creates nothing", () => {
@@ -656,7 +703,11 @@ testModes(
     }
     fillThree(tree);
     const before = digest(tree);
-    assertThrows(() => tree.bulkLoad(good), Error, "the tree holds 3 entries");
+    assertThrows(
+      () => tree.bulkLoad(good),
+      Error,
+      "the tree is not empty, its count is 3",
+    );
     assertEquals(digest(tree), before);
   },
 );

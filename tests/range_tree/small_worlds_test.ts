@@ -178,8 +178,7 @@ function runAt(
 
 /**
  * Carries out every sequence of up to `length` operations on copies of a tree. Of sequences that lead to the same tree, but
- * for the names of the entries, one is continued: the others would only repeat it. By a fourth operation, also of those that
- * differ in what is reserved.
+ * for the names of the entries, one is continued: the others would only repeat it.
  *
  * @returns How many operations were compared with the mirror.
  */
@@ -212,9 +211,7 @@ function exhaust(
           );
         }
         compared++;
-        const shape = step < length
-          ? shapeOf(arena, tree, mirror, step < 3)
-          : "";
+        const shape = step < length ? shapeOf(arena, tree, mirror) : "";
         if (step === length || seen.has(shape)) tree.destroy();
         else {
           seen.add(shape);
@@ -236,23 +233,14 @@ function heldEntries(tree: RangeTree): Entry[] {
 /**
  * Equal for trees that are equal but for the names of their entries, which no operation looks at: its entries and how many
  * slots each node has are all that there is to a tree.
- *
- * @param tellsReserved Whether trees differ that have reserved ranges in different places; what writes does not care.
  */
-function shapeOf(
-  arena: Arena,
-  tree: RangeTree,
-  mirror: Mirror,
-  tellsReserved: boolean,
-): string {
+function shapeOf(arena: Arena, tree: RangeTree, mirror: Mirror): string {
   let shape = "";
   for (const node of nodesOf(arena, tree)) {
     shape += `${countOf(arena.words, node)} `;
   }
   for (const { first, last, value } of mirror.entries) {
-    shape += `${first}-${last}${
-      tellsReserved && value === RESERVED ? "r" : ""
-    } `;
+    shape += `${first}-${last}${value === RESERVED ? "r" : ""} `;
   }
   return shape;
 }

@@ -8,6 +8,7 @@ import {
   type MoveOutcome,
   OutOfMemoryError,
   RangeTree,
+  RcuStallError,
   type SlabCache,
   Slabs,
 } from "../../mod.ts";
@@ -95,6 +96,62 @@ Deno.test("RangeTree.storeBlocking() waits for what another thread has deferred"
   assertSame(tree, mirror);
 });
 
+Deno.test("RangeTree.storeBlocking() goes on as long as there is something to free: others may take what it has freed", () => {
+  const { arena, tree, mirror } = worldOf();
+  // Each of a thread of its own, which has too little to free to do it itself.
+  const fillers = Array.from(
+    { length: 3 },
+    () => fillerOf(Arena.attach(arena.buffer)),
+  );
+  arena.rcu.barrier();
+  exhaust(arena, "movable", "pinned");
+  fillers.pop()!.destroy();
+  let waits = 0;
+  const barrier = arena.rcu.barrier.bind(arena.rcu);
+  using _stub = stub(arena.rcu, "barrier", (stallMillis) => {
+    const freed = barrier(stallMillis);
+    // Each way of making room waits twice.
+    if (++waits % 2 === 0 && fillers.length > 0) {
+      exhaust(arena, "movable", "pinned");
+      fillers.pop()!.destroy();
+    }
+    return freed;
+  });
+  tree.storeBlocking(FIRST, LAST, 7);
+  mirror.storeRange(FIRST, LAST, 7);
+  assertSame(tree, mirror);
+  assertEquals([fillers.length, waits], [0, 6]);
+  arena.rcu.barrier();
+  exhaust(arena, "movable", "pinned");
+  assertThrows(() => tree.storeBlocking(14, 400, 8), OutOfMemoryError);
+  assertSame(tree, mirror);
+});
+
+for (const what of ["RangeTree", "Cursor"] as const) {
+  Deno.test(`${what}.storeBlocking() that a reader holds up throws an RcuStallError, with all as it was`, () => {
+    const { arena, other, tree, mirror } = worldOf();
+    const filler = fillerOf(other);
+    arena.rcu.barrier();
+    exhaust(arena, "movable", "pinned");
+    filler.destroy();
+    using _reader = insideSection(arena);
+    const barrier = arena.rcu.barrier.bind(arena.rcu);
+    using _stub = stub(arena.rcu, "barrier", () => barrier(1));
+    if (what === "RangeTree") {
+      assertThrows(() => tree.storeBlocking(FIRST, LAST, 7), RcuStallError);
+      assertEquals(arena.lockdep.held, 0);
+    } else {
+      using _guard = tree.lock();
+      const cursor = tree.cursor(FIRST, LAST);
+      assertThrows(() => cursor.storeBlocking(7), RcuStallError);
+      assertEquals(arena.lockdep.held, 1);
+      cursor.reset();
+      assertEquals(cursor.find(), mirror.find(FIRST)!.value);
+    }
+    assertSame(tree, mirror);
+  });
+}
+
 Deno.test("Cursor.storeBlocking() drops the lock while it waits, and holds it again after", () => {
   const { arena, other, tree, mirror } = worldOf();
   const filler = fillerOf(other);
@@ -115,7 +172,7 @@ Deno.test("Cursor.storeBlocking() drops the lock while it waits, and holds it ag
     assertThrows(
       () => bystander.next(),
       LockdepError,
-      "used after its lock was dropped",
+      "the cursor's position is of another hold",
     );
   }
   mirror.storeRange(FIRST, LAST, 7);
@@ -281,7 +338,7 @@ async function withSecondWriter(
   const barrier = rcu.barrier.bind(rcu), compact = slabs.compact!;
   using _wait = stub(rcu, "barrier", () => {
     if (inside) drop();
-    barrier();
+    return barrier();
   });
   slabs.compact = () => {
     drop();
