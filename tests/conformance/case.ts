@@ -105,6 +105,8 @@ export type Action =
     readonly token: Token | null;
     readonly expected: number;
     readonly wrapped: boolean;
+    /** Where the next search is to begin; 0 behind the last index. */
+    readonly nextAfter: number;
   }
   | CursorAction
   | { readonly kind: "skip"; readonly reason: string };
@@ -332,6 +334,7 @@ function readCyclicAllocation(fields: Fields): Action {
     token: fields.token("value"),
     expected: fields.index("start"),
     wrapped: result === 1,
+    nextAfter: fields.index("next_after"),
   };
 }
 

@@ -355,17 +355,20 @@ class Replayer {
     action: Extract<Action, { kind: "alloc_cyclic" }>,
     number: number,
   ): void {
-    const { min, max, expected, wrapped } = action;
+    const { min, max, expected, wrapped, nextAfter } = action;
     const before = this.#cyclic.get(number);
     const next = action.next === 0 && before?.index === max
       ? before.next
       : action.next;
     const value = this.#values.valueOf(action.token);
     const found = this.#tree(number).allocCyclic(value, { min, max, next });
-    if (found?.index !== expected || found.wrapped !== wrapped) {
+    const isNext = nextAfter === 0
+      ? found?.index === max
+      : found?.next === nextAfter;
+    if (found?.index !== expected || found.wrapped !== wrapped || !isNext) {
       fail(
         `cyclic from ${next} in [${min}, ${max}]`,
-        `${expected}, wrapped ${wrapped}`,
+        `${expected}, wrapped ${wrapped}, next ${nextAfter}`,
         JSON.stringify(found),
       );
     }

@@ -207,6 +207,19 @@ const UNSOUND: readonly [recorded: Recorded[], message: string][] = [
     }],
     "cyclic from 9",
   ],
+  [
+    [store(1, 9, "1"), {
+      op: "alloc_cyclic",
+      value: "2",
+      min: "0",
+      max: "9",
+      next: "0",
+      expect: 0,
+      start: "0",
+      next_after: "2",
+    }],
+    "next 2",
+  ],
   [[store(1, 9, "1"), cursorCall("mas_walk", "2", 4, 1, 9)], "walk"],
   [
     [store(1, 9, "1"), cursorCall("mas_walk", "1", 4, 2, 9)],

@@ -9,10 +9,10 @@ import {
   Arena,
   type Cursor,
   ExternalLock,
-  LockdepError,
   OutOfMemoryError,
   RangeTree,
 } from "../../mod.ts";
+import { docsOf, LOCK_WORDS, saidIn, splatOf } from "./rules.ts";
 import { cacheOf, points } from "./worlds.ts";
 import { bothOf } from "./both_caches.ts";
 
@@ -144,27 +144,6 @@ const NO_RULE = [
   "state",
 ];
 
-const SOURCES: Record<string, string> = {
-  RangeTree: "range_tree",
-  Cursor: "cursor",
-  RangeMap: "range_map",
-  ExternalLock: "external_lock",
-};
-
-/** The TSDoc of each function in the source of a class. */
-function docsOf(owner: string): Map<string, string> {
-  const url = new URL(
-    `../../src/range_tree/${SOURCES[owner]}.ts`,
-    import.meta.url,
-  );
-  const source = Deno.readTextFileSync(url);
-  const body = source.slice(source.indexOf(`export class ${owner}`));
-  const found = body.matchAll(
-    /\/\*\*((?:(?!\*\/)[^])*)\*\/\n {2}(?:static |get )*(\w+)(?:<V>)?\(/g,
-  );
-  return new Map([...found].map(([, doc, name]) => [name, doc]));
-}
-
 /** The rows of the last table of `docs/lock-modes.md`, by function. */
 function rowsOf(owner: string): Map<string, string[]> {
   const text = Deno.readTextFileSync(
@@ -195,25 +174,6 @@ function worldOf(rcu: boolean): World {
   return { arena, tree, cursor: tree.cursor(501, 700) };
 }
 
-/** The splat that a call leads to. */
-function splatOf(call: () => unknown): string | undefined {
-  try {
-    call();
-    return undefined;
-  } catch (error) {
-    if (error instanceof LockdepError) return error.message;
-    throw error;
-  }
-}
-
-const LOCK_WORDS: Record<Rule["lock"], RegExp> = {
-  held: /^held/,
-  reading: /^reading/,
-  own: /^own(?! read)/,
-  "own read": /^own read/,
-  none: /^none/,
-};
-
 Deno.test("Every function's documentation says which lock it needs, whether it needs memory and whether it may drop the lock", () => {
   for (const owner of ["RangeTree", "Cursor", "RangeMap", "ExternalLock"]) {
     const docs = docsOf(owner);
@@ -221,11 +181,7 @@ Deno.test("Every function's documentation says which lock it needs, whether it n
     for (const [name, doc] of docs) {
       const ATTRIBUTES = ["constructor", "index", "last", "state", "ref"];
       if (ATTRIBUTES.includes(name)) continue;
-      const line = doc.replaceAll(/\s+\*\s+/g, " ").match(
-        /Lock: (.+?)\. Memory: (no|may|yes)\. Drops the lock: (no|yes)/,
-      );
-      assert(line !== null, `${owner}.${name} does not say it`);
-      const [, lock, memory, drops] = line;
+      const { lock, memory, drops } = saidIn(doc, `${owner}.${name}`);
       const rule = RULES[`${owner}.${name}`];
       if (rule === undefined) continue;
       assert(LOCK_WORDS[rule.lock].test(lock), `${owner}.${name}: ${lock}`);

@@ -1,16 +1,8 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import {
-  Arena,
-  MAX_INDEX,
-  OutOfMemoryError,
-  RangeMap,
-  RangeTree,
-} from "../../mod.ts";
+import { Arena, MAX_INDEX, RangeMap, RangeTree } from "../../mod.ts";
 import { rng, seeds } from "../seed.ts";
-import { failAfter } from "./failures.ts";
 import { Mirror } from "./mirror.ts";
 import { cacheOf, Crowd } from "./worlds.ts";
-import { bothOf } from "./both_caches.ts";
 
 interface Owner {
   name: number;
@@ -115,25 +107,6 @@ function headersOf(arena: Arena): number[] {
   const headers = cacheOf(arena, "range_tree");
   return headers.slabs().flatMap(({ pfn }) => headers.objectsOf(pfn));
 }
-
-Deno.test("RangeMap changes nothing when a node can't be allocated", () => {
-  const { arena, map } = mapOf();
-  for (let i = 0; i < 300; i++) map.set(i * 10, i * 10 + 7, { name: i });
-  const before = [...map];
-  // What fits into a leaf is done in place, and needs none.
-  const changes = [
-    () => map.set(105, 2000, { name: -1 }),
-    () => map.deleteRange(105, 2000),
-  ];
-  for (const change of changes) {
-    {
-      using _none = failAfter(bothOf(arena), 0);
-      assertThrows(change, OutOfMemoryError);
-    }
-    map.validate();
-    assertEquals([...map], before);
-  }
-});
 
 Deno.test("RangeMap uses handles again that no range holds, and lets their values go", () => {
   const { arena, map } = mapOf();
