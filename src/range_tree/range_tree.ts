@@ -100,7 +100,8 @@ import { Writer } from "./writer.ts";
  * The last line of each function's description says what it needs and does, in these words:
  *
  * - Lock: *none*. Or *own*: it takes the tree's lock itself, so it is an error under it. Or *own read*: in RCU mode it enters a
- *   read section itself, else as *own*. Where the lock is external, *own* means that the caller holds that one; where there is
+ *   read section itself, else as *own*; *in each look*: an iterator looks at the tree in its first step, when it has given out
+ *   what it copied then, and when the tree has changed. Where the lock is external, *own* means that the caller holds that one; where there is
  *   none, that the caller keeps others out.
  * - Memory: *no*; *may*, if nodes are needed, for which there may be no room; *yes*.
  * - Drops the lock: whether other writers may have been there in between.
@@ -679,8 +680,8 @@ export class RangeTree implements Iterable<Entry> {
   }
 
   /**
-   * How many entries overlap `from` … `to`; reserved ranges are none. Stale as soon as it is read; if the tree changes meanwhile, each entry is
-   * counted as it was at some moment of the call.
+   * How many entries overlap `from` … `to`; reserved ranges are none. Stale as soon as it is read; if the tree changes
+   * meanwhile, each entry is counted as it was at some moment of the call.
    *
    * Lock: own read. Memory: no. Drops the lock: no.
    *
