@@ -666,7 +666,7 @@ export class Cursor implements Disposable {
       // What was found before belongs to another hold.
       this.#stamp = 0;
       this.#isThere = false;
-      lock.relock(site);
+      lock.lock(site);
     }
   }
 

@@ -76,8 +76,6 @@ export class TreeLock {
   readonly identity: number;
   /** The tree's flags as they were seen last. */
   #flags: number;
-  /** Whether the lock could not be taken again where it had been dropped. */
-  #isLost = false;
 
   /** The lock of the tree with that header. */
   constructor(arena: Arena, header: number) {
@@ -157,20 +155,11 @@ export class TreeLock {
   }
 
   /**
-   * Takes the lock again that the holder of a guard has dropped.
-   *
-   * @throws {Error} If the tree was destroyed meanwhile; the guard then has nothing to release.
+   * Releases the lock at the end of a guard's block. There is nothing to release if the lock was dropped within (by
+   * `storeBlocking`) and could not be taken again, since the tree was destroyed: which needs its lock, so it never is under a guard.
    */
-  relock(site: string): void {
-    this.#isLost = true;
-    this.lock(site);
-    this.#isLost = false;
-  }
-
-  /** Releases the lock at the end of a guard's block, if the guard still has it. */
   release(): void {
-    if (!this.#isLost) this.unlock();
-    this.#isLost = false;
+    if (!(this.#internal && this.isDestroyed)) this.unlock();
   }
 
   /**

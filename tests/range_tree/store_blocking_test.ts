@@ -390,25 +390,28 @@ for (const phase of PHASES) {
   }
 }
 
-Deno.test("Cursor.storeBlocking() whose tree another thread destroys meanwhile holds no lock, and neither does the guard", () => {
-  const { arena, other, tree } = worldOf();
-  exhaust(arena, "movable");
-  const theirs = RangeTree.attach(other, "tree");
-  Slabs.of(arena).compact = () => {
-    theirs.destroy();
-    other.rcu.barrier();
-  };
-  assertThrows(
-    () => {
-      using _guard = tree.lock();
-      tree.cursor(FIRST, LAST).storeBlocking(7);
-    },
-    Error,
-    "Cannot use the tree in Cursor.storeBlocking: it was destroyed",
-  );
-  assertEquals(arena.lockdep.held, 0);
-  assertThrows(() => tree.lock(), Error, "it was destroyed");
-});
+for (const handles of [1, 2]) {
+  Deno.test(`Cursor.storeBlocking() whose tree another thread destroys meanwhile holds no lock, and neither does the guard, by ${handles} handles`, () => {
+    const { arena, other, tree } = worldOf();
+    const own = handles === 1 ? tree : RangeTree.attach(arena, tree.ref);
+    exhaust(arena, "movable");
+    const theirs = RangeTree.attach(other, "tree");
+    Slabs.of(arena).compact = () => {
+      theirs.destroy();
+      other.rcu.barrier();
+    };
+    assertThrows(
+      () => {
+        using _guard = tree.lock();
+        own.cursor(FIRST, LAST).storeBlocking(7);
+      },
+      Error,
+      "Cannot use the tree in Cursor.storeBlocking: it was destroyed",
+    );
+    assertEquals(arena.lockdep.held, 0);
+    assertThrows(() => tree.lock(), Error, "it was destroyed");
+  });
+}
 
 for (const lock of ["external", "none"] as const) {
   Deno.test(`RangeTree.storeBlocking() with lock ${lock} drops nothing and gives up, with all as it was`, () => {
