@@ -8,6 +8,7 @@ import {
 } from "../../mod.ts";
 import { failAfter } from "./failures.ts";
 import { bothOf } from "./both_caches.ts";
+import { test } from "./worlds.ts";
 
 // The tables of `docs/cursor.md`, row by row: each has its test here, and each test a row there.
 
@@ -305,8 +306,11 @@ Deno.test("cursor.md has a row for every test of a cursor's states, and a test f
   assertEquals(states, Object.keys(SEARCHES));
 });
 
-function worldOf(entries: readonly Range[]): { arena: Arena; tree: RangeTree } {
-  const arena = Arena.create({ byteLength: 2 ** 20 });
+function worldOf(
+  entries: readonly Range[],
+  debug: boolean,
+): { arena: Arena; tree: RangeTree } {
+  const arena = Arena.create({ byteLength: 2 ** 20, debug });
   // In RCU mode each store needs a node, which there may be none for.
   const tree = RangeTree.create(arena, { gaps: true, rcu: true });
   tree.bulkLoad(
@@ -316,9 +320,9 @@ function worldOf(entries: readonly Range[]): { arena: Arena; tree: RangeTree } {
 }
 
 for (const [what, state, range] of rows) {
-  Deno.test(`Cursor after ${what}: ${state}, its range: ${range}`, () => {
+  test(`Cursor after ${what}: ${state}, its range: ${range}`, (debug) => {
     for (const one of ROWS[what] ?? []) {
-      const { arena, tree } = worldOf(one.entries ?? ENTRIES);
+      const { arena, tree } = worldOf(one.entries ?? ENTRIES, debug);
       using _guard = tree.lock();
       using cursor = tree.cursor(...one.from);
       one.before?.(cursor);
@@ -338,13 +342,13 @@ for (const [what, state, range] of rows) {
 }
 
 /** What the next searches find from each state. */
-const SEARCHES: Record<string, () => void> = {
-  '`"start"`': () => {
+const SEARCHES: Record<string, (assertSearch: AssertSearch) => void> = {
+  '`"start"`': (assertSearch) => {
     assertSearch(ENTRIES, [15, 25], () => {}, "find", [10, 19]);
     assertSearch(ENTRIES, [15, 25], () => {}, "next", [20, 22]);
     assertSearch(ENTRIES, [21, 25], () => {}, "prev", [10, 19]);
   },
-  '`"active"`': () => {
+  '`"active"`': (assertSearch) => {
     assertSearch(ENTRIES, [12, 12], walk, "find", [20, 22]);
     assertSearch(ENTRIES, [12, 12], walk, "next", [20, 22]);
     assertSearch(ENTRIES, [21, 21], walk, "findReverse", [10, 19]);
@@ -352,17 +356,17 @@ const SEARCHES: Record<string, () => void> = {
     assertSearch(ENTRIES, [12, 20], store, "find", [21, 22]);
     assertSearch(ENTRIES, [12, 20], store, "findReverse", [10, 11]);
   },
-  '`"root"`': () => {
+  '`"root"`': (assertSearch) => {
     for (const search of ["find", "next", "prev", "findReverse"] as const) {
       assertSearch([ALL], [5, 5], walk, search, undefined);
     }
   },
-  '`"none"`': () => {
+  '`"none"`': (assertSearch) => {
     for (const search of ["find", "next", "prev", "findReverse"] as const) {
       assertSearch([], [5, 5], walk, search, undefined);
     }
   },
-  '`"paused"`': () => {
+  '`"paused"`': (assertSearch) => {
     assertSearch(ENTRIES, [10, 19], pause, "find", [20, 22]);
     assertSearch(ENTRIES, [20, 22], pause, "findReverse", [10, 19]);
     assertSearch(ENTRIES, [10, 19], pause, "next", [20, 22]);
@@ -378,7 +382,7 @@ const SEARCHES: Record<string, () => void> = {
     ]);
     assertSearch(ENTRIES, [15, 15], pausedBefore(12, 13), "prev", [12, 13]);
   },
-  '`"overflow"`': () => {
+  '`"overflow"`': (assertSearch) => {
     assertSearch(ENTRIES, [20, 22], overflow, "prev", [20, 22]);
     assertSearch(ENTRIES, [20, 22], overflow, "findReverse", [20, 22]);
     assertSearch(ENTRIES, [20, 22], overflow, "next", [30, 33]);
@@ -388,7 +392,7 @@ const SEARCHES: Record<string, () => void> = {
     assertSearch(ENTRIES, [20, 22], overflow, "prev", [20, 22], 19);
     assertSearch(ENTRIES, [20, 22], overflow, "findReverse", [20, 22], 20);
   },
-  '`"underflow"`': () => {
+  '`"underflow"`': (assertSearch) => {
     assertSearch(ENTRIES, [20, 22], underflow, "next", [20, 22]);
     assertSearch(ENTRIES, [20, 22], underflow, "find", [20, 22]);
     assertSearch(ENTRIES, [20, 22], underflow, "prev", [10, 19]);
@@ -407,26 +411,31 @@ function pausedBefore(first: number, last: number) {
   };
 }
 
-function assertSearch(
-  entries: readonly Range[],
-  from: Range,
-  before: (cursor: Cursor, tree: RangeTree) => unknown,
-  search: "find" | "next" | "prev" | "findReverse",
-  found: Range | undefined,
-  bound?: number,
-): void {
-  const { tree } = worldOf(entries);
-  using _guard = tree.lock();
-  const cursor = tree.cursor(...from);
-  before(cursor, tree);
-  const value = cursor[search](bound);
-  assertEquals(value !== 0, found !== undefined);
-  if (found !== undefined) assertEquals([cursor.index, cursor.last], found);
+type AssertSearch = ReturnType<typeof searchIn>;
+
+/** Searches in trees of arenas as they are by default, or for debugging. */
+function searchIn(debug: boolean) {
+  return (
+    entries: readonly Range[],
+    from: Range,
+    before: (cursor: Cursor, tree: RangeTree) => unknown,
+    search: "find" | "next" | "prev" | "findReverse",
+    found: Range | undefined,
+    bound?: number,
+  ): void => {
+    const { tree } = worldOf(entries, debug);
+    using _guard = tree.lock();
+    const cursor = tree.cursor(...from);
+    before(cursor, tree);
+    const value = cursor[search](bound);
+    assertEquals(value !== 0, found !== undefined);
+    if (found !== undefined) assertEquals([cursor.index, cursor.last], found);
+  };
 }
 
-Deno.test("Cursor that finds nothing takes the whole free run that it is in a part of, but by next and prev", () => {
+test("Cursor that finds nothing takes the whole free run that it is in a part of, but by next and prev", (debug) => {
   for (const search of ["find", "findReverse", "next", "prev"] as const) {
-    const { tree } = worldOf(ENTRIES);
+    const { tree } = worldOf(ENTRIES, debug);
     using _guard = tree.lock();
     const cursor = tree.cursor();
     cursor.emptyArea(24, 26, 2);
@@ -438,5 +447,7 @@ Deno.test("Cursor that finds nothing takes the whole free run that it is in a pa
 });
 
 for (const [state, check] of Object.entries(SEARCHES)) {
-  Deno.test(`Cursor searches from ${state} as cursor.md says`, check);
+  test(`Cursor searches from ${state} as cursor.md says`, (debug) => {
+    check(searchIn(debug));
+  });
 }

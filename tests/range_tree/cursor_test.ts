@@ -12,12 +12,14 @@ import {
   RangeTree,
 } from "../../mod.ts";
 import { rng, seeds } from "../seed.ts";
+import { test } from "./worlds.ts";
 
 function treeOf(
   rcu: boolean,
   entries: Entry[],
+  debug: boolean,
 ): { arena: Arena; tree: RangeTree } {
-  const arena = Arena.create({ byteLength: 2 ** 22 });
+  const arena = Arena.create({ byteLength: 2 ** 22, debug });
   const tree = RangeTree.create(arena, { rcu });
   tree.bulkLoad(entries);
   return { arena, tree };
@@ -33,8 +35,8 @@ function at(cursor: Cursor, value: number): Entry {
   return { first: cursor.index, last: cursor.last, value };
 }
 
-Deno.test("Cursor.walk() goes to the range, stored or empty, that covers the index", () => {
-  const { tree } = treeOf(false, every(10, 100));
+test("Cursor.walk() goes to the range, stored or empty, that covers the index", (debug) => {
+  const { tree } = treeOf(false, every(10, 100), debug);
   using _guard = tree.lock();
   const cursor = tree.cursor(501);
   assertEquals(at(cursor, cursor.walk()), { first: 500, last: 501, value: 51 });
@@ -42,9 +44,9 @@ Deno.test("Cursor.walk() goes to the range, stored or empty, that covers the ind
   assertEquals(at(cursor, cursor.walk()), { first: 502, last: 509, value: 0 });
 });
 
-Deno.test("Cursor.find(), next() and prev() visit every entry of a window once", () => {
+test("Cursor.find(), next() and prev() visit every entry of a window once", (debug) => {
   const entries = every(10, 300);
-  const { arena, tree } = treeOf(true, entries);
+  const { arena, tree } = treeOf(true, entries, debug);
   using _section = arena.rcu.read();
   const found: Entry[] = [];
   const cursor = tree.cursor(995);
@@ -64,9 +66,9 @@ Deno.test("Cursor.find(), next() and prev() visit every entry of a window once",
 const RANDOM_TEST = "Cursor.store() and erase() agree with an array";
 for (const seed of seeds(RANDOM_TEST)) {
   for (const rcu of [false, true]) {
-    Deno.test(`${RANDOM_TEST} (rcu ${rcu}, seed ${seed})`, () => {
+    test(`${RANDOM_TEST} (rcu ${rcu}, seed ${seed})`, (debug) => {
       const random = rng(seed);
-      const { tree } = treeOf(rcu, []);
+      const { tree } = treeOf(rcu, [], debug);
       const owners = new Array(500).fill(0);
       for (let step = 1; step <= 1000; step++) {
         using _guard = tree.lock();
@@ -96,8 +98,8 @@ for (const seed of seeds(RANDOM_TEST)) {
   }
 }
 
-Deno.test("Cursor goes on in the changed tree after a store under the same hold", () => {
-  const { tree } = treeOf(false, every(10, 200));
+test("Cursor goes on in the changed tree after a store under the same hold", (debug) => {
+  const { tree } = treeOf(false, every(10, 200), debug);
   using _guard = tree.lock();
   const cursor = tree.cursor();
   const other = tree.cursor(10, 1989);
@@ -112,8 +114,19 @@ Deno.test("Cursor goes on in the changed tree after a store under the same hold"
   assertEquals(cursor.next(), 0);
 });
 
-Deno.test("Cursor without a lock or a read section is a suspicious rcu_dereference_check()", () => {
-  const { tree } = treeOf(true, every(10, 10));
+test("Cursor goes back in the changed tree after a store under the same hold, wherever that was", (debug) => {
+  for (let at = 1; at < 60; at++) {
+    const { tree } = treeOf(true, every(2, 100), debug);
+    using _guard = tree.lock();
+    const cursor = tree.cursor(2 * at);
+    cursor.walk();
+    tree.cursor(2 * at - 1).store(1000);
+    assertEquals([cursor.prev(), cursor.prev()], [1000, at]);
+  }
+});
+
+test("Cursor without a lock or a read section is a suspicious rcu_dereference_check()", (debug) => {
+  const { tree } = treeOf(true, every(10, 10), debug);
   const cursor = tree.cursor();
   for (
     const use of [
@@ -132,8 +145,8 @@ Deno.test("Cursor without a lock or a read section is a suspicious rcu_dereferen
   }
 });
 
-Deno.test("Cursor writes without the lock are a suspicious rcu_dereference_protected()", () => {
-  const { arena, tree } = treeOf(true, every(10, 10));
+test("Cursor writes without the lock are a suspicious rcu_dereference_protected()", (debug) => {
+  const { arena, tree } = treeOf(true, every(10, 10), debug);
   using _section = arena.rcu.read();
   const cursor = tree.cursor();
   for (const use of [() => cursor.store(1), () => cursor.erase()]) {
@@ -146,8 +159,8 @@ Deno.test("Cursor writes without the lock are a suspicious rcu_dereference_prote
   assertEquals([...tree], every(10, 10));
 });
 
-Deno.test("Cursor used after its lock was dropped is found, unless it was reset or paused", () => {
-  const { tree } = treeOf(false, every(10, 10));
+test("Cursor used after its lock was dropped is found, unless it was reset or paused", (debug) => {
+  const { tree } = treeOf(false, every(10, 10), debug);
   const cursor = tree.cursor();
   {
     using _guard = tree.lock();
@@ -166,23 +179,34 @@ Deno.test("Cursor used after its lock was dropped is found, unless it was reset 
   assertEquals(cursor.walk(), 2);
 });
 
-Deno.test("Cursor used in a later read section is found", () => {
-  const { arena, tree } = treeOf(true, every(10, 10));
-  const cursor = tree.cursor();
-  arena.rcu.readLock();
-  assertEquals(cursor.find(), 1);
-  arena.rcu.readUnlock();
-  arena.rcu.readLock();
-  assertThrows(
-    () => cursor.next(),
-    LockdepError,
-    "the cursor's position is of another hold",
-  );
-  arena.rcu.readUnlock();
+test("Cursor used after its read section, or in a later one, is found", (debug) => {
+  const { arena } = treeOf(true, [], debug);
+  for (const lock of ["internal", "none"] as const) {
+    const tree = RangeTree.create(arena, { rcu: true, lock });
+    tree.bulkLoad(every(10, 10));
+    const cursor = tree.cursor();
+    const assertFound = () => {
+      for (const use of [() => cursor.next(), () => cursor.prev()]) {
+        assertThrows(use, LockdepError);
+      }
+    };
+    arena.rcu.readLock();
+    assertEquals(cursor.find(), 1);
+    arena.rcu.readUnlock();
+    assertFound();
+    arena.rcu.readLock();
+    assertFound();
+    assertThrows(
+      () => cursor.next(),
+      LockdepError,
+      "the cursor's position is of another hold of the lock, or of another read section",
+    );
+    arena.rcu.readUnlock();
+  }
 });
 
-Deno.test("Cursor refuses bad ranges and entries, and stays where it is", () => {
-  const { tree } = treeOf(false, every(10, 10));
+test("Cursor refuses bad ranges and entries, and stays where it is", (debug) => {
+  const { tree } = treeOf(false, every(10, 10), debug);
   assertThrows(() => tree.cursor(5, 4), RangeError);
   using _guard = tree.lock();
   const cursor = tree.cursor(20);

@@ -5,15 +5,15 @@ import { Compactor } from "../../src/defrag/mod.ts";
 import { rng, seeds } from "../seed.ts";
 import { Mirror } from "./mirror.ts";
 import { chooseEntries, chooseRun, doOne } from "./sequences.ts";
-import { assertSame, points } from "./worlds.ts";
+import { assertSame, points, test } from "./worlds.ts";
 
-function gapTree(byteLength = 2 ** 22): { tree: RangeTree; arena: Arena } {
-  const arena = Arena.create({ byteLength });
+function gapTree(debug: boolean): { tree: RangeTree; arena: Arena } {
+  const arena = Arena.create({ byteLength: 2 ** 22, debug });
   return { arena, tree: RangeTree.create(arena, { gaps: true }) };
 }
 
-Deno.test("RangeTree.allocRange() takes the lowest free run that is large enough", () => {
-  const { tree } = gapTree();
+test("RangeTree.allocRange() takes the lowest free run that is large enough", (debug) => {
+  const { tree } = gapTree(debug);
   tree.storeRange(10, 19, 1);
   tree.storeRange(25, 29, 2);
   assertEquals(tree.allocRange(5, 7), 0);
@@ -24,8 +24,8 @@ Deno.test("RangeTree.allocRange() takes the lowest free run that is large enough
   assertEquals(tree.count, 6);
 });
 
-Deno.test("RangeTree.allocRangeReverse() takes the highest free run that is large enough, at its end", () => {
-  const { tree } = gapTree();
+test("RangeTree.allocRangeReverse() takes the highest free run that is large enough, at its end", (debug) => {
+  const { tree } = gapTree(debug);
   tree.storeRange(90, 99, 1);
   const window = { min: 0, max: 104 };
   assertEquals(tree.allocRangeReverse(6, 7, window), 84);
@@ -35,8 +35,8 @@ Deno.test("RangeTree.allocRangeReverse() takes the highest free run that is larg
   assertEquals(tree.allocRangeReverse(1, 9), MAX_INDEX);
 });
 
-Deno.test("RangeTree.allocRange() in an empty tree, over all indices, and in a full one", () => {
-  const { tree } = gapTree();
+test("RangeTree.allocRange() in an empty tree, over all indices, and in a full one", (debug) => {
+  const { tree } = gapTree(debug);
   assertEquals(tree.allocRange(MAX_INDEX + 1, 7), 0);
   assertEquals([...tree], [{ first: 0, last: MAX_INDEX, value: 7 }]);
   assertEquals(tree.allocRange(1, 8), undefined);
@@ -44,8 +44,8 @@ Deno.test("RangeTree.allocRange() in an empty tree, over all indices, and in a f
   assertEquals(tree.allocCyclic(8), undefined);
 });
 
-Deno.test("RangeTree.allocCyclic() goes on behind the last one, wraps once, and says so", () => {
-  const { tree } = gapTree();
+test("RangeTree.allocCyclic() goes on behind the last one, wraps once, and says so", (debug) => {
+  const { tree } = gapTree(debug);
   const window = { min: 2, max: 5 };
   let next = 0;
   const found = [];
@@ -82,8 +82,8 @@ Deno.test("RangeTree.allocRange() in a tree without gap tracking is an error, an
   assertEquals([tree.gaps, tree.count], [false, 0]);
 });
 
-Deno.test("RangeTree.allocRange() refuses bad sizes, windows and entries, and changes nothing", () => {
-  const { tree } = gapTree();
+test("RangeTree.allocRange() refuses bad sizes, windows and entries, and changes nothing", (debug) => {
+  const { tree } = gapTree(debug);
   for (const size of [0, -1, 0.5, NaN]) {
     assertThrows(
       () => tree.allocRange(size, 1, { min: 5, max: 15 }),
@@ -105,8 +105,8 @@ Deno.test("RangeTree.allocRange() refuses bad sizes, windows and entries, and ch
   assertEquals(tree.count, 0);
 });
 
-Deno.test("RangeTree keeps no two free runs side by side, also where leaves meet", () => {
-  const { tree } = gapTree();
+test("RangeTree keeps no two free runs side by side, also where leaves meet", (debug) => {
+  const { tree } = gapTree(debug);
   tree.bulkLoad(points(500));
   for (let first = 0; first < 500; first += 2) {
     tree.erase(first);
@@ -119,8 +119,8 @@ Deno.test("RangeTree keeps no two free runs side by side, also where leaves meet
   assertEquals([tree.count, tree.height], [0, 0]);
 });
 
-Deno.test("RangeTree.reserve() occupies a range that reads as empty", () => {
-  const { tree } = gapTree();
+test("RangeTree.reserve() occupies a range that reads as empty", (debug) => {
+  const { tree } = gapTree(debug);
   tree.storeRange(10, 19, 1);
   assertEquals(tree.reserve(15, 25), false);
   assertEquals(tree.reserve(20, 29), true);
@@ -141,8 +141,8 @@ Deno.test("RangeTree.reserve() occupies a range that reads as empty", () => {
   tree.validate();
 });
 
-Deno.test("RangeTree.clone() and Compactor.run() carry gaps along", () => {
-  const { arena, tree } = gapTree();
+test("RangeTree.clone() and Compactor.run() carry gaps along", (debug) => {
+  const { arena, tree } = gapTree(debug);
   tree.bulkLoad(points(3000, 3));
   for (let index = 0; index < 9000; index += 6) tree.erase(index);
   const copy = tree.clone();
@@ -156,11 +156,11 @@ Deno.test("RangeTree.clone() and Compactor.run() carry gaps along", () => {
 });
 
 const ROOM = "RangeTree finds the room that the mirror finds";
-Deno.test(ROOM, () => {
+test(ROOM, (debug) => {
   for (const seed of seeds(ROOM)) {
     for (const window of [30, 3000]) {
       const random = rng(seed * 1000 + window);
-      const { tree } = gapTree();
+      const { tree } = gapTree(debug);
       const mirror = new Mirror();
       const run = chooseRun(random, window);
       mirror.entries = chooseEntries(random, run);

@@ -22,6 +22,12 @@ import { type SlabCache, Slabs } from "../../src/slab/mod.ts";
 import { bothOf } from "./both_caches.ts";
 import type { Mirror } from "./mirror.ts";
 
+/** Registers a test twice: in an arena as it is by default, and in one for debugging, where no compiled loops run. */
+export function test(name: string, body: (debug: boolean) => void): void {
+  Deno.test(name, () => body(false));
+  Deno.test(`${name}, debug`, () => body(true));
+}
+
 /** The slab cache of that name, as the arena's trees use it. */
 export function cacheOf(arena: Arena, name: string): SlabCache {
   const cache = Slabs.of(arena).all().find((cache) => cache.name === name);
