@@ -1,4 +1,10 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertNotEquals,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import {
   Arena,
   Compactor,
@@ -6,7 +12,10 @@ import {
   LockdepError,
   RangeTree,
 } from "../../mod.ts";
-import { cacheOf, digest, points } from "./worlds.ts";
+import { spinLockOwner } from "../../src/sync/spin_lock.ts";
+import { bothOf } from "./both_caches.ts";
+import { inTheMiddle } from "./in_the_middle.ts";
+import { cacheOf, digest, insideSection, points } from "./worlds.ts";
 
 function worldOf(rcu = false): {
   arena: Arena;
@@ -72,7 +81,14 @@ Deno.test("RangeTree with a registered external lock asserts that it is held", (
       () => tree.clone(),
       () => tree.destroy(),
     ]
-  ) assertThrows(use, LockdepError, "suspicious rcu_dereference_");
+  ) {
+    const error = assertThrows(
+      use,
+      LockdepError,
+      "suspicious rcu_dereference_",
+    );
+    assertStringIncludes(error.message, "external lock");
+  }
   using _guard = externalLock.guard();
   tree.store(1, 1);
   assertEquals(tree.load(1), 1);
@@ -91,6 +107,10 @@ Deno.test("RangeTree.lock() takes the registered external lock, and is an error 
     assertEquals(externalLock.tryLock(), false);
     tree.store(1, 1);
     assertEquals(tree.cursor(1).walk(), 1);
+    // It is no lock of a tree's own, beside which there may be none.
+    const own = RangeTree.create(arena);
+    own.store(1, 1);
+    assertEquals(own.load(1), 1);
   }
   assert(externalLock.tryLock());
   externalLock.unlock();
@@ -147,19 +167,72 @@ Deno.test("ExternalLock.destroy() refuses while a tree names it or it is held, a
     Error,
     "Cannot attach to an external lock",
   );
+  assertEquals(arena.roots.get("vm lock"), 0);
   arena.rcu.barrier();
   assertEquals(cacheOf(arena, "external_lock").stats().objects, 0);
-  const again = ExternalLock.create(arena);
+  const again = ExternalLock.create(arena, { name: "vm lock" });
   assertThrows(() => externalLock.lock(), Error, "it was destroyed");
   assertEquals(again.trees, 0);
 });
 
+Deno.test("ExternalLock.destroy() frees the lock once no reader can be at it any more", () => {
+  const { arena, externalLock } = worldOf();
+  const objects = () => cacheOf(arena, "external_lock").stats().objects;
+  {
+    using _section = insideSection(arena);
+    externalLock.destroy();
+    assertNotEquals(ExternalLock.create(arena).ref, externalLock.ref);
+    assertEquals(objects(), 2);
+  }
+  arena.rcu.barrier();
+  assertEquals(objects(), 1);
+});
+
+for (const way of ["lock", "tryLock"] as const) {
+  Deno.test(`ExternalLock.${way}() looks again once it has the lock, and gives it back if it was destroyed`, () => {
+    const arena = Arena.create({ byteLength: 2 ** 20, debug: true });
+    const lock = ExternalLock.create(arena);
+    const theirs = ExternalLock.attach(Arena.attach(arena.buffer), lock.ref);
+    {
+      // Once it has seen that the lock exists.
+      using _middle = inTheMiddle(1, () => theirs.destroy());
+      assertThrows(() => lock[way](), Error, "it was destroyed");
+    }
+    assertEquals(arena.lockdep.held, 0);
+    assertEquals(spinLockOwner(arena.words, lock.ref * 16), 0);
+  });
+
+  Deno.test(`ExternalLock.${way}() of a lock that was destroyed does not look at the word in its place`, () => {
+    const { arena, externalLock } = worldOf();
+    externalLock.destroy();
+    arena.words[externalLock.ref * 16] = arena.thread;
+    assertThrows(() => externalLock[way](), Error, "it was destroyed");
+  });
+}
+
+Deno.test("ExternalLock.tryLock() that did not take the lock holds nothing", () => {
+  const { arena, externalLock } = worldOf();
+  const other = Arena.attach(arena.buffer);
+  using _theirs = ExternalLock.attach(other, "vm lock").guard();
+  assertEquals(externalLock.tryLock(), false);
+  assertEquals(arena.lockdep.held, 0);
+  using _guard = ExternalLock.create(arena).guard();
+});
+
 Deno.test("ExternalLock.attach() knows a lock from a tree, and create() under a taken name creates nothing", () => {
-  const { arena } = worldOf();
+  const { arena, externalLock } = worldOf();
   const tree = RangeTree.create(arena, { name: "tree" });
   assertThrows(() => ExternalLock.attach(arena, "tree"), Error, '"tree"');
   assertThrows(() => ExternalLock.attach(arena, tree.ref), Error);
   assertThrows(() => RangeTree.attach(arena, "vm lock"), Error, "vm lock");
+  // Nor is an object of another kind a lock that looks like one.
+  const node = bothOf(arena).allocate();
+  arena.words.copyWithin(
+    node * 16,
+    externalLock.ref * 16,
+    externalLock.ref * 16 + 16,
+  );
+  assertThrows(() => ExternalLock.attach(arena, node), Error, "there is none");
   const { objects } = cacheOf(arena, "external_lock").stats();
   assertThrows(() => ExternalLock.create(arena, { name: "vm lock" }), Error);
   assertEquals(cacheOf(arena, "external_lock").stats().objects, objects);

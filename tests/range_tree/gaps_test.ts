@@ -101,7 +101,10 @@ test("RangeTree.allocRange() refuses bad sizes, windows and entries, and changes
   assertThrows(() => tree.allocCyclic(1, { max: 2 ** 53 }), RangeError);
   assertThrows(() => tree.allocCyclic(1, { next: 2 ** 54 }), RangeError);
   assertThrows(() => tree.allocRange(1, 0), RangeError, "means empty");
-  assertThrows(() => tree.allocRange(1, 2 ** 32), RangeError);
+  for (const bad of [0, -1, 1.5, 2 ** 32]) {
+    assertThrows(() => tree.allocRange(1, bad), RangeError);
+    assertThrows(() => tree.allocCyclic(bad), RangeError);
+  }
   assertEquals(tree.count, 0);
 });
 

@@ -116,6 +116,8 @@ Deno.test("RangeTree.loadMany() and storeMany() refuse what is no list of number
   const bad = [
     5,
     "12",
+    "",
+    () => 0,
     null,
     {},
     new ArrayBuffer(16),

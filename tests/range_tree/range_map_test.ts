@@ -1,5 +1,11 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { Arena, MAX_INDEX, RangeMap, RangeTree } from "../../mod.ts";
+import {
+  Arena,
+  LockdepError,
+  MAX_INDEX,
+  RangeMap,
+  RangeTree,
+} from "../../mod.ts";
 import { rng, seeds } from "../seed.ts";
 import { Mirror } from "./mirror.ts";
 import { cacheOf, Crowd } from "./worlds.ts";
@@ -122,6 +128,30 @@ Deno.test("RangeMap uses handles again that no range holds, and lets their value
   map.destroy();
   assertThrows(() => map.get(1), Error, "it was destroyed");
   assertThrows(() => map.set(1, 2, { name: 1 }), Error, "it was destroyed");
+});
+
+Deno.test("RangeMap.set() and deleteRange() cut what ends at the last index", () => {
+  const { map } = mapOf();
+  const owners = [1, 2].map((name) => ({ name }));
+  map.set(0, MAX_INDEX, owners[0]);
+  map.set(5, MAX_INDEX, owners[1]);
+  assertEquals([map.get(4), map.get(5)], owners);
+  map.deleteRange(7, MAX_INDEX);
+  assertEquals([map.get(6), map.get(7)], [owners[1], undefined]);
+  map.validate();
+});
+
+Deno.test("RangeMap.clear() and destroy() that are refused leave all as it was", () => {
+  const { arena, map } = mapOf();
+  const owner = { name: 1 };
+  map.set(0, 9, owner);
+  {
+    using _guard = RangeTree.create(arena).lock();
+    assertThrows(() => map.clear(), LockdepError);
+    assertThrows(() => map.destroy(), LockdepError);
+  }
+  assertEquals(map.get(5), owner);
+  map.validate();
 });
 
 Deno.test("RangeMap.entries() refuses bad bounds at once, as a tree does", () => {

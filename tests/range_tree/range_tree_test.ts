@@ -443,6 +443,7 @@ Deno.test("RangeTree names the type of an index or an entry that is no number", 
         () => tree.store(1, untyped("7")),
         "Cannot store 7 (a string): an entry",
       ],
+      [() => tree.store(1, untyped(7n)), "Cannot store 7 (a bigint): an entry"],
       [() => tree.store(1, -1), "Cannot store -1: an entry is an integer in"],
     ] as const
   ) assertThrows(use, RangeError, message);
@@ -452,7 +453,9 @@ Deno.test("RangeTree.attach() refuses what is no tree", () => {
   const arena = arenaOf();
   const tree = RangeTree.create(arena, { name: "vm" });
   tree.store(1, 1);
-  const node = bothOf(arena).objectsOf(bothOf(arena).slabs()[0].pfn)[0];
+  // An object of another kind is none either that looks like one.
+  const node = bothOf(arena).allocate();
+  arena.words.copyWithin(node * 16, tree.ref * 16, tree.ref * 16 + 32);
   for (
     const root of ["no", "", 0, 1, tree.ref + 1, tree.ref + 2, node, 2 ** 31]
   ) {

@@ -1,8 +1,15 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { stub } from "@std/testing/mock";
-import { Arena, ExternalLock, OutOfMemoryError, RangeTree } from "../../mod.ts";
+import {
+  Arena,
+  ExternalLock,
+  LockdepError,
+  OutOfMemoryError,
+  RangeTree,
+} from "../../mod.ts";
 import { type Entry, MAX_INDEX } from "../../src/range_tree/mod.ts";
 import { compiledFor } from "../../src/range_tree/compiled.ts";
+import { generationOf } from "../../src/range_tree/header.ts";
 import { MAX_SLOTS } from "../../src/range_tree/node.ts";
 import { type Rng, rng, seeds } from "../seed.ts";
 import { failAfter, stateOf } from "./failures.ts";
@@ -127,13 +134,18 @@ Deno.test("RangeTree.storeMany() changes nothing if anything of what it is given
     ["Cannot store 4294967296", twenty, twenty, but(18, 2 ** 32)],
     ["Cannot store -1", twenty, twenty, but(18, -1)],
   ];
-  for (const [message, firsts, lasts, values] of bad) {
-    assertThrows(
-      () => tree.storeMany(firsts, lasts, values),
-      RangeError,
-      message,
-    );
-    assertEquals(stateOf(arena, tree), before);
+  for (const [message, ...lists] of bad) {
+    const [firsts, lasts, values] = lists;
+    const typed = lists.map((list) => Float64Array.from(list));
+    for (
+      const store of [
+        () => tree.storeMany(firsts, lasts, values),
+        () => tree.storeMany(typed[0], typed[1], typed[2]),
+      ]
+    ) {
+      assertThrows(store, RangeError, message);
+      assertEquals(stateOf(arena, tree), before);
+    }
   }
 });
 
@@ -166,6 +178,29 @@ Deno.test("RangeTree.storeMany() keeps what was stored before memory gave out, a
     if (stored === 40) break;
   }
   assert(counts.size > 10);
+});
+
+Deno.test("RangeTree.storeMany() says why it stopped, and throws on what is no want of memory", () => {
+  const arena = Arena.create(ARENA);
+  const tree = RangeTree.create(arena, { rcu: true });
+  tree.bulkLoad(points(300, 2));
+  const store = () => tree.storeMany([11], [301], [7]);
+  arena.lockdep.forbidAllocation("a section that others wait for");
+  assertThrows(store, LockdepError);
+  arena.lockdep.allowAllocation();
+  using _failing = failAfter(bothOf(arena), 0);
+  const error = assertThrows(store, OutOfMemoryError);
+  assert(error.cause instanceof OutOfMemoryError);
+});
+
+Deno.test("RangeTree.storeMany() stores nothing twice where a compiled loop stops in between", () => {
+  const arena = Arena.create(ARENA);
+  const tree = RangeTree.create(arena, { rcu: true });
+  tree.bulkLoad(points(1000, 2));
+  const before = generationOf(arena.words, tree.ref);
+  // The last one needs more nodes than there are at hand.
+  tree.storeMany([0, 0, 5], [0, 0, 1500], [8, 9, 10]);
+  assertEquals(generationOf(arena.words, tree.ref) - before, 3);
 });
 
 Deno.test("RangeTree.storeMany() holds the lock once for sixteen stores, and leaves it free", () => {
