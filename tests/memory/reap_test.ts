@@ -9,11 +9,12 @@ import {
 } from "../../mod.ts";
 import { lockIndexOf } from "../../src/range_tree/header.ts";
 import { spinLockOwner } from "../../src/sync/spin_lock.ts";
+import { inTheMiddle } from "../range_tree/in_the_middle.ts";
 import { Mirror } from "../range_tree/mirror.ts";
 import { dyingAfter, Killed } from "../stress/dying.ts";
 import { lostIn, NOTHING_LOST, settle } from "../stress/lost.ts";
 import { TestWorker } from "../sync/workers.ts";
-import { assertSame, digest, points } from "../range_tree/worlds.ts";
+import { assertSame, cacheOf, digest, points } from "../range_tree/worlds.ts";
 import { bothOf } from "../range_tree/both_caches.ts";
 
 type Operation = (
@@ -262,6 +263,85 @@ Deno.test("Arena.reap() recovers from a thread that dies at any step of making a
     held.forEach(giveBack);
     arena.pages.validate();
     assertNothingLost(arena, `died at access ${step}`);
+  }
+});
+
+/** What another thread destroys that this one has created under the name "it". */
+const CREATED: Record<
+  string,
+  {
+    cache: string;
+    create: (arena: Arena) => void;
+    attach: (arena: Arena) => { destroy(): void };
+  }
+> = {
+  "a tree": {
+    cache: "range_tree",
+    create: (arena) => void RangeTree.create(arena, { name: "it" }),
+    attach: (arena) => RangeTree.attach(arena, "it"),
+  },
+  "an external lock": {
+    cache: "external_lock",
+    create: (arena) => void ExternalLock.create(arena, { name: "it" }),
+    attach: (arena) => ExternalLock.attach(arena, "it"),
+  },
+};
+
+for (const [name, { cache, create, attach }] of Object.entries(CREATED)) {
+  Deno.test(`Arena.reap() recovers from a thread that dies at any step of destroying ${name} that another one has created`, () => {
+    let died = true;
+    for (let step = 0; died; step++) {
+      const arena = Arena.create({ byteLength: 2 ** 20 });
+      create(arena);
+      const victim = Arena.attach(arena.buffer);
+      const theirs = attach(victim);
+      {
+        using killing = dyingAfter(step);
+        try {
+          theirs.destroy();
+        } catch (error) {
+          assert(killing.died, String(error));
+        }
+        died = killing.died;
+      }
+      if (!died) break;
+      arena.reap(victim.thread);
+      settle(arena);
+      // Its object, its name and itself are there, or none of them is.
+      const { objects } = cacheOf(arena, cache).stats();
+      assertEquals(
+        objects === 1,
+        arena.roots.get("it") !== 0,
+        `died at access ${step}`,
+      );
+      if (objects === 1) attach(arena).destroy();
+      else assertThrows(() => attach(arena), Error, "there is none");
+    }
+  });
+}
+
+Deno.test("Arena.reap() leaves alone what another thread is about to retire, though the dead one has built it", () => {
+  let done = false;
+  for (let at = 1; !done; at = Math.ceil(at * 1.2)) {
+    const arena = Arena.create({ byteLength: 2 ** 20, debug: true });
+    RangeTree.create(arena, { name: "tree", rcu: true });
+    const dead = Arena.attach(arena.buffer);
+    RangeTree.attach(dead, "tree").bulkLoad(points(600, 2));
+    const other = Arena.attach(arena.buffer);
+    const tree = RangeTree.attach(other, "tree");
+    {
+      const reap = () => arena.reap(dead.thread);
+      using middle = inTheMiddle(at, reap, ["store"]);
+      tree.clear();
+      done = !middle.came;
+    }
+    settle(other);
+    settle(arena);
+    for (const cache of Slabs.of(arena).all()) cache.validate();
+    if (!done) {
+      const { objects } = bothOf(arena).stats();
+      assertEquals(objects, 0, `reaped after ${at} stores`);
+    }
   }
 });
 
