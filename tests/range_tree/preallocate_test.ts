@@ -5,7 +5,7 @@ import { MAX_INDEX, RangeTree } from "../../src/range_tree/mod.ts";
 import { Compactor } from "../../src/defrag/mod.ts";
 import { rng, seeds } from "../seed.ts";
 import { Mirror } from "./mirror.ts";
-import { assertSame, digest, points } from "./worlds.ts";
+import { assertSame, digest, points, test } from "./worlds.ts";
 import { bothOf } from "./both_caches.ts";
 
 /** While it lasts, the caches of nodes hand out so many objects more; counts those that were wanted. */
@@ -184,6 +184,64 @@ Deno.test("Cursor.store() takes preallocated nodes first, and others if they do 
   assert(enough.wanted > 1);
   cursor.destroy();
   assertEquals(tree.cursor(5).walk(), 8);
+});
+
+for (const way of ["store", "preallocate"] as const) {
+  test(`Cursor.${way}() that fails leaves nobody else what was preallocated`, (debug) => {
+    const arena = Arena.create({ byteLength: 2 ** 20, debug });
+    const tree = RangeTree.create(arena, { rcu: true });
+    tree.bulkLoad(points(300, 2));
+    const cursor = tree.cursor(11, 15);
+    {
+      using _guard = tree.lock();
+      cursor.preallocate(7); // a leaf
+      while (arena.pages.freePages > 0) arena.pages.allocate(0, "unmovable");
+      while (bothOf(arena).tryAllocate() !== 0);
+      cursor.setRange(101, 499);
+      assertThrows(() => cursor[way](7), OutOfMemoryError);
+    }
+    assertThrows(() => tree.storeRange(31, 40, 7), OutOfMemoryError);
+    {
+      using _guard = tree.lock();
+      cursor.setRange(11, 15);
+      cursor.store(7);
+    }
+    assertEquals(tree.load(12), 7);
+    tree.validate();
+  });
+}
+
+Deno.test("Cursor.destroy() gives the nodes back once, however often it is called", () => {
+  const arena = Arena.create({ byteLength: 2 ** 20 });
+  const tree = RangeTree.create(arena);
+  tree.bulkLoad(points(10, 2, 1)); // one full leaf
+  const nodes = bothOf(arena);
+  const { objects } = nodes.stats();
+  {
+    using _guard = tree.lock();
+    const cursor = tree.cursor(100);
+    cursor.preallocate(7); // two leaves and a root
+    assertEquals(nodes.stats().objects, objects + 3);
+    cursor.destroy();
+    cursor.destroy();
+    assertEquals(nodes.stats().objects, objects);
+    cursor.store(7); // takes nothing of what was given back
+  }
+  assertEquals(tree.load(100), 7);
+  nodes.validate();
+  const refs = Array.from({ length: 60 }, () => nodes.allocate());
+  assertEquals(new Set(refs).size, refs.length);
+});
+
+Deno.test("Cursor.preallocate() takes nothing for what is no entry", () => {
+  const arena = Arena.create({ byteLength: 2 ** 20 });
+  const tree = RangeTree.create(arena);
+  using _guard = tree.lock();
+  const cursor = tree.cursor(100);
+  for (const bad of [-1, 1.5, 2 ** 32, NaN, "7"] as number[]) {
+    assertThrows(() => cursor.preallocate(bad), RangeError, "Cannot store");
+  }
+  assertEquals(bothOf(arena).stats().objects, 0);
 });
 
 Deno.test("Cursor.preallocate() leaves all as it was when any of its allocations fails", () => {

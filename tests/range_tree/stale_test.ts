@@ -246,6 +246,20 @@ Deno.test("Cursor stays as it was when a call throws since its tree was destroye
   }
 });
 
+Deno.test("RangeTree that was destroyed is reported as that, also where another lock is held or its own is not", () => {
+  const arena = Arena.create({ byteLength: 2 ** 20 });
+  const other = RangeTree.create(arena);
+  for (const rcu of [false, true]) {
+    const tree = RangeTree.create(arena, { rcu });
+    const cursor = tree.cursor(0);
+    tree.destroy();
+    assertThrows(() => cursor.walk(), Error, "it was destroyed");
+    using _guard = other.lock();
+    assertThrows(() => tree.store(1, 1), Error, "it was destroyed");
+    assertThrows(() => cursor.walk(), Error, "it was destroyed");
+  }
+});
+
 Deno.test("RangeTree that was destroyed refuses a cursor, an empty window and an allocation as what it is", () => {
   const tree = RangeTree.create(Arena.create({ byteLength: 2 ** 20 }));
   tree.destroy();

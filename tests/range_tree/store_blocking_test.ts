@@ -145,7 +145,8 @@ for (const what of ["RangeTree", "Cursor"] as const) {
       const cursor = tree.cursor(FIRST, LAST);
       assertThrows(() => cursor.storeBlocking(7), RcuStallError);
       assertEquals(arena.lockdep.held, 1);
-      cursor.reset();
+      assertEquals([cursor.index, cursor.last], [FIRST, LAST]);
+      assertEquals(cursor.state, "start");
       assertEquals(cursor.find(), mirror.find(FIRST)!.value);
     }
     assertSame(tree, mirror);
@@ -176,6 +177,56 @@ Deno.test("Cursor.storeBlocking() drops the lock while it waits, and holds it ag
     );
   }
   mirror.storeRange(FIRST, LAST, 7);
+  assertSame(tree, mirror);
+});
+
+Deno.test("Cursor.storeBlocking() from where the cursor has walked to is no use in another hold after the lock was dropped", () => {
+  const { arena, other, tree, mirror } = worldOf();
+  const filler = fillerOf(other);
+  arena.rcu.barrier();
+  exhaust(arena, "movable", "pinned");
+  filler.destroy();
+  {
+    using _guard = tree.lock();
+    const cursor = tree.cursor(20);
+    assertEquals(cursor.walk(), 11);
+    assertThrows(() => cursor.store(0), OutOfMemoryError);
+    assertEquals(cursor.storeBlocking(0), 11);
+    assertEquals(cursor.walk(), 0);
+  }
+  mirror.erase(20);
+  assertSame(tree, mirror);
+});
+
+Deno.test("Cursor.storeBlocking() that fails does not have the cursor go on where nodes were moved away meanwhile", () => {
+  const { arena, tree, mirror } = worldOf();
+  const nodes = bothOf(arena), mover = nodes.mover();
+  const leaves = nodesOf(arena, tree).filter((node) => nodes.leaves.owns(node));
+  const room = nodes.allocate();
+  exhaust(arena, "movable", "pinned");
+  let moves = 0;
+  Slabs.of(arena).compact = () => {
+    if (moves > 0) return;
+    nodes.free(room);
+    // Each into the place of the one before.
+    for (const leaf of leaves) {
+      mover.prepare([leaf]);
+      if (mover.relocate(leaf) === "moved") moves++;
+      mover.finish();
+      arena.rcu.barrier();
+    }
+    // What is left is somebody else's at once.
+    exhaust(arena, "movable", "pinned");
+  };
+  {
+    using _guard = tree.lock();
+    const cursor = tree.cursor(30);
+    assertEquals(cursor.walk(), 16);
+    assertThrows(() => cursor.storeBlocking(0), OutOfMemoryError);
+    assertEquals([cursor.index, cursor.state], [30, "active"]);
+    assertEquals([cursor.next(), cursor.index], [17, 32]);
+  }
+  assertEquals(moves, leaves.length);
   assertSame(tree, mirror);
 });
 
