@@ -206,7 +206,8 @@ for (const way of ["store", "preallocate"] as const) {
       cursor.setRange(11, 15);
       cursor.store(7);
     }
-    assertEquals(tree.load(12), 7);
+    // Where nothing was: a rehearsal that had not ended would have stored nothing.
+    assertEquals(tree.load(13), 7);
     tree.validate();
   });
 }
