@@ -1,0 +1,151 @@
+/**
+ * Stores at the edges of what compiled loops do: where a leaf or its parent is full, where the root is a leaf, where a node covers all
+ * indices, and where the store before was one of another tree.
+ *
+ * @module
+ */
+import { assertEquals } from "@std/assert";
+import { Arena } from "../../src/memory/mod.ts";
+import { type Entry, MAX_INDEX, RangeTree } from "../../src/range_tree/mod.ts";
+import { MAX_SLOTS } from "../../src/range_tree/node.ts";
+import { bothOf } from "./both_caches.ts";
+import { Mirror } from "./mirror.ts";
+import { assertSame, points } from "./worlds.ts";
+
+const ARENA = { byteLength: 2 ** 21 };
+
+/** So many ranges of ten indices, one behind the other. */
+function adjoining(count: number): Entry[] {
+  return points(count, 10).map((each) => ({ ...each, last: each.first + 9 }));
+}
+
+/** The last entry reaches up to the last index. */
+function upToTheEnd(entries: Entry[]): Entry[] {
+  return entries.with(-1, { ...entries.at(-1)!, last: MAX_INDEX });
+}
+
+/** The tree and its mirror hold the entries, and the thread has nodes at hand. */
+function load(
+  arena: Arena,
+  tree: RangeTree,
+  entries: Entry[],
+): { tree: RangeTree; mirror: Mirror } {
+  const mirror = new Mirror();
+  mirror.entries = [...entries];
+  tree.bulkLoad(entries);
+  bothOf(arena).stockUp();
+  return { tree, mirror };
+}
+
+Deno.test("RangeTree.storeMany() stores over a part of what the last slot of a full leaf covers", () => {
+  const arena = Arena.create(ARENA);
+  // The last slot has no pivot. Where it would stand are the first two slots: nothing, and what makes the number 100 of both.
+  const [none, upper] = new Uint32Array(Float64Array.of(100).buffer);
+  assertEquals(none, 0);
+  const [begin, ...rest] = upToTheEnd(points(MAX_SLOTS - 1, 1, 10));
+  const entries = [{ ...begin, value: upper }, ...rest];
+  const { tree, mirror } = load(
+    arena,
+    RangeTree.create(arena, { rcu: true }),
+    entries,
+  );
+  assertEquals([tree.height, entries.at(-1)!.first], [1, 29]);
+  tree.storeMany([29], [100], [5]);
+  mirror.storeRange(29, 100, 5);
+  assertSame(tree, mirror);
+});
+
+Deno.test("RangeTree.storeMany() stores in a full leaf that is the root, whatever the next header holds", () => {
+  const arena = Arena.create(ARENA);
+  // The parent word of a root names its tree's header, which is no node.
+  const all = Array.from({ length: 200 }, () => {
+    const tree = RangeTree.create(arena);
+    return load(arena, tree, upToTheEnd(adjoining(MAX_SLOTS)));
+  });
+  for (const { tree, mirror } of all) {
+    tree.storeMany([30], [49], [99]);
+    mirror.storeRange(30, 49, 99);
+    assertSame(tree, mirror);
+  }
+});
+
+for (const rcu of [true, false]) {
+  Deno.test(`Compiled stores join a leaf to the one beside it, whichever it is under a full node, rcu ${rcu}`, () => {
+    const arena = Arena.create(ARENA);
+    const entries = adjoining(1000);
+    for (let leaf = 0; leaf < 47; leaf++) {
+      const { tree, mirror } = load(
+        arena,
+        RangeTree.create(arena, { rcu }),
+        entries,
+      );
+      assertEquals(tree.height, 3);
+      const first = 10 * (MAX_SLOTS * leaf + 2);
+      for (const to of [tree, mirror]) to.storeRange(first, first + 169, 7777);
+      assertSame(tree, mirror);
+      for (const entry of mirror.entries) {
+        assertEquals(tree.find(entry.first), entry, `leaf ${leaf}`);
+      }
+      tree.destroy();
+      arena.rcu.barrier();
+    }
+  });
+
+  Deno.test(`Compiled stores that leave as many entries as there were are changes all the same, rcu ${rcu}`, () => {
+    const arena = Arena.create(ARENA);
+    const entries = adjoining(3 * MAX_SLOTS);
+    for (let range = 1; range < entries.length - 1; range++) {
+      // All of a range; or the end of one and all of the next one, over the bound of two leaves, too.
+      for (const [from, to] of [[0, 9], [5, 19]]) {
+        const { tree, mirror } = load(
+          arena,
+          RangeTree.create(arena, { rcu }),
+          entries,
+        );
+        // Copies entries ahead.
+        const iterator = tree.entries();
+        iterator.next();
+        tree.storeRange(10 * range + from, 10 * range + to, 999);
+        mirror.storeRange(10 * range + from, 10 * range + to, 999);
+        assertEquals(tree.count, entries.length);
+        assertEquals([...iterator], mirror.overlapping(10, MAX_INDEX));
+        tree.destroy();
+        arena.rcu.barrier();
+      }
+    }
+  });
+}
+
+Deno.test("Compiled stores in a tree that tracks gaps and in one that does not, by turns", () => {
+  const arena = Arena.create(ARENA);
+  const entries = points(3000, 10).map((each) => ({
+    ...each,
+    last: each.first + 4,
+  }));
+  const both = [true, false].map((gaps) =>
+    load(arena, RangeTree.create(arena, { gaps, rcu: true }), entries)
+  );
+  for (let first = 0; first < 30_000; first += 70) {
+    for (const { tree, mirror } of both) {
+      tree.storeRange(first, first, 5000 + first);
+      mirror.storeRange(first, first, 5000 + first);
+      assertEquals(tree.load(first), 5000 + first);
+    }
+    for (const { tree, mirror } of both) {
+      tree.storeMany([first + 1], [first + 1], [9000 + first]);
+      mirror.storeRange(first + 1, first + 1, 9000 + first);
+      assertEquals(tree.load(first + 1), 9000 + first);
+    }
+  }
+  for (const { tree, mirror } of both) assertSame(tree, mirror);
+});
+
+Deno.test("RangeTree.erase() of an entry over all indices leaves no node", () => {
+  for (const rcu of [true, false]) {
+    const tree = RangeTree.create(Arena.create(ARENA), { rcu });
+    tree.storeRange(0, MAX_INDEX, 9);
+    assertEquals(tree.erase(4), 9);
+    assertEquals([tree.count, tree.stats().nodes], [0, 0]);
+    tree.validate();
+  }
+});
