@@ -3,6 +3,7 @@ import { Arena, ExternalLock, LockdepError, RangeTree } from "../../mod.ts";
 import { compiledFor } from "../../src/range_tree/compiled.ts";
 import { lockIndexOf } from "../../src/range_tree/header.ts";
 import { spinLockOwner } from "../../src/sync/spin_lock.ts";
+import { assertSucceeds } from "../compiler_program.ts";
 import { nodesOf, points } from "./worlds.ts";
 import { bothOf } from "./both_caches.ts";
 
@@ -89,6 +90,52 @@ Deno.test("RangeTree wakes who sleeps on its lock when a compiled call has done 
   assertEquals(tree.erase(5), 0xffff_fffe);
   assertEquals(slept, 5);
   assertEquals([spinLockOwner(words, index), arena.lockdep.held], [0, 0]);
+});
+
+Deno.test("RangeTree releases its lock and wakes who sleeps on it, and notices that it was destroyed, while a compiled call is at it", () => {
+  assertSucceeds(new URL("./compiled_locks.ts", import.meta.url));
+});
+
+Deno.test("RangeTree that was destroyed and took no lock stores nothing in the one that has its header now", () => {
+  const arena = Arena.create(ARENA);
+  const entries = [{ first: 5, last: 9, value: 1 }];
+  for (
+    const store of [
+      (tree: RangeTree) => tree.storeRange(5, 9, 2),
+      (tree: RangeTree) => tree.insert(17, 2),
+      (tree: RangeTree) => tree.erase(5),
+      (tree: RangeTree) => tree.storeMany([5], [9], [4]),
+    ]
+  ) {
+    const tree = RangeTree.create(arena, { lock: "none" });
+    tree.bulkLoad(entries);
+    tree.destroy();
+    arena.rcu.barrier();
+    const later = RangeTree.create(arena, { lock: "none", gaps: true });
+    assertEquals(later.ref, tree.ref);
+    later.bulkLoad(entries);
+    assertThrows(() => store(tree), Error, "it was destroyed");
+    assertEquals([...later], entries);
+    later.destroy();
+    arena.rcu.barrier();
+  }
+});
+
+Deno.test("RangeTree.load() and find() leave the read section that they are called in as it is, and none of their own open", () => {
+  const arena = Arena.create(ARENA);
+  const section = () => arena.words[arena.rcu.readerIndex];
+  const tree = RangeTree.create(arena, { rcu: true });
+  tree.store(4, 9);
+  arena.rcu.readLock();
+  const inside = section();
+  assertNotEquals(inside, 0);
+  assertEquals([tree.load(4), tree.find(4)?.value], [9, 9]);
+  assertEquals(section(), inside);
+  arena.rcu.readUnlock();
+  assertEquals([tree.load(4), tree.find(4)?.value, section()], [9, 9, 0]);
+  // This handle finds out by itself that the mode is another, by then inside a section.
+  RangeTree.attach(arena, tree.ref).setRcu(false);
+  assertEquals([tree.load(4), section()], [9, 0]);
 });
 
 Deno.test("RangeTree that never was in RCU mode changes leaves in place, which takes no node; one that was copies them", () => {

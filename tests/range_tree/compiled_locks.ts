@@ -1,0 +1,103 @@
+/**
+ * What another thread does to a tree while a compiled call takes its lock or holds it: the sources are compiled anew with a call there
+ * that does it. Run by `compiled_calls_test.ts`, since the compiler needs a permission more; exits 1 if anything is wrong.
+ *
+ * @module
+ */
+import { assertEquals, assertThrows } from "@std/assert";
+import { Arena } from "../../src/memory/mod.ts";
+import { bindTo, compiledFor } from "../../src/range_tree/compiled.ts";
+import { lockIndexOf } from "../../src/range_tree/header.ts";
+import { RangeTree } from "../../src/range_tree/mod.ts";
+import { compile } from "../../tools/assemble.ts";
+import { bothOf } from "./both_caches.ts";
+
+/** The bit that a sleeper sets in the word of a lock. */
+const CONTENDED = 0x4000_0000;
+const IMPORTS = `
+// @ts-ignore: a decorator of AssemblyScript
+@external("env", "beforeTaking")
+declare function beforeTaking(): void;
+// @ts-ignore: a decorator of AssemblyScript
+@external("env", "beforeReleasing")
+declare function beforeReleasing(): void;
+`;
+
+/** What happens once, at these places. */
+interface Meanwhile {
+  beforeTaking?: () => void;
+  beforeReleasing?: () => void;
+}
+
+function withCalls(source: string): string {
+  const places = ["beforeTaking", "beforeReleasing"];
+  // What takes it, and what releases it.
+  const calls = source.replace(
+    /^ *(if|const) .*HEADER_LOCK\)/gm,
+    (line) => `${places.shift()}();\n${line}`,
+  );
+  assertEquals(places, []);
+  return calls + IMPORTS;
+}
+
+const module = new WebAssembly.Module(
+  await compile(
+    "src/range_tree/assembly/mod.ts",
+    (name, text) => name.endsWith("assembly/lock.ts") ? withCalls(text) : text,
+  ),
+);
+
+/** A tree with two entries, in an arena whose compiled calls let that happen meanwhile. */
+function treeOf(meanwhile: Meanwhile, rcu: boolean) {
+  const arena = Arena.create({ byteLength: 2 ** 20 });
+  const happen = (place: keyof Meanwhile) => {
+    const what = meanwhile[place];
+    delete meanwhile[place];
+    what?.();
+  };
+  const { exports } = new WebAssembly.Instance(module, {
+    env: {
+      memory: arena.memory!,
+      beforeTaking: () => happen("beforeTaking"),
+      beforeReleasing: () => happen("beforeReleasing"),
+    },
+  });
+  bindTo(Object.assign(compiledFor(arena)!, exports), arena);
+  const tree = RangeTree.create(arena, { rcu });
+  tree.storeRange(5, 9, 1);
+  tree.storeRange(20, 29, 3);
+  bothOf(arena).stockUp();
+  return { arena, tree, lock: lockIndexOf(tree.ref) };
+}
+
+const load = (tree: RangeTree): unknown => tree.load(5);
+const changes = [
+  (tree: RangeTree) => tree.storeRange(5, 9, 2),
+  (tree: RangeTree) => tree.insert(7, 2),
+  (tree: RangeTree) => tree.erase(20),
+  (tree: RangeTree) => tree.storeMany([5], [9], [4]),
+];
+
+for (const rcu of [false, true]) {
+  // Readers of a tree in RCU mode take no lock.
+  for (const operation of rcu ? changes : [load, ...changes]) {
+    // Somebody begins to sleep on the lock: it is released all the same, and they are woken.
+    const meanwhile: Meanwhile = {};
+    const { arena, tree, lock } = treeOf(meanwhile, rcu);
+    meanwhile.beforeReleasing = () => arena.words[lock] |= CONTENDED;
+    operation(tree);
+    assertEquals(meanwhile, {}, `${operation} is compiled`);
+    assertEquals([arena.words[lock], arena.lockdep.held], [0, 0]);
+    tree.validate();
+  }
+}
+
+for (const operation of [load, ...changes]) {
+  // The tree is destroyed after the first look at it: then what was taken is released.
+  const meanwhile: Meanwhile = {};
+  const { arena, tree, lock } = treeOf(meanwhile, false);
+  const theirs = RangeTree.attach(Arena.attach(arena.shared), tree.ref);
+  meanwhile.beforeTaking = () => theirs.destroy();
+  assertThrows(() => operation(tree), Error, "it was destroyed");
+  assertEquals([arena.words[lock], arena.lockdep.held], [0, 0]);
+}
