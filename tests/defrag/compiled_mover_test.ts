@@ -310,6 +310,23 @@ Deno.test("NodeMover leaves alone what is in no tree as its twin in TypeScript d
   assertTidy(twins);
 });
 
+Deno.test("NodeMover.prepare() reads no more than there is of what was freed meanwhile, whatever count stands in it", () => {
+  const [{ nodes, moving, mover }] = twinsOf({
+    gaps: false,
+    lock: "internal",
+    ranges: 1,
+    seed: 9,
+  });
+  const freed = nodes.allocate();
+  // All but the word in which allocators note whose it is.
+  moving.words.fill(0x6b6b_6b6b, freed * 16, freed * 16 + 63);
+  moving.rcu.readLock();
+  mover.prepare([freed]);
+  assert(mover.relocate(freed) !== "moved");
+  moving.rcu.readUnlock();
+  mover.finish();
+});
+
 Deno.test("NodeMover moves nothing of a tree that was destroyed or emptied, or made anew in its place", () => {
   const twins = twinsOf({
     gaps: false,

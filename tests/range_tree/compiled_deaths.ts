@@ -13,6 +13,7 @@ import {
   compiledFor,
   type CompiledTrees,
 } from "../../src/range_tree/compiled.ts";
+import { rootOf } from "../../src/range_tree/header.ts";
 import { Slabs } from "../../src/slab/mod.ts";
 import { compile } from "../../tools/assemble.ts";
 import { rng } from "../seed.ts";
@@ -126,6 +127,64 @@ function changeOf(seed: number): Change {
   ]);
 }
 
+/** Whether a thread dies of a call. */
+function dies(call: () => unknown): boolean {
+  try {
+    call();
+    return false;
+  } catch (error) {
+    assert(error instanceof Error, String(error));
+    return true;
+  }
+}
+
+/**
+ * Lets a thread die, so many steps into a store, of deferring a node that it has deferred before. It marked the node as where its list
+ * began when it looked last, and the mark stays when a barrier of another thread frees the node: so it must say nothing about the
+ * node once that is the root of a new tree.
+ *
+ * @param module The compiled loops with traps.
+ * @param waits Whether the node waited for its grace period already when the barrier came.
+ * @returns Whether it died: not if the store takes fewer steps.
+ */
+function dieDeferringAgain(
+  module: WebAssembly.Module,
+  waits: boolean,
+  steps: number,
+): boolean {
+  const arena = Arena.create({ byteLength: 2 ** 20 });
+  // Who frees what others have deferred needs the caches.
+  Slabs.of(arena);
+  const victim = Arena.attach(arena.shared);
+  const dying = doom(victim, module);
+  const { words, rcu } = victim;
+  const mark = waits ? rcu.deferral.waitSeen : rcu.deferral.seen;
+  const first = RangeTree.create(victim, { rcu: true });
+  first.storeRange(0, 5, 1);
+  bothOf(victim).stockUp();
+  first.storeRange(1, 2, 77);
+  if (waits) {
+    arena.rcu.readLock();
+    rcu.flush();
+    arena.rcu.readUnlock();
+  }
+  arena.rcu.barrier();
+  bothOf(victim).giveBack();
+  let tree: RangeTree;
+  do {
+    tree = RangeTree.create(victim, { rcu: true });
+    tree.store(5, 5);
+  } while (rootOf(words, tree.ref) !== words[mark]);
+  bothOf(victim).stockUp();
+  dying.dieAfter(steps);
+  const died = dies(() => tree.store(7, 7));
+  if (died) arena.reap(victim.thread);
+  else victim.leave();
+  settle(arena);
+  assertEquals(lostIn(arena), NOTHING_LOST, `waits ${waits}, step ${steps}`);
+  return died;
+}
+
 const module = await doomedModule();
 let deaths = 0, longest = 0;
 for (let seed = 1; seed <= SEEDS; seed++) {
@@ -155,15 +214,9 @@ for (let seed = 1; seed <= SEEDS; seed++) {
     bothOf(victim).stockUp();
     const before = digest(tree);
     dying.dieAfter(steps);
-    try {
-      change(theirs);
-      died = false;
-      victim.leave();
-    } catch (error) {
-      assert(error instanceof Error, String(error));
-      died = true;
-    }
+    died = dies(() => change(theirs));
     if (!died) {
+      victim.leave();
       change(mirror);
       longest = Math.max(longest, steps);
     }
@@ -186,6 +239,12 @@ for (let seed = 1; seed <= SEEDS; seed++) {
     );
   }
 }
+
+for (const waits of [false, true]) {
+  let steps = 0;
+  while (dieDeferringAgain(module, waits, steps)) steps++;
+}
+
 // Not those of `build.ts`: it writes to nodes that nobody has seen, or to a leaf where no thread is terminated.
 assert(
   deaths >= 16 * SEEDS,
