@@ -236,7 +236,7 @@ for (const [name, build] of Object.entries(BUILDS)) {
     const world = worldOf();
     const { tree } = world;
     // Leaves parent words behind that name nodes which are used again.
-    assertThrows(() => tree.bulkLoad(points(700, 2, 3)), Error, "holds 700");
+    assertThrows(() => tree.bulkLoad(points(700, 2, 3)), Error, "count is 700");
     const before = digest(tree);
     {
       using meanwhile = moveOthersMeanwhile(world);
