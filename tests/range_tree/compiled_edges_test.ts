@@ -1,6 +1,6 @@
 /**
- * Stores at the edges of what compiled loops do: where a leaf or its parent is full, where the root is a leaf, where a node covers all
- * indices, and where the store before was one of another tree.
+ * Stores at the edges of what compiled loops do: where a leaf or its parent is full, or has slots that were never used, where the root is
+ * a leaf, where a node covers all indices, and where the store before was one of another tree.
  *
  * @module
  */
@@ -147,5 +147,22 @@ Deno.test("RangeTree.erase() of an entry over all indices leaves no node", () =>
     assertEquals(tree.erase(4), 9);
     assertEquals([tree.count, tree.stats().nodes], [0, 0]);
     tree.validate();
+  }
+});
+
+Deno.test("RangeTree.allocRangeReverse() finds room in a leaf that ends before the window does, and no further", () => {
+  const arena = Arena.create(ARENA);
+  const entries = adjoining(30);
+  for (const { first, last } of entries.slice(0, -1)) {
+    for (let max = last + 6; max < 300; max += 30) {
+      // In memory that was never used, so the slots that leaves do not use look free.
+      const tree = RangeTree.create(arena, { rcu: true, gaps: true });
+      for (const entry of entries) {
+        tree.storeRange(entry.first, entry.last, entry.value);
+      }
+      assertEquals(tree.height, 2);
+      tree.erase(first);
+      assertEquals(tree.allocRangeReverse(5, 7, { max }), last - 4);
+    }
   }
 });
