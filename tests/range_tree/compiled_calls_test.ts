@@ -56,6 +56,45 @@ Deno.test("RangeTree.load() without RCU is an error under the tree's lock, and w
   assertThrows(() => other.store(1, 1), LockdepError, "RangeTree.store");
 });
 
+const READS: Record<string, (tree: RangeTree) => unknown> = {
+  load: (tree) => tree.load(5),
+  loadMany: (tree) => tree.loadMany([5]),
+  find: (tree) => tree.find(5),
+  prev: (tree) => tree.prev(9),
+  entries: (tree) => [...tree.entries()],
+  entriesReverse: (tree) => [...tree.entriesReverse()],
+};
+for (const [name, read] of Object.entries(READS)) {
+  Deno.test(`RangeTree.${name}() is an error without the lock that it needs, and once another thread has destroyed the tree`, () => {
+    const arena = Arena.create(ARENA);
+    const internal = RangeTree.create(arena);
+    internal.store(5, 1);
+    {
+      using _guard = internal.lock();
+      assertThrows(() => read(internal), LockdepError, `RangeTree.${name}`);
+    }
+    read(internal);
+    const externalLock = ExternalLock.create(arena);
+    const external = RangeTree.create(arena, {
+      lock: "external",
+      externalLock,
+    });
+    assertThrows(() => read(external), LockdepError, `RangeTree.${name}`);
+    const gone = RangeTree.create(arena, { rcu: true });
+    gone.store(5, 1);
+    read(gone);
+    const other = Arena.attach(arena.shared);
+    RangeTree.attach(other, gone.ref).destroy();
+    other.rcu.barrier();
+    // In its place.
+    const later = RangeTree.create(other, { rcu: true });
+    assertEquals(later.ref, gone.ref);
+    later.store(5, 2);
+    assertThrows(() => read(gone), Error, "it was destroyed");
+    assertEquals(arena.lockdep.held, 0);
+  });
+}
+
 Deno.test("RangeTree wakes who sleeps on its lock when a compiled call has done its work, and says what came of that", () => {
   const arena = Arena.create(ARENA);
   const tree = RangeTree.create(arena);

@@ -1,14 +1,16 @@
 /**
- * What another thread does to a tree while a compiled call takes its lock or holds it: the sources are compiled anew with a call there
+ * What another thread does to a tree while a compiled call, or the compiled mover, takes its lock or holds it: the sources are compiled anew with a call there
  * that does it. Run by `compiled_calls_test.ts`, since the compiler needs a permission more; exits 1 if anything is wrong.
  *
  * @module
  */
 import { assertEquals, assertThrows } from "@std/assert";
+import { NodeMover } from "../../src/defrag/relocate.ts";
 import { Arena } from "../../src/memory/mod.ts";
 import { bindTo, compiledFor } from "../../src/range_tree/compiled.ts";
-import { lockIndexOf } from "../../src/range_tree/header.ts";
+import { lockIndexOf, rootOf } from "../../src/range_tree/header.ts";
 import { RangeTree } from "../../src/range_tree/mod.ts";
+import { setParent } from "../../src/range_tree/node.ts";
 import { compile } from "../../tools/assemble.ts";
 import { bothOf } from "./both_caches.ts";
 
@@ -33,7 +35,7 @@ function withCalls(source: string): string {
   const places = ["beforeTaking", "beforeReleasing"];
   // What takes it, and what releases it.
   const calls = source.replace(
-    /^ *(if|const) .*HEADER_LOCK\)/gm,
+    /^ *(if|const) .*(HEADER_LOCK|\(word, .*)\)/gm,
     (line) => `${places.shift()}();\n${line}`,
   );
   assertEquals(places, []);
@@ -43,7 +45,8 @@ function withCalls(source: string): string {
 const module = new WebAssembly.Module(
   await compile(
     "src/range_tree/assembly/mod.ts",
-    (name, text) => name.endsWith("assembly/lock.ts") ? withCalls(text) : text,
+    (name, text) =>
+      /assembly\/(lock|mover)\.ts$/.test(name) ? withCalls(text) : text,
   ),
 );
 
@@ -100,4 +103,24 @@ for (const operation of [load, ...changes]) {
   meanwhile.beforeTaking = () => theirs.destroy();
   assertThrows(() => operation(tree), Error, "it was destroyed");
   assertEquals([arena.words[lock], arena.lockdep.held], [0, 0]);
+}
+
+// Somebody begins to sleep on the lock while a node is moved, or can't be: the mover counts it or not, and wakes them.
+const meanwhile: Meanwhile = {};
+const { arena, tree, lock } = treeOf(meanwhile, true);
+const { leaves } = bothOf(arena);
+const mover = NodeMover.of(arena, leaves);
+// So that the mover knows the tree.
+assertEquals(mover.relocate(rootOf(arena.words, tree.ref)), "moved");
+const stray = leaves.allocate();
+setParent(arena.words, stray, 0);
+for (const [node, moved] of [[rootOf(arena.words, tree.ref), 1], [stray, 0]]) {
+  meanwhile.beforeReleasing = () => arena.words[lock] |= CONTENDED;
+  arena.rcu.readLock();
+  mover.prepare([node]);
+  assertEquals(mover.relocateRun([node], 0), moved);
+  arena.rcu.readUnlock();
+  assertEquals(meanwhile, {});
+  assertEquals([arena.words[lock], arena.lockdep.held], [0, 0]);
+  tree.validate();
 }
