@@ -22,6 +22,8 @@ import { bothOf } from "./both_caches.ts";
 /** Bytes of an arena: more than any of these trees takes. */
 const ARENA = { byteLength: 2 ** 21, maxThreads: 4 };
 const STEPS = 1000;
+/** The scratch word that says how many nodes were taken for a store that lacks others; behind it stand the nodes. */
+const LEFT_COUNT = 624;
 
 /** What compiled stores answered, by how often. */
 class Answers {
@@ -238,6 +240,25 @@ Deno.test("Compiled stores free the nodes that they took before another thread t
     assertEquals(used() - tree.stats().nodes, before);
     tree.validate();
   }
+});
+
+Deno.test("Compiled stores free nothing that a thread with the same number had taken before it died", () => {
+  const arena = Arena.create(ARENA);
+  const tree = RangeTree.create(arena, { rcu: true });
+  tree.bulkLoad(points(200, 4));
+  const nodes = nodesOf(arena, tree);
+  const victim = Arena.attach(arena.shared);
+  // As if it had died before it freed the node, which has come to be in the tree since.
+  victim.words.set([1, nodes[1]], victim.scratchIndex + LEFT_COUNT);
+  arena.reap(victim.thread);
+  const next = Arena.attach(arena.shared);
+  assertEquals(next.thread, victim.thread);
+  // There are no nodes at hand yet.
+  RangeTree.attach(next, tree.ref).storeRange(401, 402, 9);
+  tree.validate();
+  next.rcu.barrier();
+  bothOf(next).giveBack();
+  assertEquals(bothOf(arena).usage().objects, tree.stats().nodes);
 });
 
 Deno.test("Compiled stores serve a writer that holds an external lock, and trees without a lock", () => {
