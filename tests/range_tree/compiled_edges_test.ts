@@ -116,6 +116,34 @@ for (const rcu of [true, false]) {
   });
 }
 
+Deno.test("Compiled stores around the end of a full node that is the last one under a full node", () => {
+  const entries = adjoining(2 * MAX_SLOTS ** 3);
+  const leaf = 10 * MAX_SLOTS, end = MAX_SLOTS ** 2 * leaf - 1;
+  // From the last leaf but one into the last one; so much of either that it is joined to the other; and beyond the last one.
+  const ranges = [
+    [end - leaf - 4, end - 5],
+    [end - leaf - 189, end - leaf - 20],
+    [end - 189, end - 20],
+    [end - leaf - 4, end + 5],
+    [end - 5, end + 5],
+  ];
+  for (const rcu of [true, false]) {
+    for (const [first, last] of ranges) {
+      for (const value of [0, 7]) {
+        const arena = Arena.create({ byteLength: 2 ** 22 });
+        const { tree, mirror } = load(
+          arena,
+          RangeTree.create(arena, { rcu }),
+          entries,
+        );
+        assertEquals(tree.height, 4);
+        for (const to of [tree, mirror]) to.storeRange(first, last, value);
+        assertSame(tree, mirror);
+      }
+    }
+  }
+});
+
 Deno.test("Compiled stores in a tree that tracks gaps and in one that does not, by turns", () => {
   const arena = Arena.create(ARENA);
   const entries = points(3000, 10).map((each) => ({
@@ -138,6 +166,26 @@ Deno.test("Compiled stores in a tree that tracks gaps and in one that does not, 
     }
   }
   for (const { tree, mirror } of both) assertSame(tree, mirror);
+});
+
+Deno.test("RangeTree.storeMany() in a tree of any height after a store in one of another", () => {
+  const arena = Arena.create({ byteLength: 2 ** 22 });
+  const all = [4, 100, 1000, 10_000].map((count) =>
+    load(arena, RangeTree.create(arena, { rcu: true }), adjoining(count))
+  );
+  assertEquals(all.map(({ tree }) => tree.height), [1, 2, 3, 4]);
+  for (const [before] of all.entries()) {
+    for (const [after, { tree, mirror }] of all.entries()) {
+      const first = 10 * (mirror.entries.length / 2);
+      for (const to of [all[before].tree, all[before].mirror]) {
+        to.storeRange(3, 12, 100 + after);
+      }
+      // Over the end of a range and all of the next one: the leaf stays as full as it is.
+      tree.storeMany([first + 5], [first + 19], [200 + before]);
+      mirror.storeRange(first + 5, first + 19, 200 + before);
+      assertSame(tree, mirror);
+    }
+  }
 });
 
 Deno.test("RangeTree.erase() of an entry over all indices leaves no node", () => {
