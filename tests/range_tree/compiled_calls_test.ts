@@ -131,7 +131,7 @@ Deno.test("RangeTree wakes who sleeps on its lock when a compiled call has done 
   assertEquals([spinLockOwner(words, index), arena.lockdep.held], [0, 0]);
 });
 
-Deno.test("RangeTree releases its lock and wakes who sleeps on it, and notices that it was destroyed, while a compiled call is at it", () => {
+Deno.test("Compiled calls and the compiled mover wake who began to sleep on the lock meanwhile, notice that the tree was destroyed, and take no node that another thread took", () => {
   assertSucceeds(new URL("./compiled_locks.ts", import.meta.url));
 });
 

@@ -1,5 +1,5 @@
 /**
- * What another thread does to a tree while a compiled call, or the compiled mover, takes its lock or holds it: the sources are compiled anew with a call there
+ * What another thread does to a tree while a compiled call, or the compiled mover, takes its lock or a node, or holds the lock: the sources are compiled anew with a call there
  * that does it. Run by `compiled_calls_test.ts`, since the compiler needs a permission more; exits 1 if anything is wrong.
  *
  * @module
@@ -23,19 +23,25 @@ declare function beforeTaking(): void;
 // @ts-ignore: a decorator of AssemblyScript
 @external("env", "beforeReleasing")
 declare function beforeReleasing(): void;
+// @ts-ignore: a decorator of AssemblyScript
+@external("env", "beforeTakingNode")
+declare function beforeTakingNode(): void;
 `;
 
 /** What happens once, at these places. */
 interface Meanwhile {
   beforeTaking?: () => void;
   beforeReleasing?: () => void;
+  beforeTakingNode?: () => void;
 }
 
+/** Calls before what takes a lock and what releases it, or before what takes a node that is at hand. */
 function withCalls(source: string): string {
-  const places = ["beforeTaking", "beforeReleasing"];
-  // What takes it, and what releases it.
+  const places = source.includes("export function take(")
+    ? ["beforeTakingNode"]
+    : ["beforeTaking", "beforeReleasing"];
   const calls = source.replace(
-    /^ *(if|const) .*(HEADER_LOCK|\(word, .*)\)/gm,
+    /^ *\w.*(HEADER_LOCK|\(word, .*|\(head, ref, .*)\)/gm,
     (line) => `${places.shift()}();\n${line}`,
   );
   assertEquals(places, []);
@@ -46,7 +52,7 @@ const module = new WebAssembly.Module(
   await compile(
     "src/range_tree/assembly/mod.ts",
     (name, text) =>
-      /assembly\/(lock|mover)\.ts$/.test(name) ? withCalls(text) : text,
+      /assembly\/(lock|mover|supply)\.ts$/.test(name) ? withCalls(text) : text,
   ),
 );
 
@@ -63,6 +69,7 @@ function treeOf(meanwhile: Meanwhile, rcu: boolean) {
       memory: arena.memory!,
       beforeTaking: () => happen("beforeTaking"),
       beforeReleasing: () => happen("beforeReleasing"),
+      beforeTakingNode: () => happen("beforeTakingNode"),
     },
   });
   bindTo(Object.assign(compiledFor(arena)!, exports), arena);
@@ -105,22 +112,41 @@ for (const operation of [load, ...changes]) {
   assertEquals([arena.words[lock], arena.lockdep.held], [0, 0]);
 }
 
-// Somebody begins to sleep on the lock while a node is moved, or can't be: the mover counts it or not, and wakes them.
-const meanwhile: Meanwhile = {};
-const { arena, tree, lock } = treeOf(meanwhile, true);
-const { leaves } = bothOf(arena);
-const mover = NodeMover.of(arena, leaves);
-// So that the mover knows the tree.
-assertEquals(mover.relocate(rootOf(arena.words, tree.ref)), "moved");
-const stray = leaves.allocate();
-setParent(arena.words, stray, 0);
-for (const [node, moved] of [[rootOf(arena.words, tree.ref), 1], [stray, 0]]) {
-  meanwhile.beforeReleasing = () => arena.words[lock] |= CONTENDED;
-  arena.rcu.readLock();
-  mover.prepare([node]);
-  assertEquals(mover.relocateRun([node], 0), moved);
-  arena.rcu.readUnlock();
+{
+  // Somebody begins to sleep on the lock while a node is moved, or can't be: the mover counts it or not, and wakes them.
+  const meanwhile: Meanwhile = {};
+  const { arena, tree, lock } = treeOf(meanwhile, true);
+  const { leaves } = bothOf(arena);
+  const mover = NodeMover.of(arena, leaves);
+  // So that the mover knows the tree.
+  assertEquals(mover.relocate(rootOf(arena.words, tree.ref)), "moved");
+  const stray = leaves.allocate();
+  setParent(arena.words, stray, 0);
+  for (
+    const [node, moved] of [[rootOf(arena.words, tree.ref), 1], [stray, 0]]
+  ) {
+    meanwhile.beforeReleasing = () => arena.words[lock] |= CONTENDED;
+    arena.rcu.readLock();
+    mover.prepare([node]);
+    assertEquals(mover.relocateRun([node], 0), moved);
+    arena.rcu.readUnlock();
+    assertEquals(meanwhile, {});
+    assertEquals([arena.words[lock], arena.lockdep.held], [0, 0]);
+    tree.validate();
+  }
+}
+
+{
+  // Another thread takes all that is at hand when a store has found a node there: it is that one's, and the store gets others.
+  const meanwhile: Meanwhile = {};
+  const { arena, tree } = treeOf(meanwhile, true);
+  const other = Arena.attach(arena.shared);
+  meanwhile.beforeTakingNode = () => bothOf(other).shrink();
+  tree.storeRange(7, 7, 5);
   assertEquals(meanwhile, {});
-  assertEquals([arena.words[lock], arena.lockdep.held], [0, 0]);
+  tree.storeRange(25, 25, 5);
   tree.validate();
+  arena.rcu.barrier();
+  bothOf(arena).giveBack();
+  assertEquals(bothOf(arena).usage().objects, tree.stats().nodes);
 }
