@@ -1,6 +1,7 @@
 /**
- * What another thread does to a tree while a compiled call, or the compiled mover, takes its lock or a node, or holds the lock: the sources are compiled anew with a call there
- * that does it. Run by `compiled_calls_test.ts`, since the compiler needs a permission more; exits 1 if anything is wrong.
+ * What another thread does at the moment when it matters: while a compiled call, or the compiled mover, takes a lock, a node that is at
+ * hand, or releases the lock. The sources are compiled anew with a call there that does it. Run by `compiled_calls_test.ts`, since
+ * the compiler needs a permission more; exits 1 if anything is wrong.
  *
  * @module
  */
