@@ -10,7 +10,7 @@ import { type Entry, MAX_INDEX, RangeTree } from "../../src/range_tree/mod.ts";
 import { MAX_SLOTS } from "../../src/range_tree/node.ts";
 import { bothOf } from "./both_caches.ts";
 import { Mirror } from "./mirror.ts";
-import { assertSame, points } from "./worlds.ts";
+import { assertSame, insideSection, nodesOf, points } from "./worlds.ts";
 
 const ARENA = { byteLength: 2 ** 21 };
 
@@ -186,6 +186,25 @@ Deno.test("RangeTree.storeMany() in a tree of any height after a store in one of
       assertSame(tree, mirror);
     }
   }
+});
+
+Deno.test("Compiled stores that replace leaves and their parent leave all of them dead, as movers find", () => {
+  const arena = Arena.create(ARENA);
+  const { tree } = load(
+    arena,
+    RangeTree.create(arena, { rcu: true }),
+    points(60, 4),
+  );
+  const nodes = nodesOf(arena, tree);
+  const mover = bothOf(arena).mover();
+  // The section keeps what is replaced from being freed.
+  using _section = insideSection(arena);
+  // The first leaf ends at 40.
+  tree.storeRange(37, 45, 9);
+  const left = new Set(nodesOf(arena, tree));
+  const replaced = nodes.filter((node) => !left.has(node));
+  assertEquals(replaced, nodes.slice(0, 3));
+  for (const node of replaced) assertEquals(mover.relocate(node), "gone");
 });
 
 Deno.test("RangeTree.erase() of an entry over all indices leaves no node", () => {
