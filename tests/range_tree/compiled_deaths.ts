@@ -19,7 +19,7 @@ import { compile } from "../../tools/assemble.ts";
 import { rng } from "../seed.ts";
 import { lostIn, NOTHING_LOST, settle } from "../stress/lost.ts";
 import { Mirror } from "./mirror.ts";
-import { assertSame, digest } from "./worlds.ts";
+import { assertSame, digest, points } from "./worlds.ts";
 import { bothOf } from "./both_caches.ts";
 
 const FOLDER = "src/range_tree/assembly/";
@@ -138,17 +138,25 @@ function dies(call: () => unknown): boolean {
   }
 }
 
+/** Trees of which a store replaces the root, as the last node that it defers. */
+const ROOTS: ((tree: RangeTree) => void)[] = [
+  (tree) => tree.store(4, 1), // a leaf
+  (tree) => tree.bulkLoad(points(40, 4)), // above full leaves
+];
+
 /**
  * Lets a thread die, so many steps into a store, of deferring a node that it has deferred before. It marked the node as where its list
  * began when it looked last, and the mark stays when a barrier of another thread frees the node: so it must say nothing about the
  * node once that is the root of a new tree.
  *
  * @param module The compiled loops with traps.
+ * @param build Makes such a root.
  * @param waits Whether the node waited for its grace period already when the barrier came.
  * @returns Whether it died: not if the store takes fewer steps.
  */
 function dieDeferringAgain(
   module: WebAssembly.Module,
+  build: (tree: RangeTree) => void,
   waits: boolean,
   steps: number,
 ): boolean {
@@ -160,9 +168,9 @@ function dieDeferringAgain(
   const { words, rcu } = victim;
   const mark = waits ? rcu.deferral.waitSeen : rcu.deferral.seen;
   const first = RangeTree.create(victim, { rcu: true });
-  first.storeRange(0, 5, 1);
+  build(first);
   bothOf(victim).stockUp();
-  first.storeRange(1, 2, 77);
+  first.store(5, 77);
   if (waits) {
     arena.rcu.readLock();
     rcu.flush();
@@ -173,11 +181,11 @@ function dieDeferringAgain(
   let tree: RangeTree;
   do {
     tree = RangeTree.create(victim, { rcu: true });
-    tree.store(5, 5);
+    build(tree);
   } while (rootOf(words, tree.ref) !== words[mark]);
   bothOf(victim).stockUp();
   dying.dieAfter(steps);
-  const died = dies(() => tree.store(7, 7));
+  const died = dies(() => tree.store(5, 7));
   if (died) arena.reap(victim.thread);
   else victim.leave();
   settle(arena);
@@ -240,9 +248,11 @@ for (let seed = 1; seed <= SEEDS; seed++) {
   }
 }
 
-for (const waits of [false, true]) {
-  let steps = 0;
-  while (dieDeferringAgain(module, waits, steps)) steps++;
+for (const build of ROOTS) {
+  for (const waits of [false, true]) {
+    let steps = 0;
+    while (dieDeferringAgain(module, build, waits, steps)) steps++;
+  }
 }
 
 // Not those of `build.ts`: it writes to nodes that nobody has seen, or to a leaf where no thread is terminated.
