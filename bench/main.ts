@@ -1,5 +1,5 @@
 /**
- * The benchmarks: `deno task bench [--ranges N] [--runs N] [--only NAME] [--json]`.
+ * The benchmarks: `deno task bench [--ranges N] [--runs N] [--only NAME] [--cold] [--json]`.
  *
  * Exits with 0 if all variants did the same work, with 1 if not, with 2 on wrong usage. A goal that is missed is printed
  * and is no failure: times depend on the machine.
@@ -14,13 +14,14 @@ import { runRounds } from "./rounds.ts";
 import type { Workload } from "./workload.ts";
 
 const USAGE =
-  "usage: deno task bench [--ranges N] [--runs N] [--only NAME] [--json]";
+  "usage: deno task bench [--ranges N] [--runs N] [--only NAME] [--cold] [--json]";
 const HELP = `${USAGE}
 
   --ranges N   ranges in a tree, 1000 to 1000000 (default 1000000); "scale" goes up to ten times as many
   --runs N     how often each variant runs, by turns with the others, 1 to 100 (default 3)
   --only NAME  one of load, store, locks, relocate, relocate-live, holds, blocks, sections,
                attach, scale, va, speed
+  --cold       warms up once at most, to see that all runs and agrees; the times are of code that is not compiled yet
   --json       one object instead of tables
 
 Each variant runs in a process of its own, on a small tree first to be compiled. Ratios are taken within a round; their spread over the rounds is printed.
@@ -34,6 +35,7 @@ interface Options {
   readonly ranges: number;
   readonly runs: number;
   readonly only: string | undefined;
+  readonly cold: boolean;
   readonly json: boolean;
   readonly help: boolean;
 }
@@ -46,10 +48,10 @@ export function main(args: string[]): number {
     console.log(HELP);
     return 0;
   }
-  const { only, ranges } = options;
-  const workloads = workloadsFor(ranges).filter(({ name }) =>
-    only === undefined || name === only
-  );
+  const { cold, only, ranges } = options;
+  const workloads = workloadsFor(ranges)
+    .filter(({ name }) => only === undefined || name === only)
+    .map((workload) => cold ? nearlyCold(workload) : workload);
   if (workloads.length === 0) {
     return refuse(`found no workload ${only}; ${USAGE}`, 2);
   }
@@ -63,9 +65,9 @@ export function main(args: string[]): number {
 
 function readOptions(args: string[]): Options | string {
   const unknown: string[] = [];
-  const { ranges, runs, only, json, help } = parseArgs(args, {
+  const { ranges, runs, only, cold, json, help } = parseArgs(args, {
     string: ["ranges", "runs", "only"],
-    boolean: ["json", "help"],
+    boolean: ["cold", "json", "help"],
     default: { ranges: RANGES.default, runs: RUNS.default },
     unknown: (arg) => {
       unknown.push(arg);
@@ -79,7 +81,13 @@ function readOptions(args: string[]): Options | string {
     return `found --ranges ${ranges}`;
   }
   if (!isIn(runs, RUNS)) return `found --runs ${runs}`;
-  return { ranges: Number(ranges), runs: Number(runs), only, json, help };
+  return { ranges: Number(ranges), runs: Number(runs), only, cold, json, help };
+}
+
+function nearlyCold(workload: Workload): Workload {
+  const { warmUp } = workload;
+  const times = Math.min(1, warmUp.times);
+  return { ...workload, warmUp: { ...warmUp, times } };
 }
 
 function run(workloads: readonly Workload[], options: Options): void {

@@ -22,7 +22,14 @@ function bench(...args: string[]): { code: number; out: string; err: string } {
 }
 
 Deno.test("bench: every workload runs at a small size, and its variants agree", () => {
-  const { code, out, err } = bench("--ranges", "1000", "--runs", "1", "--json");
+  const { code, out, err } = bench(
+    "--ranges",
+    "1000",
+    "--runs",
+    "1",
+    "--cold",
+    "--json",
+  );
   assertEquals([code, err], [0, ""]);
   const { version, ranges, workloads } = JSON.parse(out);
   assertEquals([version, ranges], [1, 1000]);
