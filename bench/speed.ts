@@ -40,7 +40,7 @@ const OPERATIONS = 30_000;
 const FEWEST_TREES = 3;
 const LARGE = 500_000;
 /** Draws of keys (`keys.ts`) that one tree takes. */
-const DRAWS = 4;
+const DRAWS = 5;
 /** What is stored inside of a range, from its first index. */
 const PART = { from: 2, to: 4 };
 
@@ -238,7 +238,7 @@ function measureSearches(
   if (keeper.searching === undefined) return;
   const width = WIDTHS.gapped;
   insertAll(keeper, storeOrder(ranges, draw + 2), width);
-  const { erased, mins, sizes, found } = roomRequests(ranges, draw);
+  const { erased, mins, sizes, found } = roomRequests(ranges, draw + 4);
   eraseAll(keeper, erased, width);
   const hash = keeper.searching((search) =>
     times.time("emptyArea", () => searchAll(search, mins, sizes))

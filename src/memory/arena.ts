@@ -510,7 +510,8 @@ export class Arena {
   /**
    * Gives this thread's slot back, after freeing what it deferred and what it kept at hand or in quarantine. The object, and what
    * was opened in it, must not be used afterwards: another thread may get the slot. What takes a lock, enters a read section, allocates
-   * or waits throws then, and so does what looks at a tree; but not what only reads a number of it, or gives out what it has copied.
+   * or waits throws then. What does none of that may work on: an iterator gives out what it has copied, and where no compiled loops run
+   * a tree of lock mode `"none"` may be read.
    *
    * What cursors have preallocated (`Cursor.destroy`) and queues have set aside (`BindQueue.trim`) is to be given back before, and a
    * background compactor that was driven slice by slice stopped (`BackgroundCompactor.stop`): nobody can afterwards.

@@ -20,8 +20,8 @@ export function makeRoom(arena: Arena, attempt: number): boolean {
     slabs.compact();
     return true;
   }
-  const freed = arena.rcu.barrier();
-  for (const cache of slabs.all()) cache.shrink();
-  arena.rcu.barrier();
+  let freed = arena.rcu.barrier();
+  for (const cache of slabs.all()) freed += cache.shrink();
+  freed += arena.rcu.barrier();
   return attempt === 0 || freed > 0;
 }

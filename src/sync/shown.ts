@@ -9,6 +9,9 @@ export function shown(value: unknown): string {
   if (typeof value === "number" || value === undefined || value === null) {
     return String(value);
   }
-  const article = typeof value === "object" ? "an" : "a";
-  return `${String(value)} (${article} ${typeof value})`;
+  if (typeof value === "object") {
+    // What the object itself would say may be anything, or an error.
+    return `${Object.prototype.toString.call(value)} (an object)`;
+  }
+  return `${String(value)} (a ${typeof value})`;
 }

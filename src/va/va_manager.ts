@@ -161,10 +161,9 @@ export class VaManager {
    * @throws {VaNotFoundError} If there is no such manager.
    */
   static attach(arena: Arena, root: string | number): VaManager {
-    const { headers } = openManagers(arena);
     const header = arena.roots.refOf(root);
     const isThere = () =>
-      header !== 0 && headers.isAllocated(header) &&
+      header !== 0 && openManagers(arena).headers.isAllocated(header) &&
       isLiveManager(arena.words, header);
     if (isThere()) {
       try {

@@ -118,11 +118,17 @@ Deno.test("Arena says of what type an argument is that looks like what it takes"
     RangeError,
     "maxThreads 1048576 (a string) is outside",
   );
-  for (const bytes of [undefined, new ArrayBuffer(64), [1, 2]] as unknown[]) {
+  const found: [unknown, string][] = [
+    [undefined, "undefined"],
+    [new ArrayBuffer(64), "[object ArrayBuffer] (an object)"],
+    [[1, 2], "[object Array] (an object)"],
+    [Object.create(null), "[object Object] (an object)"],
+  ];
+  for (const [bytes, text] of found) {
     assertThrows(
       () => Arena.load(bytes as Uint8Array),
       TypeError,
-      `expected a Uint8Array, found ${bytes}`,
+      `Cannot load an arena: expected a Uint8Array, found ${text}`,
     );
   }
 });

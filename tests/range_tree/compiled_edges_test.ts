@@ -10,14 +10,15 @@ import { type Entry, MAX_INDEX, RangeTree } from "../../src/range_tree/mod.ts";
 import { MAX_SLOTS } from "../../src/range_tree/node.ts";
 import { bothOf } from "./both_caches.ts";
 import { Mirror } from "./mirror.ts";
-import { assertSame, insideSection, nodesOf, points } from "./worlds.ts";
+import {
+  adjoining,
+  assertSame,
+  insideSection,
+  nodesOf,
+  points,
+} from "./worlds.ts";
 
 const ARENA = { byteLength: 2 ** 21 };
-
-/** So many ranges of ten indices, one behind the other. */
-function adjoining(count: number): Entry[] {
-  return points(count, 10).map((each) => ({ ...each, last: each.first + 9 }));
-}
 
 /** The last entry reaches up to the last index. */
 function upToTheEnd(entries: Entry[]): Entry[] {

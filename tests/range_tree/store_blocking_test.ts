@@ -127,6 +127,30 @@ Deno.test("RangeTree.storeBlocking() goes on as long as there is something to fr
   assertSame(tree, mirror);
 });
 
+Deno.test("RangeTree.storeBlocking() goes on as long as there are empty slabs to give back, too", () => {
+  const { arena, tree, mirror } = worldOf();
+  const { cache, refs } = movableObjects(arena, 320);
+  arena.rcu.barrier();
+  exhaust(arena, "movable", "pinned");
+  const freeSome = () => refs.splice(0, 64).forEach((ref) => cache.free(ref));
+  freeSome();
+  let waits = 0;
+  const barrier = arena.rcu.barrier.bind(arena.rcu);
+  using _stub = stub(arena.rcu, "barrier", (stallMillis) => {
+    const freed = barrier(stallMillis);
+    // Another thread takes what was won, and lets other things go.
+    if (++waits === 2) {
+      exhaust(arena, "movable", "pinned");
+      freeSome();
+    }
+    return freed;
+  });
+  tree.storeBlocking(FIRST, LAST, 7);
+  mirror.storeRange(FIRST, LAST, 7);
+  assertSame(tree, mirror);
+  assertEquals(waits, 4);
+});
+
 for (const what of ["RangeTree", "Cursor"] as const) {
   Deno.test(`${what}.storeBlocking() that a reader holds up throws an RcuStallError, with all as it was`, () => {
     const { arena, other, tree, mirror } = worldOf();

@@ -7,7 +7,7 @@ import {
   OutOfMemoryError,
   RangeTree,
 } from "../../mod.ts";
-import { type Entry, MAX_INDEX } from "../../src/range_tree/mod.ts";
+import { MAX_INDEX } from "../../src/range_tree/mod.ts";
 import { compiledFor } from "../../src/range_tree/compiled.ts";
 import { generationOf } from "../../src/range_tree/header.ts";
 import { MAX_SLOTS } from "../../src/range_tree/node.ts";
@@ -15,7 +15,7 @@ import { type Rng, rng, seeds } from "../seed.ts";
 import { failAfter, stateOf } from "./failures.ts";
 import { Mirror } from "./mirror.ts";
 import { scribble } from "../scribble.ts";
-import { assertSame, assertSameHeld, points } from "./worlds.ts";
+import { adjoining, assertSame, assertSameHeld, points } from "./worlds.ts";
 import { bothOf } from "./both_caches.ts";
 
 const ARENA = { byteLength: 2 ** 21 };
@@ -54,11 +54,6 @@ function overlappingOf(random: Rng, mirror: Mirror, count: number): Many {
     many.values.push(random.int(8) === 0 ? 0 : 1 + random.int(2 ** 32 - 2));
   }
   return many;
-}
-
-/** So many ranges of ten indices, one behind the other. */
-function adjoining(count: number): Entry[] {
-  return points(count, 10).map((each) => ({ ...each, last: each.first + 9 }));
 }
 
 function storeOneByOne(

@@ -152,6 +152,11 @@ export function points(count: number, step = 1, from = 0): Entry[] {
   });
 }
 
+/** So many ranges of ten indices, one behind the other. */
+export function adjoining(count: number): Entry[] {
+  return points(count, 10).map((each) => ({ ...each, last: each.first + 9 }));
+}
+
 /** A reader in an attachment of its own, inside a read section until it is disposed of: nothing is freed meanwhile. */
 export function insideSection(
   arena: Arena,
