@@ -204,7 +204,7 @@ Deno.test("Cursor.storeBlocking() drops the lock while it waits, and holds it ag
   assertSame(tree, mirror);
 });
 
-Deno.test("Cursor.storeBlocking() from where the cursor has walked to is no use in another hold after the lock was dropped", () => {
+Deno.test("Cursor.storeBlocking() of a cursor that has walked somewhere drops the lock, and is no use of its position in another hold", () => {
   const { arena, other, tree, mirror } = worldOf();
   const filler = fillerOf(other);
   arena.rcu.barrier();
